@@ -1,0 +1,80 @@
+"""The manifest that makes a directory of weights trustworthy: size and SHA-256 of every file in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from banyan.core.errors import CheckpointError, FileError
+from banyan.core.files import atomic_directory, atomic_write_json, read_json, sha256_of
+
+MANIFEST = "manifest.json"
+BANYAN_FILE = "banyan.json"
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+EXTRAS_FILE = "extras.safetensors"
+TOKENIZER_FILE = "tokenizer.json"
+IMAGE_TOKENIZER_FILE = "image_tokenizer.safetensors"
+
+
+def write_manifest(directory: Path) -> None:
+    """Record size and SHA-256 of every file below a directory; written last, so that its presence means complete."""
+    files = {
+        path.relative_to(directory).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    atomic_write_json(directory / MANIFEST, {"version": 1, "files": files})
+
+
+@contextmanager
+def new_model_directory(path: Path) -> Iterator[Path]:
+    """Give a temporary directory that becomes `path`, with its manifest, when the block ends without an error."""
+    with atomic_directory(path) as temporary:
+        yield temporary
+        write_manifest(temporary)
+
+
+def verify_manifest(directory: Path) -> dict[str, Any]:
+    """Check every file of a model directory against its manifest and return the manifest's files.
+
+    Raises: FileError if there is no such directory; CheckpointError naming the first file that does not fit.
+    """
+    if not directory.is_dir():
+        raise FileError(f"{directory} is not a model directory.", hint="give a folder that holds manifest.json")
+    if not (directory / MANIFEST).is_file():
+        raise CheckpointError(f"{directory} has no {MANIFEST}: it is not a complete model directory.")
+    manifest = _read_manifest(directory)
+    for name, entry in manifest.items():
+        _verify_file(directory, name, entry)
+    present = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file() and p.name != MANIFEST}
+    if extra := sorted(present - set(manifest)):
+        raise CheckpointError(f"{directory / extra[0]} is not in the manifest: it came after the directory was saved.")
+    return manifest
+
+
+def _read_manifest(directory: Path) -> dict[str, Any]:
+    try:
+        files = read_json(directory / MANIFEST)["files"]
+        if not isinstance(files, dict) or not all(isinstance(e, dict) for e in files.values()):
+            raise TypeError("files must map names to entries")
+    except (FileError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{directory / MANIFEST} cannot be read: {error}.") from error
+    return files
+
+
+def _verify_file(directory: Path, name: str, entry: dict[str, Any]) -> None:
+    path = directory / name
+    if Path(name).is_absolute() or ".." in Path(name).parts or path.is_symlink():
+        raise CheckpointError(f"{directory / MANIFEST} names {name!r}, which leaves the directory.")
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing (the manifest names it).")
+    size = path.stat().st_size
+    if size != entry.get("bytes"):
+        raise CheckpointError(f"{path} has {size} bytes, the manifest says {entry.get('bytes')} (file is truncated).")
+    if sha256_of(path) != entry.get("sha256"):
+        raise CheckpointError(
+            f"{path}: sha256 mismatch (file is corrupt).", hint="use an earlier checkpoint or copy it again"
+        )

@@ -1,0 +1,28 @@
+"""The one place that reads the environment, and the names of the folders Banyan uses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def runs_directory() -> Path:
+    """Return where runs are kept: `BANYAN_RUNS`, or ./runs."""
+    return Path(os.environ.get("BANYAN_RUNS", "runs"))
+
+
+def data_directory() -> Path | None:
+    """Return where downloaded data sets lie: `BANYAN_DATA`, or None if it is not set."""
+    value = os.environ.get("BANYAN_DATA")
+    return Path(value) if value else None
+
+
+def default_database_url() -> str:
+    """Return the database every command uses unless told otherwise: `BANYAN_DATABASE`, or runs/banyan.db."""
+    return os.environ.get("BANYAN_DATABASE") or f"sqlite:///{runs_directory() / 'banyan.db'}"
+
+
+def thread_count() -> int | None:
+    """Return the number of threads asked for by `BANYAN_THREADS`, or None."""
+    value = os.environ.get("BANYAN_THREADS", "")
+    return int(value) if value.isdigit() and int(value) > 0 else None

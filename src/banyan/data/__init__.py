@@ -1,0 +1,1 @@
+"""From files to batches: sources, cleaning, shards, packing, mixture, loader, catalog."""

@@ -1,0 +1,1 @@
+"""Answering prompts: sampling, constraints, and the engine that batches them."""

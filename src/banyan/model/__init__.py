@@ -1,0 +1,1 @@
+"""One configurable decoder-only Transformer, its heads, its cache and its files on disk."""

@@ -1,0 +1,1 @@
+"""A model directory as one object that answers."""

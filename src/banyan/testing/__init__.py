@@ -1,0 +1,1 @@
+"""Tiny configurations for tests."""

@@ -1,0 +1,1 @@
+"""Text and pictures as ids: byte-level BPE, image codes, and the one id space they share."""
