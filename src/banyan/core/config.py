@@ -1,6 +1,6 @@
 """The one configuration route: YAML (or a mapping) → a strict, frozen config object.
 
-A config class is written with `@config`. An unknown key is an error that names the file, the line and the nearest key; a
+A config class is written with `@config`. An unknown key is an error that names file, line and the nearest key; a
 recipe may name a parent with `extends: other.yaml`; any key can be set as `path.to.key=value`.
 """
 
