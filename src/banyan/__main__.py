@@ -1,0 +1,5 @@
+"""`python -m banyan` is the `banyan` program."""
+
+from banyan.cli.main import main
+
+main()

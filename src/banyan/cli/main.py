@@ -1,0 +1,171 @@
+"""The `banyan` program: finds the verb, sets up the process once, and turns every error into one line and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from banyan import __version__
+from banyan.core.errors import BanyanError, FileError, MemoryLimitError, UnknownNameError
+from banyan.core.files import as_write_error
+from banyan.core.logging import set_up_logging
+from banyan.core.paths import thread_count
+from banyan.core.registry import did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verb:
+    """One word of the command line and the module that holds it; imported only when it is used."""
+
+    module: str
+    does: str
+
+
+VERBS: dict[str, Verb] = {
+    "demo": Verb(module="banyan.cli.demo", does="grow a small model on what this machine already has, and report"),
+    "init": Verb(module="banyan.cli.init", does="look at your files and write a recipe that runs"),
+    "prepare": Verb(module="banyan.cli.prepare", does="corpora → clean, deduplicated, tokenised shards"),
+    "tokenizer": Verb(module="banyan.cli.tokenizer", does="train or inspect a tokenizer"),
+    "train": Verb(module="banyan.cli.train", does="run a recipe: pretrain, fine-tune, joint training"),
+    "evaluate": Verb(module="banyan.cli.evaluate", does="score a model on its tasks"),
+    "predict": Verb(module="banyan.cli.predict", does="run one task over texts or a file"),
+    "generate": Verb(module="banyan.cli.generate", does="continue a text"),
+    "chat": Verb(module="banyan.cli.chat", does="talk to a model"),
+    "draw": Verb(module="banyan.cli.draw", does="draw pictures from words"),
+    "serve": Verb(module="banyan.cli.serve", does="serve a model over HTTP, with a page to try it"),
+    "outputs": Verb(module="banyan.cli.outputs", does="stored requests and answers: list, show, search, export"),
+    "runs": Verb(module="banyan.cli.runs", does="training runs: list, show"),
+    "keys": Verb(module="banyan.cli.keys", does="API keys of the server: create, list, revoke"),
+    "db": Verb(module="banyan.cli.db", does="the database: upgrade, verify, backup"),
+    "data": Verb(module="banyan.cli.data", does="the dataset catalog and your own files: list, show, check"),
+    "env": Verb(module="banyan.cli.env", does="versions and hardware, for a bug report"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program and leave with the exit code of the error tree in `core/errors.py`."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    prepare_process(debug=debug)
+    try:
+        code = run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output has gone (`banyan outputs list | head`): that is not an error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except BaseException as error:
+        if debug and not isinstance(error, SystemExit | KeyboardInterrupt):
+            traceback.print_exc()
+        code = explain(error)
+    sys.exit(code)
+
+
+def prepare_process(*, debug: bool) -> None:
+    """Set what must be set before torch loads: idle threads sleep, and a thread count if one was asked for."""
+    # Spinning OpenMP barriers slow small steps several times when another process wants a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if threads := thread_count():
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # LANG=C would otherwise turn Chinese output into an error.
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    set_up_logging(level=logging.DEBUG if debug else logging.WARNING)
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one verb and return its exit code.
+
+    Raises: UnknownNameError for a word that is not a verb.
+    """
+    if not words or words[0] in ("--help", "-h", "help"):
+        show_overview()
+        return 0
+    if words[0] in ("--version", "-V"):
+        sys.stdout.write(f"banyan {__version__}\n")
+        return 0
+    if words[0] not in VERBS:
+        raise UnknownNameError(f"no command {words[0]!r}{did_you_mean(words[0], VERBS)}", hint="banyan --help")
+    return run_verb(words[0], words[1:])
+
+
+def run_verb(name: str, words: Sequence[str]) -> int:
+    """Import the verb's module and run its Typer app."""
+    # Typer brings its own copy of click; imported here so that `banyan --help` does not pay for it.
+    import typer.main
+
+    app = import_module(VERBS[name].module).app
+    result = typer.main.get_command(app).main(list(words), prog_name=f"banyan {name}", standalone_mode=False)
+    return result if isinstance(result, int) else 0
+
+
+def explain(error: BaseException) -> int:
+    """Print an error as one line (and a hint) on standard error and return the exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
+        return complain("interrupted", hint=None, code=130)
+    if type(error).__name__ == "Exit":
+        return int(getattr(error, "exit_code", 0))
+    if hasattr(error, "format_message"):  # the command line's own usage errors
+        return complain(error.format_message(), hint="add --help to see the options", code=2)
+    known = as_banyan_error(error)
+    if known is not None:
+        return complain(known.message, hint=known.hint, code=known.exit_code)
+    return complain(f"internal error, report saved to {save_report(error)}", hint="run again with --debug", code=1)
+
+
+def as_banyan_error(error: BaseException) -> BanyanError | None:
+    """Return our own error for one of ours, for the system's, or None for a bug."""
+    if isinstance(error, BanyanError):
+        return error
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate" in str(error):
+        return MemoryLimitError("out of memory.", hint="use a smaller batch or model, for example train.micro_batch_seqs=8")
+    if isinstance(error, FileNotFoundError):
+        return FileError(f"{error.filename} not found.")
+    if isinstance(error, OSError) and error.filename:
+        return as_write_error(error, Path(str(error.filename)))
+    return None
+
+
+def complain(message: str, *, hint: str | None, code: int) -> int:
+    """Write `error: …` and `hint: …`, each on one line, and hand back the exit code."""
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    if hint:
+        sys.stderr.write(f"hint: {' '.join(hint.split())}\n")
+    return code
+
+
+def save_report(error: BaseException) -> str:
+    """Write the traceback of an unforeseen error to a temporary file and return its path."""
+    text = "".join(traceback.format_exception(error))
+    with tempfile.NamedTemporaryFile("w", prefix="banyan-error-", suffix=".txt", delete=False, encoding="utf-8") as file:
+        file.write(f"banyan {__version__}, Python {sys.version}\n{text}")
+    return file.name
+
+
+def show_overview() -> None:
+    """Print what `banyan` can do: one line per verb."""
+    table = Table.grid(padding=(0, 2))
+    for name, verb in VERBS.items():
+        table.add_row(f"  [bold]{name}[/bold]", verb.does)
+    out = Console(highlight=False)
+    out.print("[bold]banyan[/bold]: a GPT that you grow yourself.   banyan VERB --help explains a verb.\n")
+    out.print(table)
+    out.print("\nGlobal: --version, --debug (tracebacks). Exit codes: docs/errors.md.")
+
+
+if __name__ == "__main__":
+    main()

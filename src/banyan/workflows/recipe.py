@@ -1,0 +1,120 @@
+"""A recipe: everything that decides a training run, as one frozen object read from one YAML file."""
+
+from __future__ import annotations
+
+import dataclasses
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from banyan.core.config import config, config_to_mapping
+from banyan.core.errors import ConfigError
+from banyan.data.mixture import MixtureConfig
+from banyan.model.config import ModelConfig
+from banyan.model.presets import MODEL_PRESETS
+from banyan.tasks.config import TaskConfig
+from banyan.train.optimizer import OptimizerConfig
+from banyan.train.schedule import ScheduleConfig
+from banyan.train.trainer import TrainConfig
+
+
+@config
+class ModelRecipe:
+    """A preset and what to change in it. Vocabulary and picture sizes follow from the data."""
+
+    preset: str = "banyan-nano"
+    num_layers: int | None = None
+    num_heads: int | None = None
+    num_kv_heads: int | None = None
+    head_dim: int | None = None
+    embed_dim: int | None = None  # width of the residual stream
+    ffn_dim: int | None = None
+    max_seq_len: int | None = None  # positions the model can address, in tokens
+    dropout: float | None = None  # probability, 0 <= p < 1
+
+    def resolve(self, *, vocab_size: int, num_image_codes: int, grid_size: int) -> ModelConfig:
+        """Return the full model configuration for a vocabulary that is now known."""
+        changes = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "preset"}
+        given = {name: value for name, value in changes.items() if value is not None}
+        preset = MODEL_PRESETS[self.preset]
+        return dataclasses.replace(
+            preset, **given, vocab_size=vocab_size, num_image_codes=num_image_codes, grid_size=grid_size
+        )
+
+
+@config
+class TokenizerRecipe:
+    """Which text tokenizer: a trained one from a file, or one trained on the recipe's own texts."""
+
+    vocab_size: int = 4096  # ordinary tokens, at least 256
+    path: str | None = None  # a tokenizer.json to use instead of training one
+    max_training_bytes: int = 20_000_000  # of text; more adds time and changes little
+
+    def __post_init__(self) -> None:
+        if self.vocab_size < 256:
+            raise ConfigError(f"tokenizer.vocab_size={self.vocab_size} is too small; every byte needs an entry: at least 256.")
+
+
+@config
+class ImageTokenizerRecipe:
+    """Which picture tokenizer; used only when a task draws."""
+
+    kind: str = "patch"
+    patch_size: int = 2  # pixels a side
+    num_codes: int = 128
+
+
+@config
+class EvaluationRecipe:
+    """How much is scored while training, and at the end."""
+
+    max_validation_examples: int = 64  # per task, each time during training
+    max_test_examples: int = 500  # per task, once at the end
+
+
+@config
+class Recipe:
+    """One training run."""
+
+    name: str  # the run's folder below runs/
+    tasks: tuple[TaskConfig, ...]
+    seed: int = 0
+    minutes: float | None = None  # wall-clock budget of training; a short probe turns it into train.steps
+    device: str = "auto"
+    model: ModelRecipe = dataclasses.field(default_factory=ModelRecipe)
+    tokenizer: TokenizerRecipe = dataclasses.field(default_factory=TokenizerRecipe)
+    image_tokenizer: ImageTokenizerRecipe = dataclasses.field(default_factory=ImageTokenizerRecipe)
+    mixture: MixtureConfig = dataclasses.field(default_factory=MixtureConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
+    evaluation: EvaluationRecipe = dataclasses.field(default_factory=EvaluationRecipe)
+
+    def __post_init__(self) -> None:
+        names = [task.name for task in self.tasks]
+        if not names:
+            raise ConfigError("tasks is empty; a recipe needs at least one task, for example kind: language_modeling.")
+        if doubled := next((name for name in names if names.count(name) > 1), None):
+            raise ConfigError(f"tasks has the name {doubled!r} twice; give each task its own name.")
+        if not self.name or Path(self.name).name != self.name:
+            raise ConfigError(f"name={self.name!r} cannot be a folder's name; use letters, digits, - and _.")
+        if self.minutes is not None and self.minutes <= 0:
+            raise ConfigError(f"minutes={self.minutes} must be > 0, or null to use train.steps.")
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the resolved recipe: two runs with the same one were asked the same thing."""
+        return sha256(yaml.safe_dump(config_to_mapping(self), sort_keys=True).encode()).hexdigest()
+
+
+def with_steps(recipe: Recipe, steps: int) -> Recipe:
+    """Return the recipe with its number of steps settled, so that a resumed run plans the same ones."""
+    return dataclasses.replace(recipe, minutes=None, train=dataclasses.replace(recipe.train, steps=steps))
+
+
+def describe(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe as plain values."""
+    plain: dict[str, Any] = config_to_mapping(recipe)
+    return plain
