@@ -1,4 +1,4 @@
-"""The `banyan` program: finds the verb, sets up the process once, and turns every error into one line and an exit code."""
+"""The `banyan` program: finds the verb, sets up the process, and turns every error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -132,7 +132,9 @@ def as_banyan_error(error: BaseException) -> BanyanError | None:
     if isinstance(error, BanyanError):
         return error
     if isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate" in str(error):
-        return MemoryLimitError("out of memory.", hint="use a smaller batch or model, for example train.micro_batch_seqs=8")
+        return MemoryLimitError(
+            "out of memory.", hint="use a smaller batch or model, for example train.micro_batch_seqs=8"
+        )
     if isinstance(error, FileNotFoundError):
         return FileError(f"{error.filename} not found.")
     if isinstance(error, OSError) and error.filename:
@@ -151,7 +153,9 @@ def complain(message: str, *, hint: str | None, code: int) -> int:
 def save_report(error: BaseException) -> str:
     """Write the traceback of an unforeseen error to a temporary file and return its path."""
     text = "".join(traceback.format_exception(error))
-    with tempfile.NamedTemporaryFile("w", prefix="banyan-error-", suffix=".txt", delete=False, encoding="utf-8") as file:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="banyan-error-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
         file.write(f"banyan {__version__}, Python {sys.version}\n{text}")
     return file.name
 

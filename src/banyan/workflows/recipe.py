@@ -54,7 +54,9 @@ class TokenizerRecipe:
 
     def __post_init__(self) -> None:
         if self.vocab_size < 256:
-            raise ConfigError(f"tokenizer.vocab_size={self.vocab_size} is too small; every byte needs an entry: at least 256.")
+            raise ConfigError(
+                f"tokenizer.vocab_size={self.vocab_size} is too small; every byte needs an entry: at least 256."
+            )
 
 
 @config

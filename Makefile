@@ -1,0 +1,69 @@
+# Two commands do everything on a fresh machine:  make demo   ·   make test
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH ?= torch==2.13.0
+# Without a GPU the CPU build is a tenth of the size. Where this index cannot be reached, pip's own index is asked.
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Data sets kept beside the checkout, if any; without them the tests that need them skip and say so.
+BANYAN_DATA ?= $(wildcard $(abspath ../shared/data))
+ifneq ($(BANYAN_DATA),)
+export BANYAN_DATA
+endif
+
+.PHONY: demo test test-browser test-postgres lint types format tiny wheel-check proof-demo clean help
+
+help: ## Show these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+demo: $(VENV)/.ready ## Set up and grow a small model on what this machine already has (about 10 minutes)
+	$(BIN)/banyan demo $(DEMO)
+
+test: $(VENV)/.ready-dev ## Set up and run the tests
+	$(BIN)/python -m pytest $(PYTEST)
+
+test-browser: $(VENV)/.ready-dev ## The page in a headless Chromium (Debian packages chromium, chromium-driver)
+	$(BIN)/python -m pytest -m browser $(PYTEST)
+
+test-postgres: $(VENV)/.ready-dev ## The store's tests on the PostgreSQL at BANYAN_TEST_POSTGRES
+	$(BIN)/python -c 'import psycopg' 2>/dev/null || $(PIP) install --editable '.[postgres]'
+	$(BIN)/python -m pytest tests/store $(PYTEST)
+
+lint: $(VENV)/.ready-dev ## ruff: style and format
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+
+types: $(VENV)/.ready-dev ## mypy --strict
+	$(BIN)/mypy src
+
+format: $(VENV)/.ready-dev ## Rewrite the sources in the common format
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
+
+tiny: $(VENV)/.ready ## Train, sample, serve at the smallest size
+	$(BIN)/banyan demo --quick
+
+wheel-check: $(VENV)/.ready-dev ## Build a wheel and use it outside the checkout
+	$(BIN)/python tests/wheel_check.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python >= 3.11 is needed; set PYTHON=…"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.torch: | $(VENV)/bin/python
+	@if $(BIN)/python -c 'import torch' 2>/dev/null; then :; \
+	elif command -v nvidia-smi >/dev/null 2>&1 || [ "$$(uname -s)" != Linux ]; then $(PIP) install '$(TORCH)'; \
+	else $(PIP) install --no-deps --retries 1 --index-url $(TORCH_CPU_INDEX) '$(TORCH)' || $(PIP) install '$(TORCH)'; fi
+	@touch $@
+
+$(VENV)/.ready: pyproject.toml $(VENV)/.torch
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.ready-dev: pyproject.toml $(VENV)/.torch
+	$(PIP) install --editable '.[dev]'
+	@touch $@ $(VENV)/.ready
+
+clean: ## Remove the environment and caches; runs/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist
