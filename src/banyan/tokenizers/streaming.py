@@ -1,0 +1,23 @@
+"""Turning ids into text one at a time, without ever showing half a character."""
+
+from __future__ import annotations
+
+import codecs
+
+from banyan.tokenizers.vocabulary import Vocabulary
+
+
+class IncrementalDecoder:
+    """Decodes a stream of ids; all its pieces joined equal `vocabulary.decode` of all the ids."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def push(self, token_id: int) -> str:
+        """Take one id and return the characters that are now complete, often one or more, sometimes none."""
+        return self._decoder.decode(self._vocabulary.decode_bytes((token_id,)))
+
+    def flush(self) -> str:
+        """End the stream: return what is left of an unfinished character as U+FFFD."""
+        return self._decoder.decode(b"", final=True)
