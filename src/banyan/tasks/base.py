@@ -1,0 +1,165 @@
+"""What a task is: how an example becomes tokens, how a completion becomes a prediction, how predictions are scored.
+
+A kind of task is one class; a task is one object of it, made of plain values only, so that `spec()` can be written
+beside a model and read back. Training, evaluation and serving all build their token ids in `Task.prompt`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+from banyan.core.config import config, config_to_mapping
+from banyan.core.errors import ConfigError
+from banyan.core.types import (
+    NO_GRID,
+    NO_TARGET,
+    Completion,
+    HeadSpec,
+    MaskKind,
+    Prediction,
+    Prompt,
+    Row,
+    TokenSequence,
+)
+from banyan.tasks.metrics.measurement import Measurement, Scores
+from banyan.tokenizers.vocabulary import Vocabulary
+
+E = TypeVar("E")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Supervision:
+    """What a training sequence knows beyond its prompt."""
+
+    answer_ids: tuple[int, ...] = ()  # predicted in turn, from the prompt's last position on; the last one is no input
+    prompt_targets: Mapping[int, int] = field(default_factory=dict)  # targets at positions of the prompt itself
+    grid_ids: tuple[int, ...] = ()  # which picture cell each position predicts; empty: no picture
+
+
+@config
+class Task(ABC, Generic[E]):
+    """One named task. `E` is the type of its examples."""
+
+    kind: ClassVar[str]
+    main_metric: ClassVar[str]  # the score that chooses the best checkpoint
+    mask: ClassVar[MaskKind]
+
+    name: str
+    columns: dict[str, str] = field(default_factory=dict)  # our column name → the name the user's rows have
+    truncate: bool = True  # cut a source that is too long; False: refuse it
+    max_source_tokens: int | None = None  # None: as many as the model's context leaves room for
+
+    @property
+    def head(self) -> HeadSpec | None:
+        """The task's own output layer; None where the language-model head answers."""
+        return None
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a smaller `main_metric` is the better one."""
+        return False
+
+    @classmethod
+    def labels_from_rows(cls, rows: Sequence[Row], *, columns: Mapping[str, str]) -> tuple[str, ...]:
+        """Collect the labels that training rows use, for kinds that answer with labels."""
+        return ()
+
+    @abstractmethod
+    def parse(self, row: Row, *, with_answer: bool = True) -> E:
+        """Read one record in any of the formats the kind knows; without its answer if the record only asks.
+
+        Raises: DataError naming the column that is missing or wrong.
+        """
+
+    @abstractmethod
+    def example_from_text(self, text: str) -> E:
+        """Make the question that a person typed on one line into an example without an answer.
+
+        Raises: InputError if the text cannot be a question of this kind.
+        """
+
+    @abstractmethod
+    def prompt(self, example: E, vocabulary: Vocabulary, *, max_tokens: int) -> Prompt:
+        """Ask the question: the one place where a task's token ids are built.
+
+        Units:  max_tokens counts prompt and answer together; room for the answer is kept free.
+        Raises: ContextLengthError if the source is too long and `truncate` is off.
+        """
+
+    @abstractmethod
+    def supervise(self, example: E, prompt: Prompt, vocabulary: Vocabulary, *, max_tokens: int) -> Supervision:
+        """Return what the model should answer to the prompt.
+
+        Raises: DataError if the example has no answer.
+        """
+
+    @abstractmethod
+    def read(self, prompt: Prompt, completion: Completion, vocabulary: Vocabulary) -> Prediction:
+        """Make a completion into an answer that a person can read."""
+
+    @abstractmethod
+    def reference(self, example: E) -> str:
+        """Return the right answer as a report shows it; empty where the example has none."""
+
+    @abstractmethod
+    def source(self, example: E) -> str:
+        """Return the question as a report shows it."""
+
+    @abstractmethod
+    def measure(self, examples: Sequence[E], predictions: Sequence[Prediction]) -> Measurement:
+        """Compare predictions with the examples' answers, one row of counts for each example."""
+
+    def render(
+        self, example: E, vocabulary: Vocabulary, *, max_tokens: int, drop_source: bool = False
+    ) -> TokenSequence:
+        """Make the example into what a model learns; its first ids are those of `prompt`.
+
+        `drop_source` asks without the wish (classifier-free guidance); only pictures can be asked for like that.
+        """
+        prompt = self.prompt(example, vocabulary, max_tokens=max_tokens)
+        if drop_source:
+            prompt = _without_wish(prompt)
+        answer = self.supervise(example, prompt, vocabulary, max_tokens=max_tokens)
+        return join_prompt_and_answer(prompt, answer)
+
+    def score(self, examples: Sequence[E], predictions: Sequence[Prediction]) -> Scores:
+        """Return every score of the kind, by name."""
+        return self.measure(examples, predictions).scores()
+
+    def spec(self) -> dict[str, Any]:
+        """Return the task as plain values; `task_from_spec` makes the same task of them."""
+        return {"kind": self.kind, **config_to_mapping(self)}
+
+
+def join_prompt_and_answer(prompt: Prompt, answer: Supervision) -> TokenSequence:
+    """Lay the answer behind the prompt, with every target at the position that predicts it."""
+    token_ids = prompt.token_ids + answer.answer_ids[:-1]
+    targets = [NO_TARGET] * len(token_ids)
+    for position, target in answer.prompt_targets.items():
+        targets[position] = target
+    for offset, target in enumerate(answer.answer_ids):
+        targets[len(prompt) - 1 + offset] = target
+    return TokenSequence(
+        task=prompt.task,
+        token_ids=token_ids,
+        targets=tuple(targets),
+        loss_weights=tuple(0.0 if target == NO_TARGET else 1.0 for target in targets),
+        mask=prompt.mask,
+        prefix_len=0 if prompt.mask is MaskKind.CAUSAL else len(prompt),
+        grid_ids=_padded_grid(answer.grid_ids, len(token_ids)),
+    )
+
+
+def _padded_grid(grid_ids: tuple[int, ...], length: int) -> tuple[int, ...]:
+    """Fill up with NO_GRID; a sequence without a picture keeps its empty grid."""
+    return grid_ids + (NO_GRID,) * (length - len(grid_ids)) if grid_ids else ()
+
+
+def _without_wish(prompt: Prompt) -> Prompt:
+    if not prompt.unconditional_token_ids:
+        raise ConfigError(f"task {prompt.task} cannot be asked without its source; only pictures can.")
+    return dataclasses.replace(prompt, token_ids=prompt.unconditional_token_ids)

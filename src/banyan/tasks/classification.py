@@ -1,0 +1,141 @@
+"""Classification: a text gets one of a fixed set of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from banyan.core.config import config
+from banyan.core.errors import ConfigError, DataError, InputError
+from banyan.core.types import Completion, HeadKind, HeadSpec, LabelSet, MaskKind, Prediction, Prompt, Row
+from banyan.tasks.base import Supervision, Task
+from banyan.tasks.fitting import fit_source
+from banyan.tasks.metrics.labels import measure_labels
+from banyan.tasks.metrics.measurement import Measurement
+from banyan.tasks.rows import label_column, rename_columns, source_text
+from banyan.tokenizers.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassificationExample:
+    """A text and its label; None where it is asked for."""
+
+    text: str
+    label: str | None = None
+
+
+@config
+class Classification(Task[ClassificationExample]):
+    """Labels a text, through a linear head at its end or by scoring the labels as words."""
+
+    kind: ClassVar[str] = "classification"
+    main_metric: ClassVar[str] = "accuracy"
+    mask: ClassVar[MaskKind] = MaskKind.PREFIX
+
+    labels: tuple[str, ...]
+    answer: Literal["head", "words"] = "head"
+    template: str | None = None  # "{title}. {description}": the text, made of several columns
+
+    def __post_init__(self) -> None:
+        if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
+            raise ConfigError(
+                f"task {self.name} needs at least two different labels, got {list(self.labels)}.",
+                hint="list them in the recipe as labels: [...], or leave it out to take them from the data",
+            )
+
+    @property
+    def head(self) -> HeadSpec | None:
+        """A linear layer at the last position of the prompt, unless the labels are answered as words."""
+        if self.answer == "words":
+            return None
+        return HeadSpec(name=self.name, kind=HeadKind.CLASSIFICATION, labels=self.labels)
+
+    @classmethod
+    def labels_from_rows(cls, rows: Sequence[Row], *, columns: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the labels in order of their numbers where they have numbers, else in alphabetical order."""
+        renamed = [rename_columns(row, columns) for row in rows]
+        names = {label_column(row, ()): row.get("label") for row in renamed}
+        if all(isinstance(number, int) for number in names.values()):
+            return tuple(sorted(names, key=lambda name: names[name] or 0))
+        return tuple(sorted(names))
+
+    def parse(self, row: Row, *, with_answer: bool = True) -> ClassificationExample:
+        """Read {"text", "label"}; the label is a word, a number into `labels`, or stands in `label_name`."""
+        row = rename_columns(row, self._needed(with_answer))
+        label = label_column(row, self.labels) if with_answer else None
+        return ClassificationExample(text=source_text(row, template=self.template), label=label)
+
+    def example_from_text(self, text: str) -> ClassificationExample:
+        """Ask for the label of a text."""
+        if not text.strip():
+            raise InputError(f"task {self.name} cannot label a blank text.")
+        return ClassificationExample(text=text)
+
+    def prompt(self, example: ClassificationExample, vocabulary: Vocabulary, *, max_tokens: int) -> Prompt:
+        """Build `<|bos|><|task|> text <|sep|>`; the label is read at the last position."""
+        decoding = self._decoding(vocabulary)
+        source, num_dropped = fit_source(
+            vocabulary.encode(example.text),
+            task=self.name,
+            max_tokens=max_tokens,
+            reserved_tokens=3 + max(map(len, decoding.label_token_ids), default=0),
+            max_source_tokens=self.max_source_tokens,
+            truncate=self.truncate,
+        )
+        return Prompt(
+            task=self.name,
+            token_ids=(vocabulary.bos_id, vocabulary.task_id(self.name), *source, vocabulary.sep_id),
+            mask=self.mask,
+            decoding=decoding,
+            num_dropped_tokens=num_dropped,
+        )
+
+    def supervise(
+        self, example: ClassificationExample, prompt: Prompt, vocabulary: Vocabulary, *, max_tokens: int
+    ) -> Supervision:
+        """Expect the label's number at the last position, or the label's words."""
+        if example.label not in self.labels:
+            raise DataError(f"task {self.name} cannot learn from an example with the label {example.label!r}.")
+        number = self.labels.index(example.label)
+        if self.answer == "words":
+            return Supervision(answer_ids=self._decoding(vocabulary).label_token_ids[number])
+        return Supervision(prompt_targets={len(prompt) - 1: number})
+
+    def read(self, prompt: Prompt, completion: Completion, vocabulary: Vocabulary) -> Prediction:
+        """Return the likeliest label, with the probability of every label."""
+        ranked = sorted(zip(self.labels, completion.label_probs, strict=True), key=lambda pair: -pair[1])
+        label, probability = ranked[0]
+        return Prediction(
+            task=self.name,
+            text=label,
+            score=probability,
+            labels=dict(ranked),
+            num_prompt_tokens=len(prompt),
+            num_dropped_tokens=prompt.num_dropped_tokens,
+        )
+
+    def reference(self, example: ClassificationExample) -> str:
+        """Return the label."""
+        return example.label or ""
+
+    def source(self, example: ClassificationExample) -> str:
+        """Return the text."""
+        return example.text
+
+    def measure(self, examples: Sequence[ClassificationExample], predictions: Sequence[Prediction]) -> Measurement:
+        """Count accuracy and macro-F1."""
+        expected = [self.reference(example) for example in examples]
+        return measure_labels(expected, [prediction.text for prediction in predictions], labels=self.labels)
+
+    def _needed(self, with_answer: bool) -> dict[str, str]:
+        """Leave out the answer's columns where only the question is read."""
+        if with_answer:
+            return self.columns
+        return {ours: theirs for ours, theirs in self.columns.items() if ours not in {"label", "label_name"}}
+
+    def _decoding(self, vocabulary: Vocabulary) -> LabelSet:
+        if self.answer == "head":
+            return LabelSet(labels=self.labels, head=self.name)
+        words = tuple((*vocabulary.encode(label), vocabulary.eos_id) for label in self.labels)
+        return LabelSet(labels=self.labels, label_token_ids=words)

@@ -1,0 +1,81 @@
+"""The recipe's description of a task, and how it becomes a task."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import field
+from typing import Any, Literal
+
+from banyan.core.config import config, config_from_mapping
+from banyan.core.errors import ConfigError
+from banyan.core.types import Row
+from banyan.tasks.base import Task
+from banyan.tasks.registry import TASK_KINDS
+
+_NOT_PASSED_ON = {"kind", "data", "weight", "rate"}  # for the training run, not for the task
+
+
+@config
+class TaskDataConfig:
+    """Where a task's examples come from: files, folders, or splits of the catalog."""
+
+    train: str | list[str] | None = None
+    validation: str | list[str] | None = None
+    test: str | list[str] | None = None
+    format: str = "auto"
+    columns: dict[str, str] = field(default_factory=dict)  # our column name → the name in these files
+    max_examples: int | None = None  # per split; None: all
+
+    def __post_init__(self) -> None:
+        if self.max_examples is not None and self.max_examples < 1:
+            raise ConfigError(f"data.max_examples={self.max_examples} must be at least 1; leave it out to use all.")
+
+
+@config
+class TaskConfig:
+    """One task of a recipe. Keys that its kind does not use must be left out."""
+
+    name: str  # also the name of its head and of its metrics
+    kind: str  # an entry of TASK_KINDS
+    data: TaskDataConfig = field(default_factory=TaskDataConfig)
+    labels: tuple[str, ...] = ()  # empty: taken from the training data
+    answer: Literal["head", "words"] | None = None  # classification: None is "head"
+    weight: float = 1.0  # of this task's loss
+    rate: float | None = None  # share of the training rows; None: by size
+    max_source_tokens: int | None = None
+    max_answer_tokens: int | None = None
+    truncate: bool | None = None  # None: cut a source that is too long
+    source_language: str | None = None
+    target_language: str | None = None
+    template: str | None = None
+    system: str | None = None  # dialogue: said at the start of every conversation
+
+    def __post_init__(self) -> None:
+        TASK_KINDS[self.kind]  # an unknown kind says which one is near
+        if not self.name.replace("_", "").replace("-", "").isalnum():
+            raise ConfigError(f"task name {self.name!r} may hold only letters, digits, - and _.")
+        if self.weight <= 0:
+            raise ConfigError(f"task {self.name}: weight={self.weight} must be above 0.")
+        if self.rate is not None and not 0 < self.rate <= 1:
+            raise ConfigError(f"task {self.name}: rate={self.rate} must lie between 0 and 1.")
+
+
+def build_task(config: TaskConfig, *, rows: Sequence[Row] = (), **extra: Any) -> Task[Any]:
+    """Make the task a recipe describes; labels that it leaves out are collected from the training rows.
+
+    `extra` holds fields that no recipe can know, such as the sizes of the image tokenizer.
+    Raises: ConfigError for a key that the kind does not use; DataError if the rows cannot be read.
+    """
+    kind = TASK_KINDS[config.kind]
+    given = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name not in _NOT_PASSED_ON}
+    values = {key: value for key, value in given.items() if value is not None and value != ()} | extra
+    values["columns"] = config.data.columns
+    known = {f.name for f in dataclasses.fields(kind)}
+    for key in values.keys() - known:
+        raise ConfigError(
+            f"task {config.name}: a {config.kind} task does not use {key!r}; it uses {', '.join(sorted(known))}."
+        )
+    if "labels" in known and "labels" not in values:
+        values["labels"] = kind.labels_from_rows(rows, columns=config.data.columns)
+    return config_from_mapping(kind, values, source=f"task {config.name}")

@@ -1,0 +1,1 @@
+"""Official scores of every kind of task, as sums of one row of counts for each example."""

@@ -1,0 +1,27 @@
+"""The list of task kinds. A new kind is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from banyan.core.config import config_from_mapping
+from banyan.core.errors import ConfigError
+from banyan.core.registry import Registry
+from banyan.tasks.base import Task
+from banyan.tasks.classification import Classification
+
+TASK_KINDS: Registry[type[Task[Any]]] = Registry("task kind")
+TASK_KINDS.add("classification", Classification)
+
+
+def task_from_spec(spec: Mapping[str, Any]) -> Task[Any]:
+    """Make the task that `Task.spec` described.
+
+    Raises: ConfigError if the description has no kind; UnknownNameError for a kind or key nobody knows.
+    """
+    values = dict(spec)
+    kind = values.pop("kind", None)
+    if not isinstance(kind, str):
+        raise ConfigError(f"a task description needs its kind, got the keys {sorted(spec)}.")
+    return config_from_mapping(TASK_KINDS[kind], values, source=f"task {values.get('name', '?')}")

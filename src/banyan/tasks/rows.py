@@ -1,0 +1,93 @@
+"""Reading the columns of a row, and saying which one is missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from banyan.core.errors import DataError
+from banyan.core.registry import did_you_mean
+from banyan.core.types import Row
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def rename_columns(row: Row, columns: Mapping[str, str]) -> Row:
+    """Return the row under our column names, where the user's differ.
+
+    Raises: DataError if the row has no such column.
+    """
+    if not columns:
+        return row
+    renamed = dict(row)
+    for ours, theirs in columns.items():
+        renamed[ours] = column(row, theirs)
+    return renamed
+
+
+def column(row: Row, name: str) -> Any:
+    """Return one value of the row.
+
+    Raises: DataError naming the columns there are.
+    """
+    if row.get(name) is None:
+        raise DataError(
+            f"the row has no {name!r}; its columns: {', '.join(map(str, row)) or 'none'}.",
+            hint=f"name the column in the recipe, for example columns: {{{name}: {next(iter(row), 'my_column')}}}",
+        )
+    return row[name]
+
+
+def text_column(row: Row, name: str) -> str:
+    """Return one value of the row that must be a text with something in it.
+
+    Raises: DataError if it is missing, not a text, or blank.
+    """
+    value = column(row, name)
+    if isinstance(value, bool | int | float):
+        value = str(value)
+    if not isinstance(value, str):
+        raise DataError(f"column {name!r} must hold a text, got {type(value).__name__}.")
+    if not value.strip():
+        raise DataError(f"column {name!r} is blank; every example needs a text there.")
+    return value
+
+
+def fill_template(template: str, row: Row) -> str:
+    """Put the row's values in place of `{column}`; other braces stay as they are.
+
+    Raises: DataError if the row has no such column.
+    """
+    return _PLACEHOLDER.sub(lambda match: str(column(row, match.group(1))), template)
+
+
+def source_text(row: Row, *, template: str | None) -> str:
+    """Return the text a task is about: the filled template, or the column `text`.
+
+    Raises: DataError if a column is missing or the text is blank.
+    """
+    if template is None:
+        return text_column(row, "text")
+    return text_column({"text": fill_template(template, row)}, "text")
+
+
+def label_column(row: Row, labels: tuple[str, ...]) -> str:
+    """Return the row's label as a word: its `label_name`, its `label`, or the label of that number.
+
+    Raises: DataError if the label is not one of `labels` (when there are any).
+    """
+    value = row.get("label_name")
+    if value is None:
+        value = column(row, "label")
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and str(value) not in labels
+        and value in range(len(labels))
+    ):
+        return labels[value]
+    label = str(value)
+    if labels and label not in labels:
+        raise DataError(f"label {label!r} is not one of the task's {len(labels)} labels{did_you_mean(label, labels)}")
+    return label

@@ -1,0 +1,34 @@
+import pytest
+
+from banyan.core.errors import ConfigError, UnknownNameError
+from banyan.tasks.classification import Classification
+from banyan.tasks.config import TaskConfig, TaskDataConfig, build_task
+from banyan.tasks.registry import task_from_spec
+
+
+def test_a_recipe_becomes_a_task_and_its_labels_come_from_the_rows() -> None:
+    config = TaskConfig(name="mood", kind="classification", data=TaskDataConfig(columns={"text": "review"}))
+    task = build_task(config, rows=[{"review": "x", "label": "good"}, {"review": "y", "label": "bad"}])
+    assert task == Classification(name="mood", labels=("bad", "good"), columns={"text": "review"})
+
+
+def test_a_task_survives_its_description() -> None:
+    task = Classification(name="mood", labels=("a", "b"), answer="words", template="{title}")
+    assert task_from_spec(task.spec()) == task
+
+
+def test_a_key_the_kind_does_not_use_is_refused() -> None:
+    config = TaskConfig(name="mood", kind="classification", labels=("a", "b"), source_language="en")
+    with pytest.raises(ConfigError, match="does not use 'source_language'"):
+        build_task(config)
+
+
+def test_an_unknown_kind_suggests_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean classification"):
+        TaskConfig(name="mood", kind="clasification")
+
+
+@pytest.mark.parametrize("changes", [{"weight": 0.0}, {"rate": 1.5}, {"name": "a b"}])
+def test_values_outside_their_range_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        TaskConfig(**{"name": "mood", "kind": "classification", **changes})
