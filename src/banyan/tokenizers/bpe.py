@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-
 from banyan.core.errors import CheckpointError, ConfigError, InputError
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 NUM_BYTES = 256
 _MAX_TOKEN_BYTES = 16  # keeps whole template sentences and rulers of dashes from becoming one token
@@ -37,7 +36,9 @@ class BytePairTokenizer:
         Raises: ConfigError if there is no room for the 256 single bytes.
         """
         if vocab_size < NUM_BYTES:
-            raise ConfigError(f"tokenizer.vocab_size={vocab_size} is too small: the single bytes alone need {NUM_BYTES}.")
+            raise ConfigError(
+                f"tokenizer.vocab_size={vocab_size} is too small: the single bytes alone need {NUM_BYTES}."
+            )
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [

@@ -190,7 +190,7 @@ class Vocabulary:
         listed = {entry.get("content"): entry.get("id") for entry in read_json(path).get("added_tokens", [])}
         if listed != vocabulary._special_ids:
             raise CheckpointError(
-                f"{path} lists {len(listed)} special tokens, not the {len(SPECIAL_TOKENS)} of this format in their order.",
+                f"{path} lists {len(listed)} special tokens; this format has {len(SPECIAL_TOKENS)}, in a fixed order.",
                 hint="it was written by another program or version; take the tokenizer.json that belongs to the model",
             )
         return vocabulary

@@ -1,0 +1,8 @@
+from __future__ import annotations
+
+from banyan.tokenizers.chat import ROLES
+from banyan.tokenizers.vocabulary import SPECIAL_TOKENS
+
+
+def test_every_role_has_its_own_special_token() -> None:
+    assert {f"<|{role}|>" for role in ROLES} < set(SPECIAL_TOKENS)
