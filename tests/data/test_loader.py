@@ -1,0 +1,124 @@
+import json
+from collections import Counter
+
+import pytest
+import torch
+
+from banyan.core.errors import DataError, UnknownNameError
+from banyan.core.types import MaskKind, TokenSequence
+from banyan.data.batch import PADDING, Batch
+from banyan.data.loader import MixtureLoader
+from banyan.data.sequences import ExampleSequences
+
+
+def source(task: str, size: int, *, first_id: int = 0) -> ExampleSequences:
+    """Sequence i is its own number, repeated 1 to 5 times."""
+    sequences = [
+        TokenSequence(
+            task=task,
+            token_ids=(first_id + i,) * (1 + i % 5),
+            targets=(first_id + i,) * (1 + i % 5),
+            loss_weights=(1.0,) * (1 + i % 5),
+            mask=MaskKind.CAUSAL,
+        )
+        for i in range(size)
+    ]
+    return ExampleSequences(task, sequences)
+
+
+def loader_over(sizes: dict[str, int], *, rates: dict[str, float] | None = None, seed: int = 0) -> MixtureLoader:
+    return MixtureLoader(
+        [source(task, size, first_id=1000 * k) for k, (task, size) in enumerate(sizes.items())],
+        rates=rates or dict.fromkeys(sizes, 1 / len(sizes)),
+        seq_len=16,
+        rows_per_batch=4,
+        pad_id=9999,
+        task_names=tuple(sizes),
+        seed=seed,
+    )
+
+
+def sequences_in(batch: Batch) -> list[int]:
+    """Return the number of each packed sequence, row by row."""
+    found = []
+    for row, segments in zip(batch.token_ids, batch.segment_ids, strict=True):
+        found += [int(row[segments == s][0]) for s in segments.unique() if s != PADDING]
+    return found
+
+
+def test_each_epoch_shows_every_example_once() -> None:
+    loader = loader_over({"a": 512})
+    seen: list[int] = []
+    while len(seen) < 512:
+        seen += sequences_in(loader.next_batch())
+    assert max(Counter(seen).values()) <= 2  # the last batch reaches into the next epoch
+    assert set(seen) == set(range(512))
+
+
+def test_epochs_differ_and_so_do_seeds() -> None:
+    def order(seed: int) -> list[int]:
+        loader = loader_over({"a": 256}, seed=seed)
+        return [n for _ in range(40) for n in sequences_in(loader.next_batch())]
+
+    first = order(0)
+    assert first[:256] != first[256:512]
+    assert first == order(0)
+    assert first != order(1)
+
+
+@pytest.mark.parametrize("num_before", [0, 1, 7, 30, 61])
+def test_a_restored_loader_continues_exactly(num_before: int) -> None:
+    sizes = {"a": 300, "b": 7, "c": 1}
+    whole = loader_over(sizes)
+    for _ in range(num_before):
+        whole.next_batch()
+    resumed = loader_over(sizes)
+    resumed.restore(json.loads(json.dumps(whole.state())))
+    for _ in range(40):
+        ours, theirs = resumed.next_batch(), whole.next_batch()
+        assert torch.equal(ours.token_ids, theirs.token_ids)
+        assert torch.equal(ours.segment_ids, theirs.segment_ids)
+    assert resumed.epochs() == whole.epochs()
+
+
+def test_tasks_get_their_share_of_rows_at_every_moment() -> None:
+    rates = {"a": 0.6, "b": 0.3, "c": 0.1}
+    loader = loader_over({"a": 50, "b": 50, "c": 50}, rates=rates)
+    rows: Counter[int] = Counter()
+    for _ in range(50):
+        rows.update(loader.next_batch().task_ids[:, 0].tolist())
+        for task, rate in enumerate(rates.values()):
+            assert abs(rows[task] - rate * rows.total()) <= 1.5
+
+
+def test_rows_of_different_tasks_stand_in_one_batch() -> None:
+    loader = loader_over({"a": 5, "b": 5})
+    assert set(loader.next_batch().task_ids[:, 0].tolist()) == {0, 1}
+
+
+def test_rows_are_well_filled_even_from_a_tiny_source() -> None:
+    loader = loader_over({"a": 3})
+    filled = sum(loader.next_batch().num_tokens for _ in range(8)) / (8 * 4 * 16)
+    assert filled > 0.9
+
+
+def test_epochs_count_how_often_a_source_was_seen() -> None:
+    loader = loader_over({"a": 256})
+    while loader.epochs()["a"] < 1:
+        loader.next_batch()
+    assert loader.epochs()["a"] == pytest.approx(1, abs=0.1)
+
+
+def test_other_data_or_another_seed_cannot_be_continued() -> None:
+    state = loader_over({"a": 10}).state()
+    with pytest.raises(DataError, match="other data"):
+        loader_over({"a": 11}).restore(state)
+    with pytest.raises(DataError, match="other seed"):
+        loader_over({"a": 10}, seed=1).restore(state)
+
+
+def test_a_task_without_examples_or_without_a_rate_is_refused() -> None:
+    with pytest.raises(DataError, match="'a' has no training examples"):
+        loader_over({"a": 0})
+    with pytest.raises(UnknownNameError, match="no rate for task 'a'"):
+        loader_over({"a": 3}, rates={"b": 1.0})
