@@ -1,0 +1,59 @@
+"""How the next token is chosen: what a request may ask for."""
+
+from __future__ import annotations
+
+import math
+
+from banyan.core.config import config
+from banyan.core.errors import ConfigError
+
+
+@config
+class SamplingConfig:
+    """How an answer is drawn from the model; as it stands, the most probable token every time.
+
+    The order of work is: penalties, temperature, top-k, top-p, min-p, draw.
+    """
+
+    temperature: float = 0.0  # 0: always the most probable token; 1: the model's own distribution
+    top_k: int = 0  # only the k most probable tokens; 0: all
+    top_p: float = 1.0  # only the fewest tokens that together hold this probability, 0 < p <= 1
+    min_p: float = 0.0  # only tokens at least this fraction as probable as the best, 0 <= p <= 1
+    repetition_penalty: float = 1.0  # divides the positive logits of tokens in prompt or answer; 1: off
+    presence_penalty: float = 0.0  # taken from the logit of every token of the answer so far
+    frequency_penalty: float = 0.0  # the same, once per occurrence
+    seed: int = 0
+    max_tokens: int | None = None  # None: what the task allows
+    stop: tuple[str, ...] = ()  # texts that end the answer and are not part of it
+    guidance_scale: float = 1.0  # pictures: how far to move from the wishless picture towards the wish; 1: off
+
+    def __post_init__(self) -> None:
+        self._require("temperature", self.temperature >= 0, "be 0 or more")
+        self._require("top_k", self.top_k >= 0, "be 0 (off) or more")
+        self._require("top_p", 0 < self.top_p <= 1, "lie above 0 and at most at 1")
+        self._require("min_p", 0 <= self.min_p <= 1, "lie between 0 and 1")
+        self._require("repetition_penalty", self.repetition_penalty > 0, "be above 0 (1 is off)")
+        self._require("presence_penalty", True, "be a finite number")
+        self._require("frequency_penalty", True, "be a finite number")
+        self._require("guidance_scale", self.guidance_scale >= 0, "be 0 or more (1 is off)")
+        self._require("max_tokens", self.max_tokens is None or self.max_tokens >= 1, "be 1 or more")
+        if "" in self.stop:
+            raise ConfigError(f"sampling.stop={list(self.stop)!r} holds an empty text, which would stop every answer.")
+
+    def _require(self, name: str, holds: bool, rule: str) -> None:
+        value = getattr(self, name)
+        if not holds or (isinstance(value, float) and not math.isfinite(value)):
+            raise ConfigError(f"sampling.{name}={value!r} cannot be used; it must {rule}.")
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the most probable token is taken every time."""
+        return self.temperature == 0
+
+    @property
+    def has_penalties(self) -> bool:
+        """Whether tokens that occurred before are made less (or more) probable."""
+        return self.repetition_penalty != 1 or self.presence_penalty != 0 or self.frequency_penalty != 0
+
+
+GREEDY = SamplingConfig()
