@@ -1,0 +1,82 @@
+"""Self-attention with grouped heads, rotary positions and an optional cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from banyan.model.config import ModelConfig
+from banyan.model.kv_cache import CacheRows
+from banyan.model.rope import rotate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttentionPlan:
+    """What all layers share in one forward pass, worked out once."""
+
+    mask: Tensor | None  # (B or 1, 1, T, S), True where a key may be read; None: `is_causal` decides
+    is_causal: bool  # without a mask: itself and those before it (True), or all keys (False)
+    rope: tuple[Tensor, Tensor] | None  # cosines and signed sines
+    cache: CacheRows | None
+
+
+class Attention(nn.Module):
+    """Let every position gather what it needs from the positions it may see.
+
+    Queries, keys and values come from one matrix, so that one product makes all three.
+    Source: Vaswani et al. 2017; grouped heads, Ainslie et al. 2023; QK-norm, Henry et al. 2020.
+    """
+
+    def __init__(self, config: ModelConfig, *, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.num_heads = config.num_heads
+        self.num_kv_heads = config.num_kv_heads
+        self.head_dim = config.head_dim
+        self.norm_eps = config.norm_eps
+        num_projected = config.num_heads + 2 * config.num_kv_heads
+        self.qkv = nn.Linear(config.embed_dim, num_projected * config.head_dim, bias=config.attention_bias)
+        self.output = nn.Linear(config.num_heads * config.head_dim, config.embed_dim, bias=config.output_bias)
+        self.has_qk_norm = config.qk_norm != "none"
+        has_gain = config.qk_norm == "gain"
+        self.q_gain = nn.Parameter(torch.ones(config.head_dim)) if has_gain else None
+        self.k_gain = nn.Parameter(torch.ones(config.head_dim)) if has_gain else None
+
+    def forward(self, x_BTD: Tensor, plan: AttentionPlan) -> Tensor:
+        """Shapes: x (B, T, D); returns (B, T, D)."""
+        qk_BTHK, v_BTGK = self._project(x_BTD)
+        if self.has_qk_norm:
+            qk_BTHK = self._normalise(qk_BTHK)
+        if plan.rope is not None:
+            qk_BTHK = rotate(qk_BTHK, *plan.rope)
+        q_BTHK, k_BTGK = qk_BTHK[:, :, : self.num_heads], qk_BTHK[:, :, self.num_heads :]
+        if plan.cache is None:
+            k_BGSK, v_BGSK = k_BTGK.transpose(1, 2), v_BTGK.transpose(1, 2)
+        else:
+            k_BGSK, v_BGSK = plan.cache.append(self.layer, k_BTGK, v_BTGK)
+        mixed_BHTK = self._attend(q_BTHK.transpose(1, 2), k_BGSK, v_BGSK, plan)
+        return self.output(mixed_BHTK.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def _project(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
+        """Return queries and keys side by side as heads (B, T, H + G, K), and values (B, T, G, K)."""
+        qkv = self.qkv(x_BTD).unflatten(-1, (-1, self.head_dim))
+        num_qk = self.num_heads + self.num_kv_heads
+        return qkv[:, :, :num_qk], qkv[:, :, num_qk:]
+
+    def _normalise(self, qk_BTHK: Tensor) -> Tensor:
+        normed = F.rms_norm(qk_BTHK, (self.head_dim,), None, self.norm_eps)
+        if self.q_gain is None or self.k_gain is None:
+            return normed
+        gain_HK = torch.cat(
+            (self.q_gain.expand(self.num_heads, -1), self.k_gain.expand(self.num_kv_heads, -1)),
+        )
+        return normed * gain_HK
+
+    def _attend(self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, plan: AttentionPlan) -> Tensor:
+        is_grouped = self.num_kv_heads != self.num_heads
+        return F.scaled_dot_product_attention(
+            q_BHTK, k_BGSK, v_BGSK, attn_mask=plan.mask, is_causal=plan.is_causal, enable_gqa=is_grouped
+        )

@@ -1,0 +1,51 @@
+"""Fresh weights, drawn from one generator."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from banyan.model.attention import Attention
+from banyan.model.norm import LayerNorm, RMSNorm
+
+EMBEDDING_STD = 0.02
+
+
+@torch.no_grad()
+def init_weights(model: nn.Module, *, generator: torch.Generator) -> None:
+    """Draw every weight of a model.
+
+    Embeddings: normal, deviation 0.02. Matrices: normal, deviation 1/sqrt(width in). Gains 1, biases 0. The last
+    projection of each block and the task heads start at zero, so that every block begins as the identity.
+    Source: Zhang et al. 2019 (Fixup) for the zero projections.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding):
+            module.weight.normal_(0.0, EMBEDDING_STD, generator=generator)
+        elif isinstance(module, nn.Linear):
+            _init_linear(module, is_zero=_starts_at_zero(name), generator=generator)
+        elif isinstance(module, RMSNorm | LayerNorm):
+            _init_norm(module)
+        elif isinstance(module, Attention) and module.q_gain is not None and module.k_gain is not None:
+            module.q_gain.fill_(1.0)
+            module.k_gain.fill_(1.0)
+
+
+def _starts_at_zero(name: str) -> bool:
+    return name.endswith((".attention.output", ".feed_forward.down")) or name.startswith("heads.")
+
+
+def _init_linear(module: nn.Linear, *, is_zero: bool, generator: torch.Generator) -> None:
+    if is_zero:
+        module.weight.zero_()
+    else:
+        module.weight.normal_(0.0, module.in_features**-0.5, generator=generator)
+    if module.bias is not None:
+        module.bias.zero_()
+
+
+def _init_norm(module: RMSNorm | LayerNorm) -> None:
+    if module.weight is not None:
+        module.weight.fill_(1.0)
+    if isinstance(module, LayerNorm) and module.bias is not None:
+        module.bias.zero_()

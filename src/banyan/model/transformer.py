@@ -1,0 +1,192 @@
+"""The one Transformer: embedding, blocks, final norm, and the logits of words, pictures and heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from banyan.core.errors import ContextLengthError
+from banyan.core.types import HeadSpec
+from banyan.model.attention import Attention, AttentionPlan
+from banyan.model.config import ModelConfig
+from banyan.model.feed_forward import build_feed_forward
+from banyan.model.heads import TaskHeads
+from banyan.model.initialisation import init_weights
+from banyan.model.kv_cache import CacheRows
+from banyan.model.masks import attention_mask
+from banyan.model.norm import build_norm
+from banyan.model.rope import RopeTable
+
+
+class Block(nn.Module):
+    """One layer: attention, then feed-forward, each normed before and added to the residual stream after."""
+
+    def __init__(self, config: ModelConfig, *, layer: int) -> None:
+        super().__init__()
+        self.attention_norm = build_norm(config)
+        self.attention = Attention(config, layer=layer)
+        self.feed_forward_norm = build_norm(config)
+        self.feed_forward = build_feed_forward(config)
+        self.dropout = config.dropout
+
+    def forward(self, x_BTD: Tensor, plan: AttentionPlan) -> Tensor:
+        """Shapes: x (B, T, D); returns (B, T, D)."""
+        x_BTD = x_BTD + self._drop(self.attention(self.attention_norm(x_BTD), plan))
+        return x_BTD + self._drop(self.feed_forward(self.feed_forward_norm(x_BTD)))
+
+    def _drop(self, x_BTD: Tensor) -> Tensor:
+        return F.dropout(x_BTD, self.dropout, self.training) if self.dropout else x_BTD
+
+
+class Transformer(nn.Module):
+    """A decoder-only Transformer over one id space: text | special | image.
+
+    Fresh weights come from a fixed seed; `init_weights` draws others.
+    """
+
+    def __init__(self, config: ModelConfig, heads: Sequence[HeadSpec] = ()) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.embed_dim)
+        has_positions = config.position == "learned"
+        self.position_embedding = nn.Embedding(config.max_seq_len, config.embed_dim) if has_positions else None
+        self.grid_embedding = nn.Embedding(config.num_grid_cells, config.embed_dim) if config.grid_size else None
+        self.blocks = nn.ModuleList(Block(config, layer=layer) for layer in range(config.num_layers))
+        self.final_norm = build_norm(config)
+        is_tied = config.tie_embeddings
+        self.word_head = None if is_tied else nn.Linear(config.embed_dim, config.vocab_size, bias=False)
+        self.heads = TaskHeads(heads, embed_dim=config.embed_dim)
+        self._rope = RopeTable(config) if config.position == "rope" else None
+        self.init_weights(torch.Generator(self.embedding.weight.device).manual_seed(0))
+
+    @property
+    def head_specs(self) -> tuple[HeadSpec, ...]:
+        """The task heads this model has."""
+        return self.heads.specs
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.embedding.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the weights."""
+        return self.embedding.weight.dtype
+
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Draw all weights anew."""
+        init_weights(self, generator=generator)
+
+    def forward(
+        self,
+        token_ids_BT: Tensor,
+        *,
+        position_ids_BT: Tensor | None = None,
+        segment_ids_BT: Tensor | None = None,
+        attend_until_BT: Tensor | None = None,
+        grid_ids_BT: Tensor | None = None,
+        cache: CacheRows | None = None,
+    ) -> Tensor:
+        """Return the hidden state of every position, after the final norm.
+
+        Shapes: all arguments (B, T), int64; returns (B, T, D).
+        `position_ids` default to 0, 1, 2 …; a cache counts on from what each slot holds, and there `attend_until`
+        counts in positions of the slot. `segment_ids` keep packed examples apart (-1: padding). A query t reads keys
+        up to max(t, attend_until[t]) of its segment. `grid_ids` name the picture cell a position predicts, or NO_GRID.
+        Raises: ContextLengthError if the tokens do not fit into max_seq_len.
+        """
+        if cache is None:
+            position_ids_BT, plan = self._plan(token_ids_BT, position_ids_BT, segment_ids_BT, attend_until_BT)
+        else:
+            position_ids_BT, plan = self._plan_cached(token_ids_BT, attend_until_BT, cache)
+        x_BTD = self._embed(token_ids_BT, position_ids_BT, grid_ids_BT)
+        for block in self.blocks:
+            x_BTD = block(x_BTD, plan)
+        if cache is not None:
+            cache.finish()
+        return self.final_norm(x_BTD)  # type: ignore[no-any-return]
+
+    def logits(self, hidden_ND: Tensor) -> Tensor:
+        """Score every text and special id as the next token.
+
+        Shapes: hidden (..., D); returns (..., text_vocab_size).
+        """
+        return self._word_logits(hidden_ND, self._output_weight()[: self.config.text_vocab_size])
+
+    def image_logits(self, hidden_ND: Tensor) -> Tensor:
+        """Score every image code as the next one.
+
+        Shapes: hidden (..., D); returns (..., num_image_codes).
+        """
+        return self._word_logits(hidden_ND, self._output_weight()[self.config.text_vocab_size :])
+
+    def head_logits(self, name: str, hidden_ND: Tensor) -> Tensor:
+        """Score the labels of one task head.
+
+        Shapes: hidden (..., D); returns (..., num_outputs).
+        """
+        return self.heads.logits(name, hidden_ND)
+
+    def _output_weight(self) -> Tensor:
+        return self.embedding.weight if self.word_head is None else self.word_head.weight
+
+    def _word_logits(self, hidden_ND: Tensor, weight_VD: Tensor) -> Tensor:
+        logits = F.linear(hidden_ND, weight_VD)
+        softcap = self.config.logit_softcap
+        return torch.tanh(logits / softcap) * softcap if softcap else logits
+
+    def _plan(
+        self, token_ids_BT: Tensor, position_ids: Tensor | None, segment_ids: Tensor | None, attend_until: Tensor | None
+    ) -> tuple[Tensor, AttentionPlan]:
+        seq_len, device = token_ids_BT.shape[1], token_ids_BT.device
+        self._check_length(seq_len)
+        position_ids = torch.arange(seq_len, device=device)[None] if position_ids is None else position_ids
+        mask = attention_mask(
+            seq_len=seq_len,
+            segment_ids_BT=segment_ids,
+            attend_until_BT=attend_until,
+            sliding_window=self.config.sliding_window,
+            device=device,
+        )
+        rope = self._angles(position_ids)
+        return position_ids, AttentionPlan(mask=mask, is_causal=mask is None, rope=rope, cache=None)
+
+    def _plan_cached(
+        self, token_ids_BT: Tensor, attend_until_BT: Tensor | None, cache: CacheRows
+    ) -> tuple[Tensor, AttentionPlan]:
+        num_rows, seq_len = token_ids_BT.shape
+        position_ids = cache.begin(num_rows=num_rows, seq_len=seq_len)
+        window = self.config.sliding_window
+        is_causal = cache.is_fresh and attend_until_BT is None and (window is None or window >= seq_len)
+        mask = None if is_causal else cache.mask(position_ids, attend_until_BT)
+        rope = self._angles(position_ids)
+        return position_ids, AttentionPlan(mask=mask, is_causal=is_causal, rope=rope, cache=cache)
+
+    def _angles(self, position_ids: Tensor) -> tuple[Tensor, Tensor] | None:
+        return None if self._rope is None else self._rope.at(position_ids, dtype=self.dtype)
+
+    def _embed(self, token_ids_BT: Tensor, position_ids: Tensor, grid_ids_BT: Tensor | None) -> Tensor:
+        x_BTD: Tensor = self.embedding(token_ids_BT)
+        if self.position_embedding is not None:
+            x_BTD = x_BTD + self.position_embedding(position_ids)
+        if self.grid_embedding is not None and grid_ids_BT is not None:
+            cells_BTD = self.grid_embedding(grid_ids_BT.clamp(min=0))
+            x_BTD = x_BTD + cells_BTD * (grid_ids_BT >= 0).unsqueeze(-1)
+        return x_BTD
+
+    def _check_length(self, seq_len: int) -> None:
+        if seq_len > self.config.max_seq_len:
+            raise ContextLengthError(
+                f"{seq_len} tokens are more than the model can address (max_seq_len={self.config.max_seq_len}).",
+                num_prompt_tokens=seq_len,
+                max_seq_len=self.config.max_seq_len,
+            )
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of weights; a shared one counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())
