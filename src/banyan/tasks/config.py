@@ -26,8 +26,13 @@ class TaskDataConfig:
     format: str = "auto"
     columns: dict[str, str] = field(default_factory=dict)  # our column name → the name in these files
     max_examples: int | None = None  # per split; None: all
+    validation_fraction: float = 0.0  # of the training rows, where no validation file is named
+    test_fraction: float = 0.0  # of the training rows, where no test file is named
 
     def __post_init__(self) -> None:
+        for name in ("validation_fraction", "test_fraction"):
+            if not 0 <= getattr(self, name) < 0.5:
+                raise ConfigError(f"data.{name}={getattr(self, name)} must lie between 0 and 0.5.")
         if self.max_examples is not None and self.max_examples < 1:
             raise ConfigError(f"data.max_examples={self.max_examples} must be at least 1; leave it out to use all.")
 
