@@ -1,0 +1,258 @@
+"""What a client may send: one frozen, strict model per request body.
+
+A field of the OpenAI protocol that we do not serve is still listed here: harmless ones are accepted and ignored, the
+others are refused by name, so that no wish is silently dropped. Any other field is refused with the nearest name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+
+from banyan.serve.rules import Converted, Length, OneOf, Only, Real, Whole, refuse, show
+
+MAX_CHOICES = 8  # of one request, `n`
+MAX_PROMPTS = 32  # of one completion request, and inputs of one task request
+MAX_MESSAGES = 256
+MAX_STOPS = 4
+MAX_STOP_CHARACTERS = 64
+MAX_PROMPT_CHARACTERS = 65_536  # of one text; the body limit and the context are usually tighter
+MAX_IMAGE_PROMPT_CHARACTERS = 1_000
+MAX_NEW_TOKENS = 1_000_000  # a sanity bound; the model's context is the real one
+MAX_SEED = 2**63 - 1
+
+Ignored = Annotated[Any, Field(description="accepted and ignored")]
+Tokens = Annotated[int, Whole(1, MAX_NEW_TOKENS)]
+
+
+def _stop_strings(value: Any) -> tuple[str, ...]:
+    stops = [value] if isinstance(value, str) else value
+    rule = f"accepts at most {MAX_STOPS} strings of 1-{MAX_STOP_CHARACTERS} characters"
+    if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
+        raise refuse("invalid_type", f"{rule}, got {show(value)}")
+    if len(stops) > MAX_STOPS or not all(1 <= len(stop) <= MAX_STOP_CHARACTERS for stop in stops):
+        raise refuse("out_of_range", rule)
+    return tuple(stops)
+
+
+def _message_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        raise refuse("invalid_type", f"must be a string or an array of text parts, got {show(value)}")
+    return "".join(_part_text(part) for part in value)
+
+
+def _part_text(part: Any) -> str:
+    is_text = isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+    if not is_text or set(part) - {"type", "text"}:
+        raise refuse("invalid_value", 'may only hold parts {"type": "text", "text": "…"}')
+    return str(part["text"])
+
+
+def _completion_prompts(value: Any) -> tuple[str | tuple[int, ...], ...]:
+    """Bring the four ways to write a completion prompt to one: a tuple of texts or token ids."""
+    if isinstance(value, str) or (isinstance(value, list) and value and not isinstance(value[0], str | list)):
+        value = [value]
+    if not isinstance(value, list):
+        raise refuse("invalid_type", f"must be a string, an array of strings or token ids, got {show(value)}")
+    if not value:
+        raise refuse("empty_input", "must not be empty")
+    if len(value) > MAX_PROMPTS:
+        raise refuse("out_of_range", f"must have at most {MAX_PROMPTS} prompts, got {len(value)}")
+    return tuple(_one_prompt(item) for item in value)
+
+
+def _one_prompt(item: Any) -> str | tuple[int, ...]:
+    if isinstance(item, str) and item:
+        return item
+    if isinstance(item, list) and item:
+        for index, token in enumerate(item):
+            if type(token) is not int or token < 0:
+                raise refuse("invalid_value", f"holds {show(token)} at place {index}, which is not a valid token id")
+        return tuple(item)
+    if item in ("", []):
+        raise refuse("empty_input", "must not be empty")
+    raise refuse("invalid_type", f"must be a string, an array of strings or token ids, got {show(item)}")
+
+
+def _task_input(value: Any) -> str | dict[str, Any]:
+    """Accept a text with something in it, or a record."""
+    if not isinstance(value, str | dict):
+        raise refuse("invalid_type", f"must be a text or a record, got {show(value)}")
+    if not (value.strip() if isinstance(value, str) else value):
+        raise refuse("empty_input", "must not be empty")
+    return value
+
+
+class Body(BaseModel):
+    """What all bodies share: strict types, no unknown fields, no changes afterwards."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class SamplingFields(Body):
+    """How the next token is chosen."""
+
+    temperature: Annotated[float, Real(0, 2)] | None = None
+    top_p: Annotated[float, Real(0, 1, above=True)] | None = None
+    top_k: Annotated[int, Whole(0, 1_000_000)] | None = None
+    min_p: Annotated[float, Real(0, 1)] | None = None
+    repetition_penalty: Annotated[float, Real(0, 4, above=True)] | None = None
+    presence_penalty: Annotated[float, Real(-2, 2)] | None = None
+    frequency_penalty: Annotated[float, Real(-2, 2)] | None = None
+    seed: Annotated[int, Whole(0, MAX_SEED)] | None = None
+
+
+class StreamOptions(Body):
+    """What a stream carries besides the text."""
+
+    include_usage: bool | None = None
+    include_obfuscation: Ignored = None
+
+
+class GenerationFields(SamplingFields):
+    """What chat and completion requests share."""
+
+    model: Annotated[str, Length(200)]
+    n: Annotated[int, Whole(1, MAX_CHOICES)] | None = None
+    max_tokens: Tokens | None = None
+    stop: Annotated[tuple[str, ...], Converted(_stop_strings)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: Ignored = None
+    metadata: Ignored = None
+    logit_bias: Annotated[Any, Only(({},), "is not supported by this server")] = None
+
+    @property
+    def num_choices(self) -> int:
+        """Answers asked for each prompt."""
+        return self.n or 1
+
+    @property
+    def includes_usage(self) -> bool:
+        """Whether the stream shall end with the token counts."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+class ChatMessage(Body):
+    """One turn of a conversation."""
+
+    role: Annotated[str, OneOf(("system", "developer", "user", "assistant", "tool"))]
+    content: Annotated[str, Converted(_message_text)]
+    name: Ignored = None
+    tool_call_id: Ignored = None
+    refusal: Ignored = None
+    annotations: Ignored = None
+    audio: Annotated[Any, Only((), "is not supported by this server")] = None
+    function_call: Annotated[Any, Only((), "cannot be used: this model was not trained for tools")] = None
+    tool_calls: Annotated[Any, Only(([],), "cannot be used: this model was not trained for tools")] = None
+
+
+class ChatRequest(GenerationFields):
+    """POST /v1/chat/completions."""
+
+    messages: Annotated[list[ChatMessage], Length(MAX_MESSAGES, "messages")]
+    max_completion_tokens: Tokens | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Whole(0, 20)] | None = None
+    response_format: Annotated[Any, Only(({"type": "text"},), 'offers only {"type": "text"} on this server')] = None
+    tools: Annotated[
+        Any, Only(([],), "cannot be used: this model was not trained for tools", code="tools_not_supported")
+    ] = None
+    functions: Annotated[
+        Any, Only(([],), "cannot be used: this model was not trained for tools", code="tools_not_supported")
+    ] = None
+    tool_choice: Annotated[Any, Only(("none", "auto"), "cannot be used: this model was not trained for tools")] = None
+    modalities: Annotated[Any, Only((["text"],), 'offers only ["text"] on this server')] = None
+    parallel_tool_calls: Ignored = None
+    prediction: Ignored = None
+    prompt_cache_key: Ignored = None
+    reasoning_effort: Ignored = None
+    safety_identifier: Ignored = None
+    service_tier: Ignored = None
+    store: Ignored = None
+    verbosity: Ignored = None
+
+    @model_validator(mode="after")
+    def _offers_no_alternatives(self) -> ChatRequest:
+        if self.top_logprobs and self.logprobs is not True:
+            raise refuse("invalid_value", "top_logprobs needs logprobs=true")
+        if self.top_logprobs:
+            raise refuse("unsupported_value", "top_logprobs above 0 is not offered: only the chosen token's is known")
+        return self
+
+
+class CompletionRequest(GenerationFields):
+    """POST /v1/completions."""
+
+    prompt: Annotated[
+        Any,
+        Converted(_completion_prompts),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {}}]}),
+    ]
+    logprobs: Annotated[int, Whole(0, 5)] | None = None
+    echo: Annotated[Any, Only((False,), "is not supported by this server")] = None
+    suffix: Annotated[Any, Only(("",), "is not supported by this server")] = None
+    best_of: Annotated[Any, Only((1,), "above 1 is not supported by this server")] = None
+
+
+class ImageRequest(SamplingFields):
+    """POST /v1/images/generations."""
+
+    prompt: Annotated[str, Length(MAX_IMAGE_PROMPT_CHARACTERS)]
+    model: Annotated[str, Length(200)] | None = None
+    n: Annotated[int, Whole(1, MAX_CHOICES)] | None = None
+    size: str | None = None
+    guidance_scale: Annotated[float, Real(1, 20)] | None = None
+    response_format: Annotated[Any, Only(("b64_json",), "offers only b64_json on this server")] = None
+    output_format: Annotated[Any, Only(("png",), "offers only png on this server")] = None
+    stream: Annotated[Any, Only((False,), "is not supported for pictures")] = None
+    partial_images: Annotated[Any, Only((0,), "is not supported for pictures")] = None
+    background: Ignored = None
+    moderation: Ignored = None
+    output_compression: Ignored = None
+    quality: Ignored = None
+    style: Ignored = None
+    user: Ignored = None
+
+
+TaskInput = Annotated[Any, Converted(_task_input), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object"}]})]
+
+
+class TaskRequest(SamplingFields):
+    """POST /v1/tasks/{name}: one input or several, each a text or a record in the format of the task's data."""
+
+    input: TaskInput | None = None
+    inputs: Annotated[list[TaskInput], Length(MAX_PROMPTS, "inputs")] | None = None
+    model: Annotated[str, Length(200)] | None = None
+    max_tokens: Tokens | None = None
+    stop: Annotated[tuple[str, ...], Converted(_stop_strings)] | None = None
+    guidance_scale: Annotated[float, Real(1, 20)] | None = None
+
+    @model_validator(mode="after")
+    def _has_one_kind_of_input(self) -> TaskRequest:
+        if (self.input is None) == (self.inputs is None):
+            raise refuse("missing_field", 'exactly one of "input" and "inputs" is required')
+        return self
+
+    @property
+    def all_inputs(self) -> list[str | dict[str, Any]]:
+        """The inputs, one or many, as a list."""
+        return self.inputs if self.inputs is not None else [self.input or ""]
+
+
+class FeedbackRequest(Body):
+    """POST /v1/feedback: what a person thinks of a stored answer, and what it should have been."""
+
+    id: Annotated[str, Length(64)]
+    rating: Annotated[int, Whole(-1, 1)] | None = None
+    comment: Annotated[str, Length(4_000)] | None = None
+    correction: Annotated[str, Length(MAX_PROMPT_CHARACTERS)] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> FeedbackRequest:
+        if self.rating is None and self.comment is None and self.correction is None:
+            raise refuse("missing_field", 'one of "rating", "comment" and "correction" is required')
+        return self
