@@ -1,0 +1,112 @@
+"""Folders of pictures; a caption comes from a table, from a text file beside the picture, or from the folder's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from banyan.core.errors import BanyanError, DataError, InputError
+from banyan.core.types import Row
+from banyan.data.formats import read_json, read_jsonl
+from banyan.data.opening import read_whole, read_whole_text, suffix_of
+from banyan.data.tables import read_csv, read_tsv
+from banyan.tokenizers.pictures import image_from_bytes
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
+FILE_COLUMNS = ("file_name", "filename", "file", "image", "image_path", "img", "path", "picture", "photo")
+CAPTION_COLUMNS = ("text", "caption", "captions", "description", "prompt", "title", "label_name", "label", "name")
+
+_TABLES: Mapping[str, Callable[[Path], Iterator[Row]]] = {
+    ".jsonl": read_jsonl,
+    ".json": read_json,
+    ".csv": read_csv,
+    ".tsv": read_tsv,
+    ".txt": read_csv,  # captions.txt as Flickr8k writes it
+}
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Return every picture below a folder, hidden ones left out, in the order of their paths."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+    visible = (path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return sorted(visible, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def read_pictures(folder: Path) -> Iterator[Row]:
+    """Yield every picture of a folder with its caption: {"image", "text"}.
+
+    Raises: DataError naming a picture that cannot be read, or a caption whose picture is missing.
+    """
+    table = find_captions(folder)
+    captioned = read_captions(table, folder) if table else _caption_by_place(folder)
+    for picture, caption in captioned:
+        yield {"image": _read_picture(picture), "text": caption}
+
+
+def _read_picture(path: Path) -> object:
+    try:
+        return image_from_bytes(read_whole(path))
+    except InputError as error:
+        raise DataError(f"{path} is not a picture that can be read.", hint="delete it or save it again") from error
+
+
+def _caption_by_place(folder: Path) -> Iterator[tuple[Path, str]]:
+    for picture in list_pictures(folder):
+        beside = picture.with_suffix(".txt")
+        yield picture, read_whole_text(beside).strip() if beside.is_file() else words_of(picture.parent.resolve().name)
+
+
+def words_of(name: str) -> str:
+    """Return a folder's name as words: red_circles → red circles."""
+    return " ".join(name.replace("_", " ").replace("-", " ").split())
+
+
+def find_captions(folder: Path) -> Path | None:
+    """Return the table in a folder that gives its pictures their captions, if there is one."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and suffix_of(path) in _TABLES and not path.name.startswith(".") and _is_captions(path):
+            return path
+    return None
+
+
+def _is_captions(path: Path) -> bool:
+    try:
+        first = next(_TABLES[suffix_of(path)](path), None)
+    except BanyanError:  # some other file that lies among the pictures
+        return False
+    return first is not None and caption_columns(first, path.parent) is not None
+
+
+def caption_columns(row: Row, folder: Path) -> tuple[str, str] | None:
+    """Return which columns of a captions table hold the file's name and the caption, if it is such a table."""
+    names = {str(name).lower(): name for name in row}
+    files = [names[known] for known in FILE_COLUMNS if known in names] or list(row)
+    file = next((name for name in files if _find_picture(row[name], folder)), None)
+    others = [name for name in row if name != file and isinstance(row[name], str | list)]
+    known = (names[known] for known in CAPTION_COLUMNS if names.get(known) in others)
+    caption = next(known, others[0] if others else None)
+    return (file, caption) if file is not None and caption is not None else None
+
+
+def _find_picture(name: object, folder: Path) -> Path | None:
+    if not isinstance(name, str) or Path(name).suffix.lower() not in PICTURE_SUFFIXES:
+        return None
+    candidates = (folder / name, folder / "images" / name)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read_captions(table: Path, folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield each picture a captions table names with its caption; of several captions, each one.
+
+    Raises: DataError if a row names no picture that exists.
+    """
+    columns: tuple[str, str] | None = None
+    for number, row in enumerate(_TABLES[suffix_of(table)](table), 1):
+        columns = columns or caption_columns(row, folder)
+        picture = _find_picture(row.get(columns[0]), folder) if columns else None
+        if columns is None or picture is None:
+            wanted = row.get(columns[0]) if columns else row
+            raise DataError(f"{table} row {number}: picture {wanted!r} is not in {folder}.")
+        captions = row.get(columns[1])
+        for caption in captions if isinstance(captions, list) else [captions]:
+            yield picture, str(caption)
