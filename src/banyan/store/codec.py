@@ -1,0 +1,77 @@
+"""Texts and JSON values as compressed bytes, and back, unchanged to the last character.
+
+JSON is written in ASCII, so that a NUL or a lone surrogate in a request is kept and no database can refuse it.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import zstandard
+
+
+def pack_text(text: str) -> bytes:
+    """Compress a text."""
+    return zstandard.ZstdCompressor(level=3).compress(text.encode("utf-8", "surrogatepass"))
+
+
+def unpack_text(data: bytes) -> str:
+    """Return the text that `pack_text` compressed."""
+    return zstandard.ZstdDecompressor().decompress(data).decode("utf-8", "surrogatepass")
+
+
+def canonical_json(value: Any) -> str:
+    """Write a JSON value in its one form: sorted keys, no spaces, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def pack_json(value: Any) -> bytes:
+    """Compress a JSON value, its keys in their own order.
+
+    Raises: ValueError or TypeError for what JSON does not know (NaN, objects).
+    """
+    return pack_text(json.dumps(_plain(value), separators=(",", ":"), ensure_ascii=True, allow_nan=False))
+
+
+def unpack_json(data: bytes) -> Any:
+    """Return the value that `pack_json` compressed."""
+    return json.loads(unpack_text(data))
+
+
+def pack_optional_json(value: Any | None) -> bytes | None:
+    """Compress a JSON value; None stays None."""
+    return None if value is None else pack_json(value)
+
+
+def unpack_optional_json(data: bytes | None) -> Any:
+    """Return the value that `pack_optional_json` compressed."""
+    return None if data is None else unpack_json(data)
+
+
+def pack_ids(token_ids: Sequence[int]) -> bytes:
+    """Write token ids as little-endian int32."""
+    return struct.pack(f"<{len(token_ids)}i", *token_ids)
+
+
+def unpack_ids(data: bytes) -> tuple[int, ...]:
+    """Return the ids that `pack_ids` wrote."""
+    return struct.unpack(f"<{len(data) // 4}i", data)
+
+
+def strings_in(value: Any) -> Iterator[str]:
+    """Yield every text inside a JSON value, keys left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from strings_in(item)
+    elif isinstance(value, Sequence):
+        for item in value:
+            yield from strings_in(item)
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value

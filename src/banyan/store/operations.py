@@ -1,0 +1,318 @@
+"""The writes of the store, each an object that applies itself to a connection inside somebody else's transaction.
+
+Every one may be applied twice with the same effect as once, so that a batch can be tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from banyan.core.errors import InputError
+from banyan.core.ids import new_ulid
+from banyan.store.codec import pack_ids, pack_json, pack_optional_json, pack_text
+from banyan.store.schema import (
+    ArtifactRow,
+    Base,
+    FeedbackRow,
+    ModelRow,
+    OutputArtifactRow,
+    OutputRow,
+    RequestContentRow,
+    RequestRow,
+)
+from banyan.store.types import (
+    OPEN_STATES,
+    RequestId,
+    RequestState,
+    StoredAnswer,
+    StoredArtifact,
+    StoredFeedback,
+    StoredOutput,
+    StoredRequest,
+)
+
+
+class WriteOperation(Protocol):
+    """One write that must happen whole or not at all."""
+
+    @property
+    def num_bytes(self) -> int:
+        """About how much memory it holds while it waits."""
+        ...
+
+    def apply(self, connection: Connection) -> Any:
+        """Write it, and return what its future will hold."""
+        ...
+
+    def payload(self) -> Mapping[str, Any]:
+        """Return everything in it, for the dead letters."""
+        ...
+
+
+def insert_if_absent(connection: Connection, table: type[Base], values: Mapping[str, Any]) -> bool:
+    """Insert a row unless one with its key is there, and say whether it was inserted."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).values(dict(values)).on_conflict_do_nothing()
+    return connection.execute(statement).rowcount > 0
+
+
+def model_id_of(name: str, manifest_sha256: str) -> str:
+    """Return the key of a model: the same in every process, so that nobody has to look it up."""
+    return sha256(f"{name}\0{manifest_sha256}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AddModel:
+    """Remember a model."""
+
+    name: str
+    sha256: str
+    at: int
+    tasks: tuple[str, ...] | None = None
+    num_parameters: int | None = None
+    max_seq_len: int | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """A few words."""
+        return 512
+
+    def apply(self, connection: Connection) -> str:
+        """Insert the model, or add to a bare row of it what was not known, and return its id."""
+        key = model_id_of(self.name, self.sha256)
+        known = {"num_parameters": self.num_parameters, "max_seq_len": self.max_seq_len}
+        facts = {"tasks": None if self.tasks is None else list(self.tasks), **known}
+        row = {"id": key, "name": self.name, "sha256": self.sha256, "created_at": self.at, **facts}
+        if not insert_if_absent(connection, ModelRow, row) and self.tasks is not None:
+            connection.execute(update(ModelRow).where(ModelRow.id == key).values(facts))
+        return key
+
+    def payload(self) -> Mapping[str, Any]:
+        """Return the model's facts."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BeginRequest:
+    """Write a request before any work on it begins."""
+
+    request: StoredRequest
+    instance_id: str
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of its texts, roughly."""
+        return 1024 + len(str(self.request.body)) + len(str(self.request.source))
+
+    def apply(self, connection: Connection) -> RequestId:
+        """Insert the request with its content; a request that is already there is left alone."""
+        request = self.request
+        AddModel(name=request.model_name, sha256=request.model_sha256, at=request.received_at).apply(connection)
+        if insert_if_absent(connection, RequestRow, self._row()):
+            content = {"body": pack_json(request.body), "source": pack_optional_json(request.source)}
+            connection.execute(insert(RequestContentRow).values(request_id=request.request_id, **content))
+        return request.request_id
+
+    def payload(self) -> Mapping[str, Any]:
+        """Return the request as it was given."""
+        return asdict(self.request)
+
+    def _row(self) -> dict[str, Any]:
+        request = self.request
+        same = (
+            "api_key_id endpoint task task_kind client_request_id session_id stream seed num_choices num_prompt_tokens "
+            "prompt_sha256 received_at"
+        )
+        return {
+            **{name: getattr(request, name) for name in same.split()},
+            "id": request.request_id,
+            "server_instance_id": self.instance_id,
+            "model_id": model_id_of(request.model_name, request.model_sha256),
+            "params": dict(request.params),
+            "state": str(RequestState.ACCEPTED),
+            "num_completion_tokens": 0,
+            "num_cached_tokens": 0,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoteProgress:
+    """Keep the part of an answer that exists so far."""
+
+    request_id: RequestId
+    text: str
+    at: int
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of the text, roughly."""
+        return 256 + 4 * len(self.text)
+
+    def apply(self, connection: Connection) -> None:
+        """Mark the request as running and replace its partial output; a finished request is left alone."""
+        if not _move_state(connection, self.request_id, {"state": str(RequestState.RUNNING)}):
+            return
+        _drop_outputs(connection, self.request_id)
+        if self.text:
+            output = StoredOutput(text=self.text, finish_reason=None)
+            _insert_output(connection, self.request_id, output, partial=True, at=self.at)
+
+    def payload(self) -> Mapping[str, Any]:
+        """Return the partial text."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinishRequest:
+    """Write the end of a request with all its outputs."""
+
+    request_id: RequestId
+    answer: StoredAnswer
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of texts, predictions and artifacts, roughly."""
+        return 1024 + sum(_output_bytes(output) for output in self.answer.outputs)
+
+    def apply(self, connection: Connection) -> None:
+        """Set the final state and insert the outputs; an answer that is already there is left alone.
+
+        An answer without outputs leaves the partial one, if any, in place.
+        Raises: InputError if there is no such request.
+        """
+        answer = self.answer
+        same = "http_status error_code num_completion_tokens num_cached_tokens admitted_at first_token_at finished_at"
+        facts = {name: getattr(answer, name) for name in same.split()}
+        if not _move_state(connection, self.request_id, {"state": str(answer.state), **facts}):
+            _require_request(connection, self.request_id)
+            return
+        if answer.outputs:
+            _drop_outputs(connection, self.request_id)
+        partial = answer.state is not RequestState.COMPLETED
+        for output in answer.outputs:
+            _insert_output(connection, self.request_id, output, partial=partial, at=answer.finished_at)
+
+    def payload(self) -> Mapping[str, Any]:
+        """Return the answer as it was given."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordExchange:
+    """Write a request and its answer together, for work that was not announced before."""
+
+    begin: BeginRequest
+    finish: FinishRequest
+
+    @property
+    def num_bytes(self) -> int:
+        """That of both parts."""
+        return self.begin.num_bytes + self.finish.num_bytes
+
+    def apply(self, connection: Connection) -> RequestId:
+        """Apply both parts."""
+        self.begin.apply(connection)
+        self.finish.apply(connection)
+        return self.begin.request.request_id
+
+    def payload(self) -> Mapping[str, Any]:
+        """Return both parts."""
+        return {"request": self.begin.payload(), "answer": self.finish.payload()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AddFeedback:
+    """Keep what a person thought of an answer."""
+
+    feedback: StoredFeedback
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of its texts, roughly."""
+        return 512 + 4 * (len(self.feedback.comment or "") + len(self.feedback.correction or ""))
+
+    def apply(self, connection: Connection) -> str:
+        """Insert the feedback.
+
+        Raises: InputError if there is no such request.
+        """
+        feedback = self.feedback
+        _require_request(connection, feedback.request_id)
+        row = {
+            "id": feedback.feedback_id,
+            "request_id": feedback.request_id,
+            "api_key_id": feedback.api_key_id,
+            "rating": feedback.rating,
+            "comment": None if feedback.comment is None else pack_text(feedback.comment),
+            "correction": None if feedback.correction is None else pack_text(feedback.correction),
+            "at": feedback.at,
+        }
+        insert_if_absent(connection, FeedbackRow, row)
+        return feedback.feedback_id
+
+    def payload(self) -> Mapping[str, Any]:
+        """Return the feedback as it was given."""
+        return asdict(self.feedback)
+
+
+def _move_state(connection: Connection, request_id: RequestId, values: Mapping[str, Any]) -> bool:
+    """Update a request that has not ended, and say whether there was one."""
+    is_open = RequestRow.state.in_([str(state) for state in OPEN_STATES])
+    statement = update(RequestRow).where(RequestRow.id == request_id, is_open).values(dict(values))
+    return connection.execute(statement).rowcount > 0
+
+
+def _require_request(connection: Connection, request_id: RequestId) -> None:
+    if connection.execute(select(RequestRow.id).where(RequestRow.id == request_id)).first() is None:
+        raise InputError(f"there is no stored request {request_id!r}.")
+
+
+def _drop_outputs(connection: Connection, request_id: RequestId) -> None:
+    connection.execute(delete(OutputRow).where(OutputRow.request_id == request_id))
+
+
+def _insert_output(
+    connection: Connection, request_id: RequestId, output: StoredOutput, *, partial: bool, at: int
+) -> None:
+    key = new_ulid()
+    row = {
+        "id": key,
+        "request_id": request_id,
+        "choice_index": output.choice_index,
+        "content": pack_text(output.text),
+        "text_sha256": sha256(output.text.encode("utf-8", "surrogatepass")).hexdigest(),
+        "token_ids": pack_ids(output.token_ids) if output.token_ids else None,
+        "finish_reason": output.finish_reason,
+        "prediction": pack_optional_json(output.prediction),
+        "partial": partial,
+        "created_at": at,
+    }
+    connection.execute(insert(OutputRow).values(row))
+    for position, artifact in enumerate(output.artifacts):
+        _insert_artifact(connection, artifact, at=at)
+        link = {"output_id": key, "position": position, "sha256": artifact.sha256}
+        connection.execute(insert(OutputArtifactRow).values(link))
+
+
+def _insert_artifact(connection: Connection, artifact: StoredArtifact, *, at: int) -> None:
+    row = {
+        "sha256": artifact.sha256,
+        "media_type": artifact.media_type,
+        "size_bytes": len(artifact.data),
+        "width": artifact.width,
+        "height": artifact.height,
+        "data": artifact.data,
+        "created_at": at,
+    }
+    insert_if_absent(connection, ArtifactRow, row)
+
+
+def _output_bytes(output: StoredOutput) -> int:
+    artifacts = sum(len(artifact.data) for artifact in output.artifacts)
+    return 256 + 4 * len(output.text) + 8 * len(output.token_ids) + artifacts + len(str(output.prediction))

@@ -1,0 +1,147 @@
+"""The store over SQL: one class for SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from banyan.core.errors import StoreError
+from banyan.store.database import Database
+from banyan.store.failures import shown_url
+from banyan.store.migrate import check_version, has_tables, upgrade
+from banyan.store.operations import (
+    AddFeedback,
+    AddModel,
+    BeginRequest,
+    FinishRequest,
+    NoteProgress,
+    RecordExchange,
+    WriteOperation,
+)
+from banyan.store.recovery import end_instance, recover, register_instance
+from banyan.store.times import utc_microseconds
+from banyan.store.types import RequestId, StoredAnswer, StoredFeedback, StoredRequest
+from banyan.store.writer import GroupWriter, WriterConfig
+
+
+class SqlStore:
+    """Remembers requests and answers in a SQL database. Safe to call from many threads at once."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        writer: WriterConfig | None = None,
+        clock: Callable[[], int] = utc_microseconds,
+    ) -> None:
+        self.database = database
+        self._clock = clock
+        with database.write() as connection:
+            self.num_recovered = recover(connection, at=clock())
+            self.instance_id = register_instance(connection, at=clock())
+        self._writer = GroupWriter(database, config=writer)
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return f"SqlStore({shown_url(self.database.url)!r})"
+
+    def __enter__(self) -> SqlStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def num_waiting(self) -> int:
+        """Writes that are not committed yet."""
+        return self._writer.num_waiting
+
+    def begin(self, request: StoredRequest) -> Future[RequestId]:
+        """Write a request before any work on it begins; the future fails with StoreError if the store is overloaded."""
+        return self._writer.submit(BeginRequest(request=request, instance_id=self.instance_id))
+
+    def progress(self, request_id: RequestId, partial_text: str) -> None:
+        """Note what has been answered so far; may be dropped under load."""
+        self._writer.submit(NoteProgress(request_id=request_id, text=partial_text, at=self._clock()))
+
+    def finish(self, request_id: RequestId, answer: StoredAnswer) -> Future[None]:
+        """Write the end of a request with all its outputs, once; later calls change nothing."""
+        return self._writer.submit(FinishRequest(request_id=request_id, answer=answer), is_owed=True)
+
+    def record(self, request: StoredRequest, answer: StoredAnswer) -> Future[RequestId]:
+        """Write a request and its answer in one step, as batch work does."""
+        begin = BeginRequest(request=request, instance_id=self.instance_id)
+        finish = FinishRequest(request_id=request.request_id, answer=answer)
+        return self._writer.submit(RecordExchange(begin=begin, finish=finish))
+
+    def add_feedback(self, feedback: StoredFeedback) -> Future[str]:
+        """Keep what a person thought of an answer; fails with InputError if there is no such request."""
+        return self._writer.submit(AddFeedback(feedback=feedback))
+
+    def add_model(
+        self,
+        name: str,
+        *,
+        sha256: str,
+        tasks: Sequence[str] | None = None,
+        num_parameters: int | None = None,
+        max_seq_len: int | None = None,
+    ) -> Future[str]:
+        """Remember a model's facts and return its id."""
+        facts = {"num_parameters": num_parameters, "max_seq_len": max_seq_len}
+        known_tasks = None if tasks is None else tuple(tasks)
+        return self.submit(AddModel(name=name, sha256=sha256, at=self._clock(), tasks=known_tasks, **facts))
+
+    def submit(self, operation: WriteOperation) -> Future[Any]:
+        """Queue any other write of this package."""
+        return self._writer.submit(operation)
+
+    def flush(self, *, timeout_seconds: float | None = None) -> bool:
+        """Wait until everything submitted so far is settled, and say whether it is."""
+        return self._writer.flush(timeout_seconds=timeout_seconds)
+
+    def close(self) -> None:
+        """Write what is waiting, mark unfinished requests as interrupted, and let go of the database."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._writer.close()
+        try:
+            with self.database.write() as connection:
+                end_instance(connection, self.instance_id, reason="closed", at=self._clock())
+        finally:
+            self.database.close()
+
+
+def open_database(address: str, *, create: bool = False) -> Database:
+    """Connect to a database whose tables are exactly those this program knows.
+
+    With `create`, an empty database is set up; an older one is never upgraded unasked.
+    Raises: StoreError if it cannot be reached, is older or newer, or is not ours.
+    """
+    database = Database(address)
+    try:
+        if create:
+            if not _is_set_up(database):
+                upgrade(database)
+        elif database.path is not None and not database.path.exists():
+            raise StoreError(f"there is no database at {database.path}.", hint="nothing has been stored there yet")
+        check_version(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def open_store(address: str, *, create: bool = True, writer: WriterConfig | None = None) -> SqlStore:
+    """Open a store for writing; what dead processes left unfinished is marked as interrupted.
+
+    Raises: StoreError (exit code 10) if the database cannot be reached or does not fit this program.
+    """
+    return SqlStore(open_database(address, create=create), writer=writer)
+
+
+def _is_set_up(database: Database) -> bool:
+    is_new_file = database.path is not None and not database.path.exists()
+    return not is_new_file and has_tables(database)

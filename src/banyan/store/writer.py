@@ -1,0 +1,218 @@
+"""One thread that commits many small writes together: durable, and fast because the disk is asked once per batch.
+
+A future resolves only after COMMIT. A write that the database refuses is found by halving its batch, goes to the
+dead letters, and fails its own future alone; an outage fails all of them, and nothing has been acknowledged.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert
+from sqlalchemy.exc import DBAPIError
+
+from banyan.core.config import config
+from banyan.core.errors import BanyanError, StoreError
+from banyan.core.ids import new_ulid
+from banyan.core.logging import log_event
+from banyan.store.database import Database
+from banyan.store.failures import as_store_error, is_busy, is_outage, shown_url
+from banyan.store.operations import WriteOperation
+from banyan.store.schema import DeadLetterRow
+from banyan.store.times import utc_microseconds
+
+logger = logging.getLogger("banyan.store")
+
+
+@config
+class WriterConfig:
+    """How much is committed at once, and how much may wait."""
+
+    max_batch_rows: int = 64
+    max_wait_seconds: float = 0.003  # for more rows, once the first is there
+    max_queue_rows: int = 10_000
+    max_queue_bytes: int = 64 * 2**20
+    busy_seconds: float = 15.0  # how long to try again while another process holds the lock
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    operation: WriteOperation
+    future: Future[Any]
+    num_bytes: int
+
+
+class GroupWriter:
+    """The only writer of a process. Safe to call from many threads at once."""
+
+    def __init__(self, database: Database, *, config: WriterConfig | None = None) -> None:
+        self._database = database
+        self._config = config or WriterConfig()
+        self._queue: deque[_Waiting] = deque()
+        self._queue_bytes = 0
+        self._changed = threading.Condition()
+        self._is_closing = False
+        self._num_uncommitted = 0
+        self._thread = threading.Thread(target=self._run, name="banyan-store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, operation: WriteOperation, *, is_owed: bool = False) -> Future[Any]:
+        """Queue one write and return the future that resolves after its commit.
+
+        The future fails with StoreError if the queue is full, unless the write `is_owed`: the end of a request that
+        was let in, of which there cannot be more than requests.
+        """
+        future: Future[Any] = Future()
+        waiting = _Waiting(operation, future, operation.num_bytes)
+        with self._changed:
+            if refusal := self._refusal(waiting, is_owed=is_owed):
+                future.set_exception(refusal)
+                return future
+            self._queue.append(waiting)
+            self._queue_bytes += waiting.num_bytes
+            self._num_uncommitted += 1
+            self._changed.notify_all()
+        return future
+
+    @property
+    def num_waiting(self) -> int:
+        """Writes that are not committed yet."""
+        return self._num_uncommitted
+
+    def flush(self, *, timeout_seconds: float | None = None) -> bool:
+        """Wait until everything submitted so far is settled, and say whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._num_uncommitted == 0, timeout_seconds)
+
+    def close(self) -> None:
+        """Settle everything that waits, then stop the thread; later writes are refused."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _refusal(self, waiting: _Waiting, *, is_owed: bool) -> StoreError | None:
+        where = shown_url(self._database.url)
+        if self._is_closing:
+            return StoreError(f"{where} is closed; nothing more can be stored.")
+        limits = self._config
+        is_full = len(self._queue) >= limits.max_queue_rows
+        is_full = is_full or self._queue_bytes + waiting.num_bytes > limits.max_queue_bytes
+        if is_owed or not is_full:
+            return None
+        return StoreError(
+            f"too many writes wait for {where}: {len(self._queue)} rows, {self._queue_bytes} bytes.",
+            hint="try again in a moment",
+        )
+
+    def _run(self) -> None:
+        while batch := self._take_batch():
+            try:
+                self._commit(batch)
+            except Exception as error:  # a mistake of ours must not end the thread and hang every future
+                logger.exception("store_writer_failed")
+                _fail(batch, error)
+            with self._changed:
+                self._num_uncommitted -= len(batch)
+                self._changed.notify_all()
+
+    def _take_batch(self) -> list[_Waiting]:
+        """Wait for a first write, then a moment for more; an empty list means closed and nothing left."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._is_closing)
+            deadline = time.monotonic() + self._config.max_wait_seconds
+            while self._queue and len(self._queue) < self._config.max_batch_rows and not self._is_closing:
+                if not self._changed.wait(max(deadline - time.monotonic(), 0)):
+                    break
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._config.max_batch_rows))]
+            self._queue_bytes -= sum(waiting.num_bytes for waiting in batch)
+            return batch
+
+    def _commit(self, batch: Sequence[_Waiting]) -> None:
+        try:
+            results = self._try_while_busy(lambda: self._apply(batch))
+        except Exception as error:
+            if is_outage(error):
+                log_event(logger, "store_outage", level=logging.ERROR, rows=len(batch), error=type(error).__name__)
+                _fail(batch, as_store_error(error, self._database.url, doing="write to"))
+            elif len(batch) == 1:
+                self._bury(batch[0], error)
+            else:  # one of these rows is the poison; the halves keep their order
+                self._commit(batch[: len(batch) // 2])
+                self._commit(batch[len(batch) // 2 :])
+        else:
+            for waiting, result in zip(batch, results, strict=True):
+                _resolve(waiting.future, result)
+
+    def _apply(self, batch: Sequence[_Waiting]) -> list[Any]:
+        with self._database.transaction() as connection:
+            return [waiting.operation.apply(connection) for waiting in batch]
+
+    def _try_while_busy(self, work: Callable[[], list[Any]]) -> list[Any]:
+        deadline = time.monotonic() + self._config.busy_seconds
+        while True:
+            try:
+                return work()
+            except DBAPIError as error:
+                if not is_busy(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def _bury(self, waiting: _Waiting, error: Exception) -> None:
+        """Put a refused write among the dead letters and fail its future."""
+        name = type(waiting.operation).__name__
+        reason = error.message if isinstance(error, BanyanError) else f"{type(error).__name__}: {_reason(error)}"
+        row = {
+            "id": new_ulid(),
+            "at": utc_microseconds(),
+            "source": name,
+            "payload": dead_letter_json(waiting.operation),
+            "error": _ascii(reason),
+        }
+        kept = "it is kept in dead_letters"
+        try:
+            with self._database.transaction() as connection:
+                connection.execute(insert(DeadLetterRow).values(row))
+        except Exception as failure:
+            kept = f"and dead_letters could not take it either ({type(failure).__name__})"
+        log_event(logger, "store_refused_row", level=logging.ERROR, operation=name, error=type(error).__name__)
+        refusal = StoreError(f"the database refused a row: {_ascii(reason).rstrip('.')}; {kept}.")
+        _fail([waiting], error if isinstance(error, BanyanError) else refusal)
+
+
+def dead_letter_json(operation: WriteOperation) -> str:
+    """Write everything in an operation as ASCII JSON that any database can hold."""
+    return json.dumps(operation.payload(), ensure_ascii=True, default=_json_default)
+
+
+def _json_default(value: Any) -> Any:
+    return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else repr(value)
+
+
+def _reason(error: Exception) -> str:
+    original = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    return str(original).splitlines()[0] if str(original) else ""
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _resolve(future: Future[Any], result: Any) -> None:
+    if future.set_running_or_notify_cancel():
+        future.set_result(result)
+
+
+def _fail(batch: Sequence[_Waiting], error: BaseException) -> None:
+    for waiting in batch:
+        if not waiting.future.done() and waiting.future.set_running_or_notify_cancel():
+            waiting.future.set_exception(error)
