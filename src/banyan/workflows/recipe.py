@@ -13,7 +13,7 @@ from banyan.core.config import config, config_to_mapping
 from banyan.core.errors import ConfigError
 from banyan.data.mixture import MixtureConfig
 from banyan.model.config import ModelConfig
-from banyan.model.presets import MODEL_PRESETS
+from banyan.model.presets import model_config
 from banyan.tasks.config import TaskConfig
 from banyan.train.optimizer import OptimizerConfig
 from banyan.train.schedule import ScheduleConfig
@@ -38,10 +38,8 @@ class ModelRecipe:
         """Return the full model configuration for a vocabulary that is now known."""
         changes = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "preset"}
         given = {name: value for name, value in changes.items() if value is not None}
-        preset = MODEL_PRESETS[self.preset]
-        return dataclasses.replace(
-            preset, **given, vocab_size=vocab_size, num_image_codes=num_image_codes, grid_size=grid_size
-        )
+        sizes = {"vocab_size": vocab_size, "num_image_codes": num_image_codes, "grid_size": grid_size}
+        return model_config(self.preset, {**given, **sizes})
 
 
 @config

@@ -1,0 +1,93 @@
+"""A task's data as a recipe names it → rows for training, validation and test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from banyan.core.errors import DataError, FileError
+from banyan.core.types import Row
+from banyan.data.catalog import CATALOG, load_split
+from banyan.data.sources import read_rows
+from banyan.tasks.config import TaskConfig, TaskDataConfig
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Splits:
+    """The rows of one task. A split that the recipe does not name is empty."""
+
+    train: tuple[Row, ...]
+    validation: tuple[Row, ...]
+    test: tuple[Row, ...]
+
+    def named(self, split: str) -> tuple[Row, ...]:
+        """Return one split by its name."""
+        rows: tuple[Row, ...] = getattr(self, split)
+        return rows
+
+
+def load_splits(task: TaskConfig, *, seed: int) -> Splits:
+    """Read all splits of a task; what is not named is held out from the training rows if the recipe says so.
+
+    Raises: FileError, DataError with the place that is wrong; DataError if there is nothing to learn from.
+    """
+    data = task.data
+    rows = {split: list(_read(getattr(data, split), split, data)) for split in SPLITS}
+    if not rows["train"]:
+        raise DataError(
+            f"task {task.name}: data.train={data.train!r} holds no rows; there is nothing to learn from.",
+            hint="name a file, a folder or a data set of the catalog (banyan data list)",
+        )
+    _hold_out(rows, data, seed=seed)
+    return Splits(**{split: tuple(rows[split][: data.max_examples]) for split in SPLITS})
+
+
+def resolve_places(data: TaskDataConfig) -> dict[str, str | list[str] | None]:
+    """Return where each split lies with absolute paths, so that a saved recipe runs from anywhere."""
+    return {split: _absolute(getattr(data, split)) for split in SPLITS}
+
+
+def _absolute(place: str | list[str] | None) -> str | list[str] | None:
+    if isinstance(place, list):
+        return [str(_absolute(one)) for one in place]
+    return place if place is None or place in CATALOG else str(Path(place).absolute())
+
+
+def _read(place: str | Sequence[str] | None, split: str, data: TaskDataConfig) -> Iterator[Row]:
+    for one in [place] if isinstance(place, str) else place or ():
+        if one in CATALOG and not Path(one).exists():
+            yield from load_split(one, split)
+        else:
+            yield from _read_path(one, data)
+
+
+def _read_path(place: str, data: TaskDataConfig) -> Iterator[Row]:
+    if not Path(place).exists() and "{" not in place:
+        raise FileError(
+            f"{place} is neither a file or folder nor a data set of the catalog.",
+            hint="check the path, or see the names with banyan data list",
+        )
+    yield from read_rows(place, format=data.format)
+
+
+def _hold_out(rows: dict[str, list[Row]], data: TaskDataConfig, *, seed: int) -> None:
+    """Move a share of the training rows to the splits that have none; which ones depends on the seed alone."""
+    shares = {"validation": data.validation_fraction, "test": data.test_fraction}
+    wanted = {split: share for split, share in shares.items() if share and not rows[split]}
+    if not wanted:
+        return
+    train = rows["train"]
+    order = np.random.default_rng([seed, len(train)]).permutation(len(train))
+    start = 0
+    for split, share in wanted.items():
+        size = max(1, round(share * len(train)))
+        rows[split] = [train[i] for i in sorted(order[start : start + size])]
+        start += size
+    if start >= len(train):
+        raise DataError(f"{len(train)} rows are too few to hold out {wanted}; name the splits or give more rows.")
+    rows["train"] = [train[i] for i in sorted(order[start:])]
