@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from banyan.model.attention import Attention
 from banyan.model.norm import LayerNorm, RMSNorm
@@ -21,7 +21,7 @@ def init_weights(model: nn.Module, *, generator: torch.Generator) -> None:
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.Embedding):
-            module.weight.normal_(0.0, EMBEDDING_STD, generator=generator)
+            _draw_normal(module.weight, EMBEDDING_STD, generator)
         elif isinstance(module, nn.Linear):
             _init_linear(module, is_zero=_starts_at_zero(name), generator=generator)
         elif isinstance(module, RMSNorm | LayerNorm):
@@ -39,9 +39,13 @@ def _init_linear(module: nn.Linear, *, is_zero: bool, generator: torch.Generator
     if is_zero:
         module.weight.zero_()
     else:
-        module.weight.normal_(0.0, module.in_features**-0.5, generator=generator)
+        _draw_normal(module.weight, module.in_features**-0.5, generator)
     if module.bias is not None:
         module.bias.zero_()
+
+
+def _draw_normal(weight: Tensor, std: float, generator: torch.Generator) -> None:
+    weight.copy_(torch.randn(weight.shape, generator=generator, device=generator.device) * std)
 
 
 def _init_norm(module: RMSNorm | LayerNorm) -> None:

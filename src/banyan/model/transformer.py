@@ -60,7 +60,8 @@ class Transformer(nn.Module):
         self.word_head = None if is_tied else nn.Linear(config.embed_dim, config.vocab_size, bias=False)
         self.heads = TaskHeads(heads, embed_dim=config.embed_dim)
         self._rope = RopeTable(config) if config.position == "rope" else None
-        self.init_weights(torch.Generator(self.embedding.weight.device).manual_seed(0))
+        if not self.embedding.weight.is_meta:  # on the meta device there is nothing to draw: weights will be loaded
+            self.init_weights(torch.Generator().manual_seed(0))
 
     @property
     def head_specs(self) -> tuple[HeadSpec, ...]:
@@ -78,7 +79,7 @@ class Transformer(nn.Module):
         return self.embedding.weight.dtype
 
     def init_weights(self, generator: torch.Generator) -> None:
-        """Draw all weights anew."""
+        """Draw all weights anew; the same generator gives the same weights on every device."""
         init_weights(self, generator=generator)
 
     def forward(
