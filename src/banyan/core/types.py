@@ -89,6 +89,7 @@ class LabelSet:
     labels: tuple[str, ...]
     head: str | None = None  # None: score `label_token_ids`
     label_token_ids: tuple[tuple[int, ...], ...] = ()  # the words of each label, with the end token
+    length_normalised: bool = False  # compare words by their mean, not their sum, of log-probabilities
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,6 +160,7 @@ class Completion:
     finish_reason: FinishReason = FinishReason.STOP
     token_ids: tuple[int, ...] = ()  # Text, ImageGrid: without the stop token
     token_log_probs: tuple[float, ...] = ()  # of each token in `token_ids`
+    text: str | None = None  # Text: the answer, cut before a stop text even inside a token
     label_probs: tuple[float, ...] = ()  # LabelSet: one per label, sums to 1
     tag_ids: tuple[int, ...] = ()  # Tags: one per position
     tag_probs: tuple[float, ...] = ()  # Tags: probability of each chosen tag

@@ -1,0 +1,102 @@
+"""One forward pass over rows of different lengths, without a cache, keeping only the positions somebody asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from banyan.core.types import NO_GRID, MaskKind, Prompt, TokenSequence
+from banyan.model.transformer import Transformer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """Tokens to read, how they see each other, and the positions whose hidden states are wanted."""
+
+    token_ids: tuple[int, ...]
+    mask: MaskKind
+    prefix_len: int  # tokens read in both directions under PREFIX
+    positions: tuple[int, ...]
+    grid_ids: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+
+def prompt_row(prompt: Prompt, *, positions: Sequence[int], answer_ids: Sequence[int] = ()) -> Row:
+    """Return a prompt, or a prompt with an answer behind it, as a row; the answer is read causally."""
+    return Row(
+        token_ids=(*prompt.token_ids, *answer_ids),
+        mask=MaskKind.PREFIX if prompt.mask is MaskKind.FULL else prompt.mask,
+        prefix_len=len(prompt),
+        positions=tuple(positions),
+    )
+
+
+def sequence_row(sequence: TokenSequence, *, positions: Sequence[int]) -> Row:
+    """Return a training sequence as a row, seen exactly as in training."""
+    return Row(
+        token_ids=sequence.token_ids,
+        mask=sequence.mask,
+        prefix_len=sequence.prefix_len,
+        positions=tuple(positions),
+        grid_ids=sequence.grid_ids,
+    )
+
+
+def attend_until(*, seq_len: int, mask: MaskKind, prefix_len: int) -> list[int]:
+    """Return the last position each position may read, beyond those before it."""
+    if mask is MaskKind.FULL:
+        prefix_len = seq_len
+    if mask is MaskKind.CAUSAL:
+        prefix_len = 0
+    return [prefix_len - 1 if t < prefix_len else t for t in range(seq_len)]
+
+
+def hidden_states(model: Transformer, rows: Sequence[Row], *, max_batch_tokens: int) -> list[Tensor]:
+    """Read rows in batches of similar length and return each row's wanted hidden states.
+
+    Shapes: one (P, D) for each row, P its number of positions.
+    Units:  max_batch_tokens counts padding too; a single longer row makes its own batch.
+    """
+    found: list[Tensor | None] = [None] * len(rows)
+    for batch in _batches([len(row) for row in rows], max_batch_tokens=max_batch_tokens):
+        hidden_BTD = _forward(model, [rows[index] for index in batch])
+        for place, index in enumerate(batch):
+            found[index] = hidden_BTD[place, list(rows[index].positions)]
+    return [hidden for hidden in found if hidden is not None]
+
+
+def _batches(lengths: Sequence[int], *, max_batch_tokens: int) -> list[list[int]]:
+    """Group row numbers, longest first, so that little of a batch is padding."""
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= max_batch_tokens:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+def _forward(model: Transformer, rows: Sequence[Row]) -> Tensor:
+    seq_len = max(map(len, rows))
+    has_grid = any(row.grid_ids for row in rows)
+    is_causal = all(row.mask is MaskKind.CAUSAL for row in rows)
+    # Padding stands on the right, beyond what any real position may read, so it needs no mask of its own.
+    hidden: Tensor = model(
+        _table([row.token_ids for row in rows], seq_len=seq_len, fill=0, model=model),
+        attend_until_BT=None if is_causal else _table([_until(r) for r in rows], seq_len=seq_len, fill=0, model=model),
+        grid_ids_BT=_table([r.grid_ids for r in rows], seq_len=seq_len, fill=NO_GRID, model=model) if has_grid else None,
+    )
+    return hidden
+
+
+def _until(row: Row) -> list[int]:
+    return attend_until(seq_len=len(row), mask=row.mask, prefix_len=row.prefix_len)
+
+
+def _table(rows: Sequence[Sequence[int]], *, seq_len: int, fill: int, model: Transformer) -> Tensor:
+    return torch.tensor([[*row, *[fill] * (seq_len - len(row))] for row in rows], device=model.device)

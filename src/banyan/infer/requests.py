@@ -1,0 +1,69 @@
+"""A request on its way through the engine, and the ticket its owner holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Generic, TypeAlias, TypeVar
+
+from banyan.core.types import Completion, Prompt
+from banyan.infer.sampling import SamplingConfig
+
+R = TypeVar("R")
+
+TokenCallback: TypeAlias = Callable[[int, float], None]  # token id and its log-probability
+TextCallback: TypeAlias = Callable[[str], None]  # text that is certain: whole characters, no part of a stop text
+
+
+class Ticket(Generic[R]):
+    """What the engine promises: the result of one request, some time. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self.future: Future[R] = Future()  # for asyncio.wrap_future; cancelling it cancels the request
+
+    def result(self, timeout_seconds: float | None = None) -> R:
+        """Wait for the result.
+
+        Raises: TimeoutError if it is not there in time; CancelledError after `cancel`; the request's own error.
+        """
+        return self.future.result(timeout_seconds)
+
+    def cancel(self) -> bool:
+        """Give the request up: its slot is free within one step. False if it had ended before."""
+        return self.future.cancel()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the request has ended, well or not."""
+        return self.future.done()
+
+    def succeed(self, result: R) -> None:
+        """Hand over the result; nothing happens if the owner has given up."""
+        with suppress(InvalidStateError):
+            self.future.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """Hand over an error; nothing happens if the owner has given up."""
+        with suppress(InvalidStateError):
+            self.future.set_exception(error)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Request:
+    """One prompt to be answered token by token."""
+
+    prompt: Prompt
+    sampling: SamplingConfig
+    num_slots: int  # rows of the cache it needs at once
+    max_tokens: int  # the most its answer may have; the context's end is counted in
+    on_token: TokenCallback | None = None
+    on_text: TextCallback | None = None
+    ticket: Ticket[Completion] = field(default_factory=Ticket)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens to read before the first one of the answer."""
+        branches = (self.prompt.token_ids, self.prompt.unconditional_token_ids)
+        return sum(len(token_ids) for token_ids in branches[: self.num_slots])
