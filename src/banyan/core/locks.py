@@ -1,0 +1,44 @@
+"""One writer per folder: a lock that the system gives back even if its holder is killed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from banyan.core.errors import BusyError
+from banyan.core.files import as_write_error
+
+LOCK_FILE = ".lock"
+
+
+@contextmanager
+def hold_directory(directory: Path) -> Iterator[None]:
+    """Keep every other process out of a folder while the block runs; the folder is made if need be.
+
+    Raises: BusyError naming the process that holds it; SpaceError if the place cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise as_write_error(error, directory) from error
+    try:
+        _lock(descriptor, directory)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, directory: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(descriptor, 20, 0).decode("ascii", errors="replace").strip() or "unknown"
+        raise BusyError(
+            f"{directory} is in use by process {holder}.", hint="wait for it to end, or choose another folder"
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)

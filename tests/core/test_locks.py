@@ -1,0 +1,28 @@
+"""A folder has one writer at a time."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from banyan.core.errors import BusyError
+from banyan.core.locks import hold_directory
+
+_TRY = "import sys; from pathlib import Path; from banyan.core.locks import hold_directory\n"
+_TRY += "with hold_directory(Path(sys.argv[1])): pass"
+
+
+def test_a_held_folder_is_refused_to_another_process_and_free_again_afterwards(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _TRY, str(tmp_path)]
+    with hold_directory(tmp_path):
+        refused = subprocess.run(command, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert f"BusyError: {tmp_path} is in use by process {os.getpid()}." in refused.stderr
+    assert subprocess.run(command).returncode == 0
+
+
+def test_a_second_hold_in_the_same_process_is_refused(tmp_path: Path) -> None:
+    with hold_directory(tmp_path / "new"), pytest.raises(BusyError, match="in use"), hold_directory(tmp_path / "new"):
+        pass
