@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from banyan.core.errors import StoreError
 
@@ -25,6 +26,11 @@ _SQLITE_WORDS: dict[int, tuple[str, str]] = {
 }
 
 
+_POSTGRES_BUSY = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+_POSTGRES_ROW_LIMITS = "54"  # program limit exceeded, for example a value too long for its index
+_CONNECTION_ERRORS = (OperationalError, InterfaceError)
+
+
 def shown_url(url: URL) -> str:
     """Write a database's address for people, without the password and without its options."""
     return url.set(query={}).render_as_string(hide_password=True)
@@ -37,12 +43,12 @@ def sqlite_code(error: BaseException) -> int | None:
     return None if code is None else code & 0xFF
 
 
-def is_busy(error: BaseException) -> bool:
-    """Whether a write may succeed if it is simply tried again: another writer held the lock."""
+def is_worth_retrying(error: DBAPIError) -> bool:
+    """Whether the same write may succeed at once or soon: another writer held the lock, or the connection was cut."""
     if sqlite_code(error) in _BUSY:
         return True
-    state = getattr(getattr(error, "orig", None), "sqlstate", None)
-    return state in {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+    state = getattr(error.orig, "sqlstate", None)
+    return error.connection_invalidated or state in _POSTGRES_BUSY
 
 
 def is_outage(error: BaseException) -> bool:
@@ -51,8 +57,10 @@ def is_outage(error: BaseException) -> bool:
     if code is not None:
         return code in _SQLITE_WORDS
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
-    return isinstance(error, OSError | SQLAlchemyError) and not isinstance(error, ValueError)
+        state = getattr(error.orig, "sqlstate", None) or ""
+        is_about_the_row = state.startswith(_POSTGRES_ROW_LIMITS)
+        return error.connection_invalidated or isinstance(error, _CONNECTION_ERRORS) and not is_about_the_row
+    return isinstance(error, PoolTimeoutError | DisconnectionError)
 
 
 def as_store_error(error: BaseException, url: URL, *, doing: str) -> StoreError:

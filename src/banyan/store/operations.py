@@ -1,24 +1,22 @@
-"""The writes of the store, each an object that applies itself to a connection inside somebody else's transaction.
-
-Every one may be applied twice with the same effect as once, so that a batch can be tried again.
-"""
+"""The writes that a request and its answer need (see rows.py for what a write is)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from banyan.core.errors import InputError
 from banyan.core.ids import new_ulid
 from banyan.store.codec import pack_ids, pack_json, pack_optional_json, pack_text
+from banyan.store.rows import insert_if_absent
 from banyan.store.schema import (
+    ANSWER_COLUMNS,
+    REQUEST_COLUMNS,
     ArtifactRow,
-    Base,
     FeedbackRow,
     ModelRow,
     OutputArtifactRow,
@@ -36,30 +34,6 @@ from banyan.store.types import (
     StoredOutput,
     StoredRequest,
 )
-
-
-class WriteOperation(Protocol):
-    """One write that must happen whole or not at all."""
-
-    @property
-    def num_bytes(self) -> int:
-        """About how much memory it holds while it waits."""
-        ...
-
-    def apply(self, connection: Connection) -> Any:
-        """Write it, and return what its future will hold."""
-        ...
-
-    def payload(self) -> Mapping[str, Any]:
-        """Return everything in it, for the dead letters."""
-        ...
-
-
-def insert_if_absent(connection: Connection, table: type[Base], values: Mapping[str, Any]) -> bool:
-    """Insert a row unless one with its key is there, and say whether it was inserted."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(dict(values)).on_conflict_do_nothing()
-    return connection.execute(statement).rowcount > 0
 
 
 def model_id_of(name: str, manifest_sha256: str) -> str:
@@ -125,12 +99,8 @@ class BeginRequest:
 
     def _row(self) -> dict[str, Any]:
         request = self.request
-        same = (
-            "api_key_id endpoint task task_kind client_request_id session_id stream seed num_choices num_prompt_tokens "
-            "prompt_sha256 received_at"
-        )
         return {
-            **{name: getattr(request, name) for name in same.split()},
+            **{name: getattr(request, name) for name in REQUEST_COLUMNS},
             "id": request.request_id,
             "server_instance_id": self.instance_id,
             "model_id": model_id_of(request.model_name, request.model_sha256),
@@ -187,8 +157,7 @@ class FinishRequest:
         Raises: InputError if there is no such request.
         """
         answer = self.answer
-        same = "http_status error_code num_completion_tokens num_cached_tokens admitted_at first_token_at finished_at"
-        facts = {name: getattr(answer, name) for name in same.split()}
+        facts = {name: getattr(answer, name) for name in ANSWER_COLUMNS}
         if not _move_state(connection, self.request_id, {"state": str(answer.state), **facts}):
             _require_request(connection, self.request_id)
             return

@@ -211,3 +211,14 @@ class DeadLetterRow(Base):
     source: Mapped[str]  # which operation
     payload: Mapped[str]
     error: Mapped[str]
+
+
+# Columns that carry the same name and value in StoredRequest and StoredAnswer.
+REQUEST_COLUMNS = (
+    *("endpoint", "task", "task_kind", "params", "seed", "num_choices", "stream", "prompt_sha256"),
+    *("num_prompt_tokens", "client_request_id", "session_id", "api_key_id", "received_at"),
+)
+ANSWER_COLUMNS = (
+    *("http_status", "error_code", "num_completion_tokens", "num_cached_tokens"),
+    *("admitted_at", "first_token_at", "finished_at"),
+)

@@ -9,6 +9,7 @@ from typing import Any
 from banyan.core.errors import StoreError
 from banyan.store.database import Database
 from banyan.store.failures import shown_url
+from banyan.store.keys import ApiKey, KeyChecker
 from banyan.store.migrate import check_version, has_tables, upgrade
 from banyan.store.operations import (
     AddFeedback,
@@ -17,9 +18,11 @@ from banyan.store.operations import (
     FinishRequest,
     NoteProgress,
     RecordExchange,
-    WriteOperation,
 )
+from banyan.store.queries import StoreQueries
 from banyan.store.recovery import end_instance, recover, register_instance
+from banyan.store.rows import WriteOperation
+from banyan.store.runs import RunLog
 from banyan.store.times import utc_microseconds
 from banyan.store.types import RequestId, StoredAnswer, StoredFeedback, StoredRequest
 from banyan.store.writer import GroupWriter, WriterConfig
@@ -41,6 +44,9 @@ class SqlStore:
             self.num_recovered = recover(connection, at=clock())
             self.instance_id = register_instance(connection, at=clock())
         self._writer = GroupWriter(database, config=writer)
+        self.runs = RunLog(self.submit, clock=clock)
+        self.queries = StoreQueries(database)
+        self._keys = KeyChecker(database, self.submit, clock=clock)
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -92,6 +98,10 @@ class SqlStore:
         facts = {"num_parameters": num_parameters, "max_seq_len": max_seq_len}
         known_tasks = None if tasks is None else tuple(tasks)
         return self.submit(AddModel(name=name, sha256=sha256, at=self._clock(), tasks=known_tasks, **facts))
+
+    def verify_key(self, secret: str) -> ApiKey | None:
+        """Return the key a caller showed, if it is known and valid now; its last use is noted in the background."""
+        return self._keys.verify(secret)
 
     def submit(self, operation: WriteOperation) -> Future[Any]:
         """Queue any other write of this package."""

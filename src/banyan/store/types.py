@@ -89,7 +89,7 @@ class StoredAnswer:
 
     state: RequestState = RequestState.COMPLETED
     outputs: tuple[StoredOutput, ...] = ()
-    http_status: int = 200
+    http_status: int | None = 200  # None: the process ended before it could say
     error_code: str | None = None
     num_completion_tokens: int = 0
     num_cached_tokens: int = 0
@@ -109,6 +109,17 @@ class StoredFeedback:
     api_key_id: str | None = None
     at: int = field(default_factory=utc_microseconds)
     feedback_id: str = field(default_factory=new_ulid)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredExchange:
+    """A request read back, with all that is known of its answer."""
+
+    request: StoredRequest
+    state: RequestState
+    answer: StoredAnswer | None  # None while the request is open
+    partial_text: str = field(default="", repr=False)  # what an open request has answered so far
+    feedback: tuple[StoredFeedback, ...] = ()  # oldest first
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

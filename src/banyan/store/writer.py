@@ -25,8 +25,8 @@ from banyan.core.errors import BanyanError, StoreError
 from banyan.core.ids import new_ulid
 from banyan.core.logging import log_event
 from banyan.store.database import Database
-from banyan.store.failures import as_store_error, is_busy, is_outage, shown_url
-from banyan.store.operations import WriteOperation
+from banyan.store.failures import as_store_error, is_outage, is_worth_retrying, shown_url
+from banyan.store.rows import WriteOperation
 from banyan.store.schema import DeadLetterRow
 from banyan.store.times import utc_microseconds
 
@@ -41,7 +41,7 @@ class WriterConfig:
     max_wait_seconds: float = 0.003  # for more rows, once the first is there
     max_queue_rows: int = 10_000
     max_queue_bytes: int = 64 * 2**20
-    busy_seconds: float = 15.0  # how long to try again while another process holds the lock
+    patience_seconds: float = 15.0  # how long to try again while another process holds the lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class GroupWriter:
 
     def _commit(self, batch: Sequence[_Waiting]) -> None:
         try:
-            results = self._try_while_busy(lambda: self._apply(batch))
+            results = self._try_patiently(lambda: self._apply(batch))
         except Exception as error:
             if is_outage(error):
                 log_event(logger, "store_outage", level=logging.ERROR, rows=len(batch), error=type(error).__name__)
@@ -157,13 +157,13 @@ class GroupWriter:
         with self._database.transaction() as connection:
             return [waiting.operation.apply(connection) for waiting in batch]
 
-    def _try_while_busy(self, work: Callable[[], list[Any]]) -> list[Any]:
-        deadline = time.monotonic() + self._config.busy_seconds
+    def _try_patiently(self, work: Callable[[], list[Any]]) -> list[Any]:
+        deadline = time.monotonic() + self._config.patience_seconds
         while True:
             try:
                 return work()
             except DBAPIError as error:
-                if not is_busy(error) or time.monotonic() > deadline:
+                if not is_worth_retrying(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
 

@@ -1,0 +1,185 @@
+"""Questions to the store: the newest requests, one request, a text in any of them, how many of each.
+
+Everything is read in pages, so that memory stays flat and no reader holds up the writer for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from banyan.core.config import config
+from banyan.core.errors import ConfigError, InputError
+from banyan.store.codec import strings_in
+from banyan.store.database import Database
+from banyan.store.exchanges import load_artifact, load_exchanges
+from banyan.store.schema import DeadLetterRow, ModelRow, OutputRow, RequestRow
+from banyan.store.types import RequestState, StoredArtifact, StoredExchange
+
+_PAGE_ROWS = 200
+_MIN_ID_CHARACTERS = 6
+_NOT_SAID = ("model", "user", "response_format", "stream_options")  # settings in a body, not what was asked
+
+
+@config
+class RequestFilter:
+    """Which requests a question is about; every field that is set must fit."""
+
+    task: str | None = None
+    state: RequestState | None = None
+    model: str | None = None
+    endpoint: str | None = None
+    session: str | None = None
+    api_key_id: str | None = None
+    since: int | None = None  # received at or after, UTC microseconds
+    before_id: str | None = None  # strictly older than this request, for the next page
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"limit={self.limit} shows nothing; it must be at least 1.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreCounts:
+    """How much is stored."""
+
+    num_requests: int
+    num_outputs: int
+    num_dead_letters: int
+    by_state: dict[str, int]
+    by_task: dict[str, int]
+
+
+class StoreQueries:
+    """Reads one store. Safe to use from many threads at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def newest(self, wanted: RequestFilter | None = None) -> list[StoredExchange]:
+        """Return the fitting requests, the newest first."""
+        return list(self.iterate(wanted, with_artifacts=False))
+
+    def iterate(self, wanted: RequestFilter | None = None, *, with_artifacts: bool = True) -> Iterator[StoredExchange]:
+        """Yield the fitting requests, the newest first, page by page."""
+        wanted = wanted or RequestFilter()
+        left = wanted.limit
+        while left is None or left > 0:
+            page = self._page(wanted, min(left or _PAGE_ROWS, _PAGE_ROWS), with_artifacts=with_artifacts)
+            yield from page
+            if len(page) < min(left or _PAGE_ROWS, _PAGE_ROWS):
+                return
+            left = None if left is None else left - len(page)
+            wanted = replace(wanted, before_id=page[-1].request.request_id)
+
+    def show(self, request_id: str) -> StoredExchange:
+        """Return one request by its id, the beginning of its id, or `last` for the newest.
+
+        Raises: InputError if none fits, or several do.
+        """
+        with self._database.read() as connection:
+            key = _find_id(connection, request_id)
+            return load_exchanges(connection, [key])[0]
+
+    def search(self, text: str, wanted: RequestFilter | None = None) -> Iterator[StoredExchange]:
+        """Yield the requests whose prompt or answer contains a text, in any script, upper and lower case alike.
+
+        Raises: ConfigError for an empty text.
+        """
+        needle = text.casefold()
+        if not needle:
+            raise ConfigError("an empty text is in every answer; give a word to search for.")
+        wanted = wanted or RequestFilter()
+        found = 0
+        for exchange in self.iterate(replace(wanted, limit=None), with_artifacts=False):
+            if any(needle in part.casefold() for part in texts_of(exchange)):
+                yield exchange
+                found += 1
+            if found == wanted.limit:
+                return
+
+    def artifact(self, sha256: str) -> StoredArtifact | None:
+        """Return a stored picture by its name, or None."""
+        with self._database.read() as connection:
+            return load_artifact(connection, sha256)
+
+    def counts(self) -> StoreCounts:
+        """Return how much is stored, by state and by task."""
+        with self._database.read() as connection:
+            by_state = _count_by(connection, RequestRow.state)
+            return StoreCounts(
+                num_requests=sum(by_state.values()),
+                num_outputs=connection.scalar(select(func.count()).select_from(OutputRow)) or 0,
+                num_dead_letters=connection.scalar(select(func.count()).select_from(DeadLetterRow)) or 0,
+                by_state=by_state,
+                by_task=_count_by(connection, RequestRow.task),
+            )
+
+    def _page(self, wanted: RequestFilter, size: int, *, with_artifacts: bool) -> list[StoredExchange]:
+        with self._database.read() as connection:
+            newest = select(RequestRow.id).join(ModelRow, ModelRow.id == RequestRow.model_id)
+            newest = newest.where(*_conditions(connection, wanted))
+            newest = newest.order_by(RequestRow.received_at.desc(), RequestRow.id.desc()).limit(size)
+            ids = list(connection.scalars(newest))
+            return load_exchanges(connection, ids, with_artifacts=with_artifacts)
+
+
+def texts_of(exchange: StoredExchange) -> Iterator[str]:
+    """Yield what was asked and what was answered."""
+    request = exchange.request
+    asked = {name: value for name, value in request.body.items() if name not in _NOT_SAID}
+    yield from strings_in(asked)
+    yield from strings_in(request.source)
+    yield exchange.partial_text
+    for output in exchange.answer.outputs if exchange.answer else ():
+        yield output.text
+
+
+def _conditions(connection: Connection, wanted: RequestFilter) -> Iterator[ColumnElement[bool]]:
+    equal: dict[InstrumentedAttribute[Any], str | None] = {
+        RequestRow.task: wanted.task,
+        RequestRow.state: wanted.state and str(wanted.state),
+        ModelRow.name: wanted.model,
+        RequestRow.endpoint: wanted.endpoint,
+        RequestRow.session_id: wanted.session,
+        RequestRow.api_key_id: wanted.api_key_id,
+    }
+    for column, value in equal.items():
+        if value is not None:
+            yield column == value
+    if wanted.since is not None:
+        yield RequestRow.received_at >= wanted.since
+    if wanted.before_id is not None:
+        yield _older_than(connection, wanted.before_id)
+
+
+def _older_than(connection: Connection, request_id: str) -> ColumnElement[bool]:
+    at = connection.scalar(select(RequestRow.received_at).where(RequestRow.id == request_id))
+    if at is None:
+        raise InputError(f"there is no stored request {request_id!r}.")
+    same_time = and_(RequestRow.received_at == at, RequestRow.id < request_id)
+    return or_(RequestRow.received_at < at, same_time)
+
+
+def _find_id(connection: Connection, text: str) -> str:
+    newest = select(RequestRow.id).order_by(RequestRow.received_at.desc(), RequestRow.id.desc()).limit(2)
+    if text == "last":
+        found = list(connection.scalars(newest))[:1]
+    else:
+        is_usable = text.isascii() and text.isalnum() and len(text) >= _MIN_ID_CHARACTERS
+        found = list(connection.scalars(newest.where(RequestRow.id.startswith(text.upper())))) if is_usable else []
+    if not found:
+        raise InputError(f"there is no stored request {text!r}.", hint="banyan outputs list shows the newest")
+    if len(found) > 1:
+        raise InputError(f"several stored requests begin with {text!r}.", hint="give more of the id")
+    return found[0]
+
+
+def _count_by(connection: Connection, column: InstrumentedAttribute[str]) -> dict[str, int]:
+    counted = select(column, func.count()).group_by(column).order_by(func.count().desc(), column)
+    return {str(name): int(count) for name, count in connection.execute(counted)}

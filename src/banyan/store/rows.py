@@ -1,0 +1,101 @@
+"""What a write is: an object that applies itself to a connection inside somebody else's transaction.
+
+Every one may be applied twice with the same effect as once, so that a batch can be tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from banyan.store.schema import Base
+
+
+class WriteOperation(Protocol):
+    """One write that must happen whole or not at all."""
+
+    @property
+    def num_bytes(self) -> int:
+        """About how much memory it holds while it waits."""
+        ...
+
+    def apply(self, connection: Connection) -> Any:
+        """Write it, and return what its future will hold."""
+        ...
+
+    def payload(self) -> Mapping[str, Any]:
+        """Return everything in it, for the dead letters."""
+        ...
+
+
+def insert_if_absent(connection: Connection, table: type[Base], values: Mapping[str, Any]) -> bool:
+    """Insert a row unless one with its key is there, and say whether it was inserted."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).values(dict(values)).on_conflict_do_nothing()
+    return connection.execute(statement).rowcount > 0
+
+
+def upsert(
+    connection: Connection, table: type[Base], values: Mapping[str, Any], *, key: Sequence[str], replace: Sequence[str]
+) -> None:
+    """Insert a row, or where one with the same `key` columns is there, replace the columns named."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    changes = {name: values[name] for name in replace}
+    statement = dialect.insert(table).values(dict(values)).on_conflict_do_update(index_elements=list(key), set_=changes)
+    connection.execute(statement)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PutRow:
+    """Insert one row; where one with its key is there, replace the columns named."""
+
+    table: type[Base]
+    values: Mapping[str, Any]
+    result: Any = None  # what the future will hold
+    key: tuple[str, ...] = ("id",)
+    replace: tuple[str, ...] = ()
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of its values, roughly."""
+        return 256 + len(str(dict(self.values)))
+
+    def apply(self, connection: Connection) -> Any:
+        """Write the row and return `result`."""
+        if self.replace:
+            upsert(connection, self.table, self.values, key=self.key, replace=self.replace)
+        else:
+            insert_if_absent(connection, self.table, self.values)
+        return self.result
+
+    def payload(self) -> Mapping[str, Any]:
+        """Return table and values."""
+        return {"table": self.table.__tablename__, "values": dict(self.values)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChangeRow:
+    """Change columns of one row; nothing happens if it is not there."""
+
+    table: type[Base]
+    key: Mapping[str, Any]
+    values: Mapping[str, Any]
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of its values, roughly."""
+        return 256 + len(str(dict(self.values)))
+
+    def apply(self, connection: Connection) -> None:
+        """Update the row."""
+        columns = self.table.__table__.c
+        conditions = [columns[name] == value for name, value in self.key.items()]
+        connection.execute(update(self.table).where(*conditions).values(dict(self.values)))
+
+    def payload(self) -> Mapping[str, Any]:
+        """Return table, key and values."""
+        return {"table": self.table.__tablename__, "key": dict(self.key), "values": dict(self.values)}
