@@ -94,8 +94,8 @@ class Limits:
         has_same_codes = decoding.first_code_id == self.config.text_vocab_size
         if not has_same_codes or not 1 <= decoding.num_codes <= self.config.num_image_codes:
             raise ConfigError(
-                f"task {prompt.task} wants {decoding.num_codes} image codes from id {decoding.first_code_id}; the model "
-                f"has {self.config.num_image_codes} from id {self.config.text_vocab_size}."
+                f"task {prompt.task} wants {decoding.num_codes} image codes from id {decoding.first_code_id}; "
+                f"the model has {self.config.num_image_codes} from id {self.config.text_vocab_size}."
             )
         # The last code is drawn and never read again, so it needs no position of its own.
         self.check_length(len(prompt), num_answer_tokens=decoding.num_tokens - 1)
@@ -131,8 +131,8 @@ class Limits:
         head = heads[name]
         if head.kind is not kind or head.num_outputs != num_labels:
             raise ConfigError(
-                f"head {name!r} is a {head.kind} head with {head.num_outputs} outputs; the question needs a {kind} head "
-                f"with {num_labels}."
+                f"head {name!r} is a {head.kind} head with {head.num_outputs} outputs; "
+                f"the question needs a {kind} head with {num_labels}."
             )
 
     @staticmethod

@@ -89,7 +89,9 @@ def _forward(model: Transformer, rows: Sequence[Row]) -> Tensor:
     hidden: Tensor = model(
         _table([row.token_ids for row in rows], seq_len=seq_len, fill=0, model=model),
         attend_until_BT=None if is_causal else _table([_until(r) for r in rows], seq_len=seq_len, fill=0, model=model),
-        grid_ids_BT=_table([r.grid_ids for r in rows], seq_len=seq_len, fill=NO_GRID, model=model) if has_grid else None,
+        grid_ids_BT=_table([r.grid_ids for r in rows], seq_len=seq_len, fill=NO_GRID, model=model)
+        if has_grid
+        else None,
     )
     return hidden
 

@@ -63,6 +63,11 @@ class Request:
     ticket: Ticket[Completion] = field(default_factory=Ticket)
 
     @property
+    def is_done(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self.ticket.is_done
+
+    @property
     def num_tokens(self) -> int:
         """Tokens to read before the first one of the answer."""
         branches = (self.prompt.token_ids, self.prompt.unconditional_token_ids)

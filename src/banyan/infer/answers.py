@@ -1,0 +1,159 @@
+"""Answers in the making: what one request adds to the logits of a step, and what it does with the token drawn."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence, Set
+
+from torch import Tensor
+
+from banyan.core.types import NO_GRID, Completion, FinishReason, ImageGrid
+from banyan.infer.guidance import guide
+from banyan.infer.penalties import Penalties
+from banyan.infer.randomness import uniform
+from banyan.infer.requests import Request
+from banyan.infer.samplers import Draw, build_samplers
+from banyan.infer.stopping import AnswerText
+from banyan.tokenizers.vocabulary import Vocabulary
+
+
+class Answer(ABC):
+    """An answer that is being drawn, and the cache slots it holds meanwhile."""
+
+    def __init__(self, request: Request, *, slots: Sequence[int]) -> None:
+        self.request = request
+        self.slots = tuple(slots)
+        self.token_ids: list[int] = []
+        self.log_probs: list[float] = []
+        self.finish_reason: FinishReason | None = None
+        self._samplers = build_samplers(request.sampling)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no more tokens are needed, or nobody waits for them."""
+        return self.finish_reason is not None or self.request.ticket.is_done
+
+    @property
+    def draw(self) -> Draw:
+        """What the next token is drawn with: a function of the seed and of its place in the sequence, no more."""
+        sampling = self.request.sampling
+        place = len(self.request.prompt) + len(self.token_ids)
+        return Draw(samplers=self._samplers, uniform=None if sampling.is_greedy else uniform(sampling.seed, place))
+
+    @property
+    def next_grid_id(self) -> int:
+        """The picture cell that the next token will be drawn for."""
+        return NO_GRID
+
+    @abstractmethod
+    def shape(self, logits_SV: Tensor) -> Tensor:
+        """Turn the logits of the slots into those a token is drawn from.
+
+        Shapes: (S, V), one row for each slot; returns (V,), minus infinity where a token may not come out.
+        """
+
+    @abstractmethod
+    def accept(self, drawn: int, log_prob: float) -> None:
+        """Take the token that was drawn (its column in the logits), tell the listeners, and see whether it ends."""
+
+    @abstractmethod
+    def completion(self) -> Completion:
+        """Return the finished answer."""
+
+
+class TextAnswer(Answer):
+    """Free text: ordinary tokens until a stop token, a stop text, or no more room."""
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        slots: Sequence[int],
+        vocabulary: Vocabulary,
+        stop_ids: Set[int],
+        forbidden_V: Tensor,
+    ) -> None:
+        super().__init__(request, slots=slots)
+        self._stop_ids = stop_ids
+        self._forbidden_V = forbidden_V
+        self._text = AnswerText(vocabulary, stop=request.sampling.stop)
+        self._num_told = 0
+        self._penalties: Penalties | None = None
+        if request.sampling.has_penalties:
+            self._penalties = Penalties(request.sampling, request.prompt.token_ids, vocab_size=len(forbidden_V))
+
+    def shape(self, logits_SV: Tensor) -> Tensor:
+        """Apply the penalties and take out what free text cannot hold: special tokens, unused rows."""
+        logits_V = logits_SV[0] if self._penalties is None else self._penalties(logits_SV[0])
+        return logits_V.masked_fill(self._forbidden_V, -float("inf"))
+
+    def accept(self, drawn: int, log_prob: float) -> None:
+        """Add the token to the text; a token that may belong to a stop text is told only when it turns out not to."""
+        if drawn in self._stop_ids:
+            self._end(FinishReason.STOP)
+            return
+        self.token_ids.append(drawn)
+        self.log_probs.append(log_prob)
+        if self._penalties is not None:
+            self._penalties.record(drawn)
+        self._tell(self._text.push(drawn))
+        if self._text.is_stopped:
+            self.finish_reason = FinishReason.STOP
+        elif len(self.token_ids) >= self.request.max_tokens:
+            self._end(FinishReason.LENGTH)
+
+    def completion(self) -> Completion:
+        """Return the tokens that lie wholly before any stop text, and the exact text."""
+        num_kept = self._text.num_released_tokens
+        return Completion(
+            finish_reason=self.finish_reason or FinishReason.LENGTH,
+            token_ids=tuple(self.token_ids[:num_kept]),
+            token_log_probs=tuple(self.log_probs[:num_kept]),
+            text=self._text.text,
+        )
+
+    def _end(self, reason: FinishReason) -> None:
+        self._tell(self._text.finish())
+        self.finish_reason = reason
+
+    def _tell(self, text: str) -> None:
+        num_certain = self._text.num_released_tokens
+        if self.request.on_token is not None:
+            for place in range(self._num_told, num_certain):
+                self.request.on_token(self.token_ids[place], self.log_probs[place])
+        self._num_told = num_certain
+        if self.request.on_text is not None and text:
+            self.request.on_text(text)
+
+
+class PictureAnswer(Answer):
+    """A picture: exactly one image code for each cell, row by row."""
+
+    def __init__(self, request: Request, *, slots: Sequence[int], grid: ImageGrid) -> None:
+        super().__init__(request, slots=slots)
+        self._grid = grid
+
+    @property
+    def next_grid_id(self) -> int:
+        """The cell that the next code fills."""
+        return len(self.token_ids)
+
+    def shape(self, logits_SV: Tensor) -> Tensor:
+        """Move towards the wish, if asked to, among the codes the picture may hold."""
+        logits_SV = logits_SV[:, : self._grid.num_codes]
+        if len(self.slots) == 1:
+            return logits_SV[0]
+        return guide(logits_SV[0], logits_SV[1], scale=self.request.sampling.guidance_scale)
+
+    def accept(self, drawn: int, log_prob: float) -> None:
+        """Add one code; the picture is complete when every cell has one."""
+        self.token_ids.append(self._grid.first_code_id + drawn)
+        self.log_probs.append(log_prob)
+        if self.request.on_token is not None:
+            self.request.on_token(self.token_ids[-1], log_prob)
+        if len(self.token_ids) == self._grid.num_tokens:
+            self.finish_reason = FinishReason.STOP
+
+    def completion(self) -> Completion:
+        """Return all codes."""
+        return Completion(token_ids=tuple(self.token_ids), token_log_probs=tuple(self.log_probs))

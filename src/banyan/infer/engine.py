@@ -1,0 +1,141 @@
+"""The engine: many requests of many tasks, answered together by one model.
+
+Answers that are written token by token share a fixed number of cache slots and join or leave between steps; answers
+that are chosen (labels, tags, spans) and likelihoods are read in batched single passes beside them.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from banyan.core.errors import ConfigError
+from banyan.core.types import Completion, Prompt, TokenSequence
+from banyan.infer.admission import Limits
+from banyan.infer.requests import TextCallback, Ticket, TokenCallback
+from banyan.infer.sampling import GREEDY, SamplingConfig
+from banyan.infer.scoring import Likelihood, ScoringJob, question_of
+from banyan.infer.worker import Work, Worker
+from banyan.model.transformer import Transformer
+from banyan.tokenizers.vocabulary import Vocabulary
+
+
+class Engine:
+    """Answers prompts with one model, from any number of threads.
+
+    The same prompt and sampling give the same answer alone and among others. The model is put into evaluation mode
+    and belongs to the engine until `close`; it must not be trained meanwhile.
+    """
+
+    def __init__(self, model: Transformer, vocabulary: Vocabulary, *, num_slots: int = 16) -> None:
+        if num_slots < 1:
+            raise ConfigError(f"num_slots={num_slots} must be 1 or more: it is how many answers are written at once.")
+        if vocabulary.text_size != model.config.text_vocab_size:
+            raise ConfigError(
+                f"the vocabulary has {vocabulary.text_size} text and special ids, the model "
+                f"{model.config.text_vocab_size}; they do not belong together."
+            )
+        self._limits = Limits(config=model.config, heads=model.head_specs, num_slots=num_slots)
+        self._worker = Worker(model.eval(), vocabulary, num_slots=num_slots)
+        # The thread holds the worker, never the engine, so an engine that is forgotten ends its thread.
+        self._stop = weakref.finalize(self, self._worker.close)
+
+    @property
+    def max_seq_len(self) -> int:
+        """Tokens the model can address, prompt and answer together."""
+        return self._limits.config.max_seq_len
+
+    @property
+    def num_slots(self) -> int:
+        """Answers that can be written at once."""
+        return self._limits.num_slots
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests that nobody has begun to answer."""
+        return self._worker.num_waiting
+
+    @property
+    def num_live(self) -> int:
+        """Answers in the making."""
+        return self._worker.num_live
+
+    def submit(
+        self,
+        prompt: Prompt,
+        sampling: SamplingConfig = GREEDY,
+        *,
+        on_token: TokenCallback | None = None,
+        on_text: TextCallback | None = None,
+    ) -> Ticket[Completion]:
+        """Put one prompt in line and return at once.
+
+        `on_token(token_id, log_prob)` and `on_text(text)` hear of each token and each piece of text as soon as it is
+        certain to belong to the answer; they run in the engine's thread and must be quick. What raises there fails
+        this request alone. A prompt with a closed answer (labels, tags, a span) calls neither.
+        Raises: ContextLengthError if the prompt is too long; InputError or ConfigError if it cannot be answered.
+        """
+        work = self._admit(prompt, sampling, on_token=on_token, on_text=on_text)
+        self._worker.add([work])
+        return work.ticket
+
+    def complete(
+        self, prompts: Sequence[Prompt], sampling: SamplingConfig | Sequence[SamplingConfig] = GREEDY
+    ) -> list[Completion]:
+        """Answer many prompts and return their completions in the same order.
+
+        Raises: as `submit`, before anything is answered; if one fails later, its error, and the others are given up.
+        """
+        samplings = [sampling] * len(prompts) if isinstance(sampling, SamplingConfig) else list(sampling)
+        work = [self._admit(prompt, own) for prompt, own in zip(prompts, samplings, strict=True)]
+        return self._run_all(work, lengths=[len(prompt) for prompt in prompts])
+
+    def log_likelihood(self, sequences: Sequence[TokenSequence]) -> list[tuple[float, ...]]:
+        """Return the log-probability of every target that counts, sequence by sequence.
+
+        Units: nats; targets whose loss weight is 0 are left out.
+        Raises: ContextLengthError if a sequence is too long.
+        """
+        for sequence in sequences:
+            self._limits.check_length(len(sequence))
+        jobs = [ScoringJob(Likelihood(sequence)) for sequence in sequences]
+        return self._run_all(jobs, lengths=[len(sequence) for sequence in sequences])
+
+    def close(self) -> None:
+        """End the engine's thread; requests that have not ended fail. Closing twice does nothing."""
+        self._stop()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _admit(
+        self,
+        prompt: Prompt,
+        sampling: SamplingConfig,
+        *,
+        on_token: TokenCallback | None = None,
+        on_text: TextCallback | None = None,
+    ) -> Work:
+        question = question_of(prompt)
+        if question is None:
+            return self._limits.admit_generation(prompt, sampling, on_token=on_token, on_text=on_text)
+        self._limits.check_scoring(prompt)
+        return ScoringJob(question)
+
+    def _run_all(self, work: Sequence[Work], *, lengths: Sequence[int]) -> list[Any]:
+        # Neighbours of similar length share a batch with little padding.
+        order = sorted(range(len(work)), key=lambda index: -lengths[index])
+        self._worker.add([work[index] for index in order])
+        try:
+            return [item.ticket.result() for item in work]
+        except BaseException:
+            for item in work:
+                item.ticket.cancel()
+            raise

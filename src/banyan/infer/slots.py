@@ -1,0 +1,81 @@
+"""The model with a fixed number of cache slots: read a prompt into one, or advance all of them by one token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from banyan.core.types import NO_GRID, MaskKind
+from banyan.infer.forward import attend_until
+from banyan.model.kv_cache import KVCache
+from banyan.model.transformer import Transformer
+
+
+class SlotModel:
+    """A model that remembers one sequence in each slot.
+
+    A step always runs all slots, used or not, and a prompt is always read alone: so the size of every matrix product,
+    and with it the rounding of an answer, does not depend on who else is being answered.
+    """
+
+    def __init__(self, model: Transformer, *, num_slots: int) -> None:
+        self._model = model
+        self.num_slots = num_slots
+        self._free = list(range(num_slots))
+
+    @cached_property
+    def _cache(self) -> KVCache:
+        # Made when the first prompt comes: an engine that only scores needs none.
+        model = self._model
+        return KVCache(model.config, num_slots=self.num_slots, device=model.device, dtype=model.dtype)
+
+    @property
+    def num_free(self) -> int:
+        """Slots that nobody holds."""
+        return len(self._free)
+
+    def take(self, num_slots: int) -> tuple[int, ...]:
+        """Hand out free slots."""
+        taken, self._free = self._free[:num_slots], self._free[num_slots:]
+        return tuple(taken)
+
+    def give_back(self, slots: Sequence[int]) -> None:
+        """Take slots back, whatever they hold."""
+        self._free = sorted([*self._free, *slots])
+
+    def read_prompt(self, slot: int, token_ids: Sequence[int], *, mask: MaskKind, grid_id: int = NO_GRID) -> Tensor:
+        """Fill a slot with a prompt and return the hidden state of its last position.
+
+        Shapes: returns (1, D). `grid_id` is the picture cell that the prompt's last position predicts.
+        """
+        seq_len = len(token_ids)
+        until = attend_until(seq_len=seq_len, mask=mask, prefix_len=seq_len)
+        grid_ids = [NO_GRID] * (seq_len - 1) + [grid_id]
+        self._cache.clear([slot])
+        hidden_BTD: Tensor = self._model(
+            self._row(token_ids),
+            attend_until_BT=None if mask is MaskKind.CAUSAL else self._row(until),
+            grid_ids_BT=None if grid_id == NO_GRID else self._row(grid_ids),
+            cache=self._cache.rows([slot]),
+        )
+        return hidden_BTD[:, -1]
+
+    def advance(self, fed: Mapping[int, tuple[int, int]]) -> Tensor:
+        """Feed one token, with the picture cell it predicts, to each of some slots.
+
+        Shapes: returns (num_slots, D), row s belonging to slot s; rows of slots that were fed nothing mean nothing.
+        """
+        slots = range(self.num_slots)
+        padded = [fed.get(slot, (0, NO_GRID)) for slot in slots]
+        hidden_BTD: Tensor = self._model(
+            self._row([token_id for token_id, _ in padded]).T,
+            grid_ids_BT=self._row([grid_id for _, grid_id in padded]).T,
+            cache=self._cache.rows(slots, num_tokens=[int(slot in fed) for slot in slots]),
+        )
+        return hidden_BTD[:, 0]
+
+    def _row(self, values: Sequence[int]) -> Tensor:
+        return torch.tensor([values], device=self._model.device)

@@ -1,0 +1,99 @@
+"""The one thread that owns the model: it serves both lines in turn until it is told to stop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import torch
+
+from banyan.infer.admission import closed_engine_error
+from banyan.infer.decoding import Decoder
+from banyan.infer.requests import Request
+from banyan.infer.scheduling import Budget, Line
+from banyan.infer.scoring import ScoringJob, run_jobs
+from banyan.model.transformer import Transformer
+from banyan.tokenizers.vocabulary import Vocabulary
+
+Work: TypeAlias = Request | ScoringJob
+
+# Tokens read between two steps: few while somebody's stream is waiting for its next token, many while nobody's is.
+BUSY_TOKENS = 512
+IDLE_TOKENS = 8192
+
+
+class Worker:
+    """Takes work from any thread and does it in one of its own."""
+
+    def __init__(self, model: Transformer, vocabulary: Vocabulary, *, num_slots: int) -> None:
+        self._model = model
+        self._decoder = Decoder(model, vocabulary, num_slots=num_slots)
+        self._generating: Line[Request] = Line()
+        self._scoring: Line[ScoringJob] = Line()
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="banyan-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests that nobody has begun to answer."""
+        return len(self._generating) + len(self._scoring)
+
+    @property
+    def num_live(self) -> int:
+        """Answers in the making."""
+        return self._decoder.num_live
+
+    def add(self, work: Sequence[Work]) -> None:
+        """Put work in line, all of it at once, so that it is batched the same way every time.
+
+        Raises: BanyanError after `close`.
+        """
+        with self._changed:
+            if self._is_closed:
+                raise closed_engine_error()
+            self._generating.join(item for item in work if isinstance(item, Request))
+            self._scoring.join(item for item in work if isinstance(item, ScoringJob))
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Stop after the step in progress; what has not ended fails."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    @torch.inference_mode()
+    def _run(self) -> None:
+        while self._wait_for_work():
+            self._do_round()
+        self._abandon()
+
+    def _wait_for_work(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or self.num_waiting or self._decoder.num_live)
+            return not self._is_closed
+
+    def _do_round(self) -> None:
+        """Score some, start some, and take one step with all that were started."""
+        num_tokens = BUSY_TOKENS if self._decoder.num_live else IDLE_TOKENS
+        with self._changed:
+            jobs = self._scoring.take(Budget(num_tokens=num_tokens, num_slots=0))
+            slots = self._decoder.num_free_slots
+            requests = self._generating.take(Budget(num_tokens=num_tokens, num_slots=slots))
+        if jobs:
+            run_jobs(self._model, jobs, max_batch_tokens=num_tokens)
+        for request in requests:
+            self._decoder.start(request)
+        self._decoder.step()
+
+    def _abandon(self) -> None:
+        error = closed_engine_error()
+        self._decoder.fail_all(error)
+        with self._changed:
+            waiting: list[Work] = [*self._generating.take_all(), *self._scoring.take_all()]
+        for work in waiting:
+            work.ticket.fail(error)
