@@ -61,8 +61,8 @@ class TokenizerRecipe:
 class ImageTokenizerRecipe:
     """Which picture tokenizer; used only when a task draws."""
 
-    kind: str = "patch"
-    patch_size: int = 2  # pixels a side
+    image_size: int | None = None  # pixels a side; null: as the first picture
+    patch_size: int = 2  # pixels a side that one code stands for
     num_codes: int = 128
 
 

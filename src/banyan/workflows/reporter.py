@@ -1,4 +1,4 @@
-"""How long work speaks to whoever waits for it; the command line brings one that draws bars, a test one that is silent."""
+"""How long work speaks to whoever waits for it: the command line brings one that draws bars, a test a silent one."""
 
 from __future__ import annotations
 

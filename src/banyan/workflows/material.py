@@ -1,0 +1,253 @@
+"""What a recipe needs before the first step: vocabulary, tasks, rendered training sequences, examples to score on."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from banyan.core.errors import BanyanError, ContextLengthError, DataError
+from banyan.core.files import atomic_write_text, read_text
+from banyan.core.model_directory import TOKENIZER_FILE
+from banyan.core.types import Document, Row, TokenSequence
+from banyan.data.corpus import load_shards
+from banyan.data.mixture import MixtureConfig, mixture_rates
+from banyan.data.preparation import prepare_corpus
+from banyan.data.sequences import ExampleSequences, SequenceSource, ShardWindows
+from banyan.tasks.base import Task
+from banyan.tasks.config import TaskConfig, build_task
+from banyan.tasks.image_generation import ImageGeneration, encode_pictures, picture_fields
+from banyan.tokenizers.bpe import BytePairTokenizer
+from banyan.tokenizers.images import ImageTokenizer
+from banyan.tokenizers.vocabulary import Vocabulary
+from banyan.workflows.datasets import Splits, load_splits
+from banyan.workflows.pictures import draws, train_image_tokenizer
+from banyan.workflows.recipe import Recipe
+from banyan.workflows.reporter import Reporter
+
+_MAX_CAPTIONS = 4  # rendered of one picture
+_PICTURES_PER_DROPPED_WISH = 3  # with four captions each: one sequence in thirteen has no wish
+_MAX_UNUSABLE_SHARE = 0.2  # of a task's training rows; more means that the data or its columns are wrong
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Material:
+    """Everything that is known before training begins."""
+
+    vocabulary: Vocabulary
+    image_tokenizer: ImageTokenizer | None
+    tasks: tuple[Task[Any], ...]
+    sources: tuple[SequenceSource, ...]  # one per task, in the same order
+    rates: dict[str, float]  # share of the training rows, by task
+    validation: dict[str, list[Any]]  # examples, by task
+    test: dict[str, list[Any]]
+    fingerprint: str  # SHA-256 over all rows
+    skipped: dict[str, int]  # training rows that cannot be learned from, by task
+
+
+def gather_material(recipe: Recipe, run_directory: Path, *, reporter: Reporter) -> Material:
+    """Read the data, train or load the tokenizers, render every example. What is already in the run folder is reused.
+
+    Raises: FileError, DataError, ConfigError for the first thing that cannot be used.
+    """
+    reporter.stage("read data")
+    splits = {task.name: load_splits(task, seed=recipe.seed) for task in recipe.tasks}
+    fingerprint = fingerprint_rows(splits)
+    reporter.stage("tokenizer")
+    text = _text_tokenizer(recipe, splits, run_directory / "tokenizer", key=fingerprint)
+    image_tokenizer = train_image_tokenizer(
+        {name: split.train for name, split in splits.items()},
+        recipe.tasks,
+        recipe.image_tokenizer,
+        run_directory / "tokenizer",
+        seed=recipe.seed,
+    )
+    tasks = tuple(_build(config, splits[config.name], image_tokenizer) for config in recipe.tasks)
+    vocabulary = Vocabulary(
+        text,
+        task_names=[task.name for task in tasks],
+        num_image_codes=image_tokenizer.num_codes if image_tokenizer else 0,
+    )
+    reporter.stage("render examples")
+    renderer = _Renderer(recipe, vocabulary, image_tokenizer, run_directory, key=fingerprint)
+    sources, skipped = [], {}
+    for number, task in enumerate(tasks):
+        source, skipped[task.name] = renderer.source(task, splits[task.name])
+        sources.append(source)
+        reporter.progress(number + 1, len(tasks), note=task.name)
+    return Material(
+        vocabulary=vocabulary,
+        image_tokenizer=image_tokenizer,
+        tasks=tasks,
+        sources=tuple(sources),
+        rates=_rates(recipe, sources),
+        validation={t.name: renderer.examples(t, splits[t.name].validation, "validation") for t in tasks},
+        test={t.name: renderer.examples(t, splits[t.name].test, "test") for t in tasks},
+        fingerprint=fingerprint,
+        skipped=skipped,
+    )
+
+
+def fingerprint_rows(splits: dict[str, Splits]) -> str:
+    """Return the SHA-256 of all rows of all tasks: the same data gives the same fingerprint."""
+    digest = sha256()
+    for name, split in splits.items():
+        for row in itertools.chain((name,), split.train, split.validation, split.test):
+            digest.update(json.dumps(row, ensure_ascii=False, sort_keys=True, default=_bytes_digest).encode())
+    return digest.hexdigest()
+
+
+def _bytes_digest(value: Any) -> str:
+    return sha256(value).hexdigest() if isinstance(value, bytes) else str(value)
+
+
+def _build(config: TaskConfig, splits: Splits, image_tokenizer: ImageTokenizer | None) -> Task[Any]:
+    extra = picture_fields(image_tokenizer) if image_tokenizer and draws(config) else {}
+    return build_task(config, rows=splits.train, **extra)
+
+
+def _text_tokenizer(recipe: Recipe, splits: dict[str, Splits], directory: Path, *, key: str) -> BytePairTokenizer:
+    if recipe.tokenizer.path is not None:
+        return BytePairTokenizer.from_json(read_text(Path(recipe.tokenizer.path)))
+    marker = f"{key} {recipe.tokenizer.vocab_size}"
+    if (directory / "key.txt").is_file() and read_text(directory / "key.txt") == marker:
+        return BytePairTokenizer.from_json(read_text(directory / TOKENIZER_FILE))
+    texts = itertools.chain.from_iterable(strings_of(row) for split in splits.values() for row in split.train)
+    tokenizer = BytePairTokenizer.train(
+        _first_bytes(texts, recipe.tokenizer.max_training_bytes), vocab_size=recipe.tokenizer.vocab_size
+    )
+    atomic_write_text(directory / TOKENIZER_FILE, tokenizer.to_json())
+    atomic_write_text(directory / "key.txt", marker)
+    return tokenizer
+
+
+def strings_of(value: Any) -> Iterator[str]:
+    """Yield every text inside a row, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from strings_of(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from strings_of(item)
+
+
+def _first_bytes(texts: Iterable[str], limit: int) -> Iterator[str]:
+    used = 0
+    for text in texts:
+        if used >= limit:
+            return
+        used += len(text)
+        yield text
+
+
+def _rates(recipe: Recipe, sources: Sequence[SequenceSource]) -> dict[str, float]:
+    given = {task.name: task.rate for task in recipe.tasks if task.rate is not None}
+    mixture = MixtureConfig(
+        temperature=recipe.mixture.temperature,
+        size_cap=recipe.mixture.size_cap,
+        rates={**recipe.mixture.rates, **given},
+    )
+    return mixture_rates({source.task: len(source) for source in sources}, mixture)
+
+
+class _Renderer:
+    """Turns the rows of any task into training sequences and into examples to score on."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        vocabulary: Vocabulary,
+        image_tokenizer: ImageTokenizer | None,
+        run_directory: Path,
+        *,
+        key: str,
+    ) -> None:
+        self._seq_len = recipe.train.seq_len
+        self._vocabulary = vocabulary
+        self._image_tokenizer = image_tokenizer
+        self._run_directory = run_directory
+        self._key = f"{key} {recipe.tokenizer.vocab_size}"
+
+    def source(self, task: Task[Any], splits: Splits) -> tuple[SequenceSource, int]:
+        """Return a task's training sequences and how many of its rows were skipped."""
+        examples, skipped = self._usable(task, splits.train)
+        if task.kind == "language_modeling":
+            return self._windows(task, examples), skipped
+        sequences: list[TokenSequence] = []
+        for number, example in enumerate(examples):
+            try:
+                sequences.extend(self._render(task, example, number))
+            except (ContextLengthError, DataError):
+                skipped += 1
+        _check_usable(task, skipped, len(splits.train))
+        return ExampleSequences(task.name, sequences), skipped
+
+    def examples(self, task: Task[Any], rows: Sequence[Row], split: str) -> list[Any]:
+        """Return the examples of a split to score on.
+
+        Raises: DataError naming the row that cannot be read.
+        """
+        examples = []
+        for number, row in enumerate(rows, start=1):
+            try:
+                examples.append(task.parse(row))
+            except DataError as error:
+                raise DataError(f"task {task.name}, {split} row {number}: {error.message}", hint=error.hint) from error
+        return examples
+
+    def _usable(self, task: Task[Any], rows: Sequence[Row]) -> tuple[list[Any], int]:
+        examples, skipped, last = [], 0, None
+        for row in rows:
+            try:
+                examples.append(task.parse(row))
+            except DataError as error:
+                skipped, last = skipped + 1, error
+        _check_usable(task, skipped, len(rows), error=last)
+        if isinstance(task, ImageGeneration) and self._image_tokenizer is not None:
+            examples = encode_pictures(examples, self._image_tokenizer)
+        return examples, skipped
+
+    def _render(self, task: Task[Any], example: Any, number: int) -> Iterator[TokenSequence]:
+        if not isinstance(task, ImageGeneration):
+            yield task.render(example, self._vocabulary, max_tokens=self._seq_len)
+            return
+        for caption in range(min(len(example.captions), _MAX_CAPTIONS)):
+            # Each picture under several of its captions; another picture begins with another one.
+            wish = task.with_caption(example, number + caption)
+            yield task.render(wish, self._vocabulary, max_tokens=self._seq_len)
+        # Now and then without its wish: that is what guidance compares with.
+        if number % _PICTURES_PER_DROPPED_WISH == 0:
+            yield task.render(example, self._vocabulary, max_tokens=self._seq_len, drop_source=True)
+
+    def _windows(self, task: Task[Any], examples: Sequence[Any]) -> SequenceSource:
+        documents = (
+            Document(text=example.text, source=task.name, identity=str(number))
+            for number, example in enumerate(examples)
+        )
+        corpus = self._run_directory / "corpus" / task.name
+        report = prepare_corpus(
+            documents, corpus, encoder=self._vocabulary, vocab_size=self._vocabulary.size, key=self._key
+        )
+        return ShardWindows(
+            task.name,
+            load_shards(corpus, report),
+            seq_len=self._seq_len,
+            start_ids=(self._vocabulary.bos_id,),
+            end_id=self._vocabulary.eos_id,
+        )
+
+
+def _check_usable(task: Task[Any], skipped: int, total: int, *, error: BanyanError | None = None) -> None:
+    if skipped <= _MAX_UNUSABLE_SHARE * total:
+        return
+    reason = f" The last one: {error.message}" if error else ""
+    raise DataError(
+        f"task {task.name}: {skipped} of {total} training rows cannot be learned from.{reason}",
+        hint="check the file, its columns (columns: {text: …}) and max_source_tokens",
+    )
