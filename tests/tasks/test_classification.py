@@ -50,9 +50,9 @@ def test_a_row_that_cannot_be_learned_from_is_named(row: dict[str, object], word
 
 def test_labels_keep_the_order_of_their_numbers() -> None:
     rows = [{"text": "x", "label": 1, "label_name": "a"}, {"text": "x", "label": 0, "label_name": "z"}]
-    assert Classification.labels_from_rows(rows, columns={}) == ("z", "a")
+    assert Classification.fields_from_rows(rows, columns={}) == {"labels": ("z", "a")}
     words = [{"text": "x", "label": "b"}, {"text": "x", "label": "a"}]
-    assert Classification.labels_from_rows(words, columns={}) == ("a", "b")
+    assert Classification.fields_from_rows(words, columns={}) == {"labels": ("a", "b")}
 
 
 def test_the_head_learns_the_label_at_the_separator() -> None:

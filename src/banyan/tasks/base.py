@@ -64,9 +64,9 @@ class Task(ABC, Generic[E]):
         return False
 
     @classmethod
-    def labels_from_rows(cls, rows: Sequence[Row], *, columns: Mapping[str, str]) -> tuple[str, ...]:
-        """Collect the labels that training rows use, for kinds that answer with labels."""
-        return ()
+    def fields_from_rows(cls, rows: Sequence[Row], *, columns: Mapping[str, str]) -> dict[str, Any]:
+        """Work out the fields that a recipe may leave out, such as the labels, from the training rows."""
+        return {}
 
     @abstractmethod
     def parse(self, row: Row, *, with_answer: bool = True) -> E:
@@ -74,6 +74,10 @@ class Task(ABC, Generic[E]):
 
         Raises: DataError naming the column that is missing or wrong.
         """
+
+    def examples_from_row(self, row: Row) -> tuple[E, ...]:
+        """Return every example that one training row holds; for most kinds there is one."""
+        return (self.parse(row),)
 
     @abstractmethod
     def example_from_text(self, text: str) -> E:
@@ -163,3 +167,8 @@ def _without_wish(prompt: Prompt) -> Prompt:
     if not prompt.unconditional_token_ids:
         raise ConfigError(f"task {prompt.task} cannot be asked without its source; only pictures can.")
     return dataclasses.replace(prompt, token_ids=prompt.unconditional_token_ids)
+
+
+def completed_text(completion: Completion, vocabulary: Vocabulary) -> str:
+    """Return the text of a completion, exact where the engine has cut it inside a token."""
+    return vocabulary.decode(completion.token_ids) if completion.text is None else completion.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError, DataError, InputError
@@ -13,7 +13,7 @@ from banyan.tasks.base import Supervision, Task
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.labels import measure_labels
 from banyan.tasks.metrics.measurement import Measurement
-from banyan.tasks.rows import label_column, rename_columns, source_text
+from banyan.tasks.rows import label_column, needed_columns, rename_columns, source_text
 from banyan.tokenizers.vocabulary import Vocabulary
 
 
@@ -52,17 +52,17 @@ class Classification(Task[ClassificationExample]):
         return HeadSpec(name=self.name, kind=HeadKind.CLASSIFICATION, labels=self.labels)
 
     @classmethod
-    def labels_from_rows(cls, rows: Sequence[Row], *, columns: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the labels in order of their numbers where they have numbers, else in alphabetical order."""
+    def fields_from_rows(cls, rows: Sequence[Row], *, columns: Mapping[str, str]) -> dict[str, Any]:
+        """Return the labels, in order of their numbers where they have numbers, else in alphabetical order."""
         renamed = [rename_columns(row, columns) for row in rows]
         names = {label_column(row, ()): row.get("label") for row in renamed}
         if all(isinstance(number, int) for number in names.values()):
-            return tuple(sorted(names, key=lambda name: names[name] or 0))
-        return tuple(sorted(names))
+            return {"labels": tuple(sorted(names, key=lambda name: names[name] or 0))}
+        return {"labels": tuple(sorted(names))}
 
     def parse(self, row: Row, *, with_answer: bool = True) -> ClassificationExample:
         """Read {"text", "label"}; the label is a word, a number into `labels`, or stands in `label_name`."""
-        row = rename_columns(row, self._needed(with_answer))
+        row = rename_columns(row, needed_columns(self.columns, with_answer, answers=("label", "label_name")))
         label = label_column(row, self.labels) if with_answer else None
         return ClassificationExample(text=source_text(row, template=self.template), label=label)
 
@@ -127,12 +127,6 @@ class Classification(Task[ClassificationExample]):
         """Count accuracy and macro-F1."""
         expected = [self.reference(example) for example in examples]
         return measure_labels(expected, [prediction.text for prediction in predictions], labels=self.labels)
-
-    def _needed(self, with_answer: bool) -> dict[str, str]:
-        """Leave out the answer's columns where only the question is read."""
-        if with_answer:
-            return self.columns
-        return {ours: theirs for ours, theirs in self.columns.items() if ours not in {"label", "label_name"}}
 
     def _decoding(self, vocabulary: Vocabulary) -> LabelSet:
         if self.answer == "head":

@@ -54,6 +54,9 @@ class TaskConfig:
     source_language: str | None = None
     target_language: str | None = None
     template: str | None = None
+    both_directions: bool | None = None  # translation: learn every row forwards and backwards
+    unit: Literal["word", "character"] | None = None  # tagging: what gets a tag; None: as the data has it
+    may_be_empty: bool | None = None  # question answering: some questions have no answer; None: as in the data
     system: str | None = None  # dialogue: said at the start of every conversation
 
     def __post_init__(self) -> None:
@@ -67,7 +70,7 @@ class TaskConfig:
 
 
 def build_task(config: TaskConfig, *, rows: Sequence[Row] = (), **extra: Any) -> Task[Any]:
-    """Make the task a recipe describes; labels that it leaves out are collected from the training rows.
+    """Make the task a recipe describes; what it leaves out (labels …) is worked out from the training rows.
 
     `extra` holds fields that no recipe can know, such as the sizes of the image tokenizer.
     Raises: ConfigError for a key that the kind does not use; DataError if the rows cannot be read.
@@ -81,6 +84,6 @@ def build_task(config: TaskConfig, *, rows: Sequence[Row] = (), **extra: Any) ->
         raise ConfigError(
             f"task {config.name}: a {config.kind} task does not use {key!r}; it uses {', '.join(sorted(known))}."
         )
-    if "labels" in known and "labels" not in values:
-        values["labels"] = kind.labels_from_rows(rows, columns=config.data.columns)
+    if rows:
+        values = kind.fields_from_rows(rows, columns=config.data.columns) | values
     return config_from_mapping(kind, values, source=f"task {config.name}")

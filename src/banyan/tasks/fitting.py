@@ -45,3 +45,8 @@ def fit_source(
             hint="shorten the text, or set truncate: true for this task",
         )
     return tuple(token_ids[:room]), max(0, len(token_ids) - room)
+
+
+def end_answer(token_ids: Sequence[int], end_id: int, *, room: int) -> tuple[int, ...]:
+    """Close an answer with its end token; one that does not fit is cut and stays open."""
+    return (*token_ids, end_id)[:room]

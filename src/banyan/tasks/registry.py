@@ -10,9 +10,23 @@ from banyan.core.errors import ConfigError
 from banyan.core.registry import Registry
 from banyan.tasks.base import Task
 from banyan.tasks.classification import Classification
+from banyan.tasks.dialogue import Dialogue
+from banyan.tasks.image_generation import ImageGeneration
+from banyan.tasks.language_modeling import LanguageModeling
+from banyan.tasks.question_answering import QuestionAnswering
+from banyan.tasks.summarization import Summarization
+from banyan.tasks.tagging import Tagging
+from banyan.tasks.translation import Translation
 
 TASK_KINDS: Registry[type[Task[Any]]] = Registry("task kind")
+TASK_KINDS.add("language_modeling", LanguageModeling)
 TASK_KINDS.add("classification", Classification)
+TASK_KINDS.add("tagging", Tagging)
+TASK_KINDS.add("translation", Translation)
+TASK_KINDS.add("summarization", Summarization)
+TASK_KINDS.add("question_answering", QuestionAnswering)
+TASK_KINDS.add("dialogue", Dialogue)
+TASK_KINDS.add("image_generation", ImageGeneration)
 
 
 def task_from_spec(spec: Mapping[str, Any]) -> Task[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from banyan.core.errors import DataError
@@ -24,6 +24,11 @@ def rename_columns(row: Row, columns: Mapping[str, str]) -> Row:
     for ours, theirs in columns.items():
         renamed[ours] = column(row, theirs)
     return renamed
+
+
+def needed_columns(columns: Mapping[str, str], with_answer: bool, *, answers: Collection[str]) -> dict[str, str]:
+    """Leave out the columns of the answer where only the question is read."""
+    return {ours: theirs for ours, theirs in columns.items() if with_answer or ours not in answers}
 
 
 def column(row: Row, name: str) -> Any:

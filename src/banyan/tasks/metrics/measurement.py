@@ -7,7 +7,7 @@ through sums. Keeping the rows makes confidence intervals, and paired comparison
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -35,6 +35,16 @@ class Measurement:
     def scores(self) -> Scores:
         """Return every score over all examples."""
         return self.summarize(self.statistics.sum(axis=0))
+
+    def renamed(self, names: Mapping[str, str]) -> Measurement:
+        """Keep only the scores in `names`, under their new names."""
+        summarize = self.summarize
+        return replace(
+            self,
+            summarize=lambda totals: {new: summarize(totals)[old] for old, new in names.items()},
+            signatures={new: self.signatures[old] for old, new in names.items() if old in self.signatures},
+            lower_is_better=frozenset(new for old, new in names.items() if old in self.lower_is_better),
+        )
 
 
 def ratio(numerator: float, denominator: float) -> float:

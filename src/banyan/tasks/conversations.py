@@ -1,0 +1,130 @@
+"""Reading conversations in the field's formats: messages, ShareGPT, alpaca, prompt and completion."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from banyan.core.errors import DataError
+from banyan.core.types import Row
+from banyan.tasks.rows import text_column
+
+ASSISTANT = "assistant"
+_ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": ASSISTANT,
+    "gpt": ASSISTANT,
+    "bot": ASSISTANT,
+    "function_call": ASSISTANT,
+    "tool": "tool",
+    "observation": "tool",
+    "function": "tool",
+}
+_PAIRS = (("instruction", "output"), ("prompt", "completion"), ("prompt", "response"), ("question", "answer"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """What one side of a conversation says."""
+
+    role: str  # system, user, assistant or tool
+    content: str
+
+
+def read_messages(row: Row) -> tuple[Message, ...]:
+    """Return the messages of a row, with the tools it offers as a part of the system message.
+
+    Reads {"messages"}, ShareGPT's {"conversations"}, alpaca's {"instruction", "input", "output"} (with "system" and
+    "history"), and pairs of prompt and completion.
+    Raises: DataError if the row holds no conversation, or a role nobody knows.
+    """
+    for name in ("messages", "conversations"):
+        if row.get(name) is not None:
+            messages = tuple(_read_message(item) for item in row[name])
+            break
+    else:
+        messages = _read_pair(row)
+    if not messages:
+        raise DataError("the conversation is empty; it needs at least one message.")
+    return _with_system(_with_tools(messages, row.get("tools")), row.get("system"))
+
+
+def _read_message(item: Any) -> Message:
+    if not isinstance(item, dict):
+        raise DataError(f"a message must be a mapping with role and content, got {type(item).__name__}.")
+    role, content = item.get("role", item.get("from")), item.get("content", item.get("value"))
+    if role not in _ROLES:
+        raise DataError(f"role {role!r} of a message is not one of {', '.join(_ROLES)}.")
+    return Message(role=_ROLES[role], content=_content_text(content))
+
+
+def _content_text(content: Any) -> str:
+    """Return a message's text; the parts of a message in several parts are joined."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+        return "".join(str(part.get("text", "")) for part in content)
+    raise DataError(f"the content of a message must be a text, got {type(content).__name__}.")
+
+
+def _read_pair(row: Row) -> tuple[Message, ...]:
+    for asked, answered in _PAIRS:
+        if row.get(asked) is None:
+            continue
+        question = text_column(row, asked)
+        if str(row.get("input") or "").strip():
+            question = f"{question}\n{row['input']}"
+        messages = [*_read_history(row), Message(role="user", content=question)]
+        if row.get(answered) is not None:
+            messages.append(Message(role=ASSISTANT, content=text_column(row, answered)))
+            return tuple(messages)
+        if not any(row.get(other) is not None for name, other in _PAIRS if name == asked):
+            return tuple(messages)
+    raise DataError(
+        f"the row holds no conversation; its columns: {', '.join(map(str, row)) or 'none'}.",
+        hint='a conversation is {"messages": [{"role", "content"}]}, {"conversations": [{"from", "value"}]} or '
+        '{"instruction", "input", "output"}',
+    )
+
+
+def _read_history(row: Row) -> list[Message]:
+    """Read alpaca's earlier turns: [[question, answer], …]."""
+    turns = row.get("history") or []
+    return [
+        Message(role=role, content=str(text))
+        for turn in turns
+        for role, text in zip(("user", ASSISTANT), turn, strict=False)
+    ]
+
+
+def _with_system(messages: tuple[Message, ...], system: str | None) -> tuple[Message, ...]:
+    if not system or messages[0].role == "system":
+        return messages
+    return (Message(role="system", content=system), *messages)
+
+
+def _with_tools(messages: tuple[Message, ...], tools: Any) -> tuple[Message, ...]:
+    if not tools:
+        return messages
+    described = tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False)
+    if messages[0].role != "system":
+        return (Message(role="system", content=described), *messages)
+    return (Message(role="system", content=f"{messages[0].content}\n{described}"), *messages[1:])
+
+
+def split_off_answer(messages: Sequence[Message]) -> tuple[tuple[Message, ...], str]:
+    """Split a conversation before its last assistant message; what follows that message is left out.
+
+    Raises: DataError if the assistant says nothing, or nothing comes before it.
+    """
+    last = max((n for n, message in enumerate(messages) if message.role == ASSISTANT), default=0)
+    if last == 0 or not messages[last].content.strip():
+        raise DataError("the conversation has no assistant message after a question; there is nothing to learn.")
+    return tuple(messages[:last]), messages[last].content

@@ -1,0 +1,76 @@
+"""Summarization: a long text becomes a short one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from banyan.core.config import config
+from banyan.core.errors import DataError, InputError
+from banyan.core.types import Prediction, Row
+from banyan.tasks.metrics.measurement import Measurement
+from banyan.tasks.metrics.summaries import measure_summaries
+from banyan.tasks.rows import column, needed_columns, rename_columns, source_text, text_column
+from banyan.tasks.text_to_text import TextToText
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SummaryExample:
+    """A document and one or several summaries of it; none where they are asked for."""
+
+    document: str
+    summaries: tuple[str, ...] = ()
+
+
+@config
+class Summarization(TextToText[SummaryExample]):
+    """Writes the summary of a document."""
+
+    kind: ClassVar[str] = "summarization"
+    main_metric: ClassVar[str] = "rouge1"
+
+    template: str | None = None  # "{title}\n{body}": the document, made of several columns
+
+    def parse(self, row: Row, *, with_answer: bool = True) -> SummaryExample:
+        """Read {"document", "summary"}; a summary may be a list, and `summaries` is read as well."""
+        row = rename_columns(row, needed_columns(self.columns, with_answer, answers=("summary", "summaries")))
+        if self.template is None:
+            document = text_column(row, "document" if row.get("document") is not None or "text" not in row else "text")
+        else:
+            document = source_text(row, template=self.template)
+        return SummaryExample(document=document, summaries=_read_summaries(row) if with_answer else ())
+
+    def example_from_text(self, text: str) -> SummaryExample:
+        """Ask for the summary of a text."""
+        if not text.strip():
+            raise InputError(f"task {self.name} cannot summarize a blank text.")
+        return SummaryExample(document=text)
+
+    def instruction(self, example: SummaryExample) -> str:
+        """Return nothing: the task token says it all."""
+        return ""
+
+    def source(self, example: SummaryExample) -> str:
+        """Return the document."""
+        return example.document
+
+    def references(self, example: SummaryExample) -> Sequence[str]:
+        """Return the summaries."""
+        return example.summaries
+
+    def measure(self, examples: Sequence[SummaryExample], predictions: Sequence[Prediction]) -> Measurement:
+        """Count ROUGE against all summaries."""
+        references = [example.summaries or ("",) for example in examples]
+        return measure_summaries(references, [prediction.text for prediction in predictions])
+
+
+def _read_summaries(row: Row) -> tuple[str, ...]:
+    value = row.get("summaries")
+    if value is None:
+        value = column(row, "summary")
+    texts = [value] if isinstance(value, str) else list(value)
+    summaries = tuple(text for text in texts if isinstance(text, str) and text.strip())
+    if not summaries:
+        raise DataError("column 'summary' is blank; every example needs a text there.")
+    return summaries

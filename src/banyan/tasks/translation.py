@@ -1,0 +1,153 @@
+"""Translation: a sentence in one language becomes a sentence in another."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from banyan.core.config import config
+from banyan.core.errors import ConfigError, DataError, InputError
+from banyan.core.types import Prediction, Row
+from banyan.tasks.metrics.measurement import Measurement
+from banyan.tasks.metrics.translations import ScoredTranslation, measure_translations
+from banyan.tasks.rows import rename_columns, text_column
+from banyan.tasks.text_to_text import TextToText
+
+_DIRECTION = re.compile(r"\s*([A-Za-z]{2,3}(?:-\w+)?)\s*>\s*([A-Za-z]{2,3}(?:-\w+)?)\s*:\s*(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TranslationExample:
+    """A sentence, its direction, and its translation; None where it is asked for."""
+
+    text: str
+    source_language: str
+    target_language: str
+    translation: str | None = None
+    group: str = ""  # examples of a named group are scored apart from the others
+
+    @property
+    def direction(self) -> str:
+        """The direction as it is written in the prompt."""
+        return f"{self.source_language}>{self.target_language}"
+
+
+@config
+class Translation(TextToText[TranslationExample]):
+    """Translates in every direction its rows name; the direction is ordinary text in front of the sentence."""
+
+    kind: ClassVar[str] = "translation"
+    main_metric: ClassVar[str] = "chrf"
+
+    source_language: str | None = None  # None: as each row says
+    target_language: str | None = None
+    both_directions: bool = False  # every training row is learned forwards and backwards
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.source_language is None) != (self.target_language is None):
+            raise ConfigError(f"task {self.name} needs both source_language and target_language, or neither.")
+
+    def parse(self, row: Row, *, with_answer: bool = True) -> TranslationExample:
+        """Read {"translation": {"en": …, "de": …}}, columns named by language, or {"source", "target"}.
+
+        A row may name its own direction in `source_language` and `target_language`.
+        Raises: DataError if a language or a sentence is missing.
+        """
+        row = rename_columns(row, self.columns)
+        source_language, target_language = self._direction(row)
+        texts = row["translation"] if isinstance(row.get("translation"), dict) else row
+        source_name, target_name = _column_names(texts, source_language, target_language)
+        return TranslationExample(
+            text=text_column(texts, source_name),
+            source_language=source_language,
+            target_language=target_language,
+            translation=text_column(texts, target_name) if with_answer else None,
+            group=str(row.get("group") or ""),
+        )
+
+    def examples_from_row(self, row: Row) -> tuple[TranslationExample, ...]:
+        """Return the row's direction, and the reverse if both are learned."""
+        example = self.parse(row)
+        return (example, _reversed(example)) if self.both_directions else (example,)
+
+    def _direction(self, row: Row) -> tuple[str, str]:
+        given = row.get("source_language"), row.get("target_language")
+        if all(given):
+            return str(given[0]), str(given[1])
+        if self.source_language and self.target_language:
+            return self.source_language, self.target_language
+        languages = list(row["translation"]) if isinstance(row.get("translation"), dict) else []
+        if len(languages) < 2:
+            raise DataError(
+                f"task {self.name} cannot tell the direction of a row with the columns {', '.join(map(str, row))}.",
+                hint="set source_language and target_language in the recipe or in each row",
+            )
+        return languages[0], languages[1]
+
+    def example_from_text(self, text: str) -> TranslationExample:
+        """Read `en>de: sentence`, a JSON row, or a sentence alone where the direction is fixed."""
+        try:
+            if text.lstrip().startswith("{"):
+                return self.parse(json.loads(text), with_answer=False)
+            return self.parse(self._row_from_line(text), with_answer=False)
+        except (json.JSONDecodeError, DataError) as error:
+            raise InputError(
+                f"task {self.name} cannot read what to translate ({error}).",
+                hint='write the direction in front of the sentence, for example "en>de: good morning"',
+            ) from error
+
+    def _row_from_line(self, text: str) -> Row:
+        named = _DIRECTION.fullmatch(text)
+        if named is None:
+            return {"source": text.strip()}
+        return dict(zip(("source_language", "target_language", "source"), named.groups(), strict=True))
+
+    def instruction(self, example: TranslationExample) -> str:
+        """Return the direction."""
+        return f"{example.direction}: "
+
+    def source(self, example: TranslationExample) -> str:
+        """Return the sentence."""
+        return example.text
+
+    def references(self, example: TranslationExample) -> Sequence[str]:
+        """Return the translation."""
+        return () if example.translation is None else (example.translation,)
+
+    def measure(self, examples: Sequence[TranslationExample], predictions: Sequence[Prediction]) -> Measurement:
+        """Count chrF, BLEU and exact match for every direction, and for every named group by itself."""
+        pairs = zip(examples, predictions, strict=True)
+        return measure_translations(
+            [
+                ScoredTranslation(
+                    target_language=example.target_language,
+                    group=f"{example.direction}/{example.group}" if example.group else example.direction,
+                    references=(example.translation or "",),
+                    answer=prediction.text,
+                    is_apart=bool(example.group),
+                )
+                for example, prediction in pairs
+            ]
+        )
+
+
+def _reversed(example: TranslationExample) -> TranslationExample:
+    assert example.translation is not None
+    return replace(
+        example,
+        text=example.translation,
+        translation=example.text,
+        source_language=example.target_language,
+        target_language=example.source_language,
+    )
+
+
+def _column_names(texts: Row, source_language: str, target_language: str) -> tuple[str, str]:
+    """Return the columns that hold the two sentences: named by language if there is such a one."""
+    if source_language in texts:
+        return source_language, target_language
+    return "source" if "source" in texts else "text", "target"
