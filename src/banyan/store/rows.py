@@ -36,7 +36,8 @@ def insert_if_absent(connection: Connection, table: type[Base], values: Mapping[
     """Insert a row unless one with its key is there, and say whether it was inserted."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(table).values(dict(values)).on_conflict_do_nothing()
-    return connection.execute(statement).rowcount > 0
+    # Without the option SQLAlchemy forgets the count of an INSERT on PostgreSQL.
+    return connection.execute(statement.execution_options(preserve_rowcount=True)).rowcount > 0
 
 
 def upsert(

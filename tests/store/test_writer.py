@@ -1,0 +1,177 @@
+import sqlite3
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, select, text
+
+from banyan.core.errors import StoreError
+from banyan.store.schema import DeadLetterRow
+from banyan.store.sql_store import SqlStore, open_store
+from banyan.store.writer import WriterConfig
+from banyan.testing.store import tiny_request
+
+
+@dataclass(frozen=True)
+class Insert:
+    """Puts one number into a table of the test; -1 is refused by the table."""
+
+    number: int
+    num_bytes: int = 8
+
+    def apply(self, connection: Connection) -> int:
+        connection.execute(text("INSERT INTO numbers VALUES (:number)"), {"number": self.number})
+        return self.number
+
+    def payload(self) -> Mapping[str, Any]:
+        return {"number": self.number, "raw": b"\0\xff", "text": "\ud800\0嗨"}
+
+
+@pytest.fixture
+def numbers(store: SqlStore) -> SqlStore:
+    with store.database.write() as connection:
+        connection.execute(text("CREATE TABLE numbers (number INTEGER CHECK (number >= 0))"))
+    return store
+
+
+def stored(store: SqlStore) -> list[int]:
+    with store.database.read() as connection:
+        return list(connection.scalars(text("SELECT number FROM numbers")))
+
+
+def test_a_future_resolves_only_after_its_commit(file_store: SqlStore) -> None:
+    request = tiny_request()
+    seen: list[int] = []
+
+    def look(_: Future[str]) -> None:
+        path = file_store.database.path
+        assert path is not None
+        with sqlite3.connect(path) as other:
+            seen.extend(other.execute("SELECT count(*) FROM requests WHERE id = ?", (request.request_id,)).fetchone())
+        other.close()
+
+    future = file_store.begin(request)
+    future.add_done_callback(look)
+    future.result(10)
+    file_store.flush()
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("place", [0, 17, 63])
+def test_a_poison_row_is_set_aside_and_its_neighbours_are_stored_in_order(numbers: SqlStore, place: int) -> None:
+    given = list(range(64))
+    given[place] = -1
+    futures = [numbers.submit(Insert(number)) for number in given]
+    with pytest.raises(StoreError, match="refused a row"):
+        futures[place].result(10)
+    good = [number for number in given if number >= 0]
+    assert [future.result(10) for future in futures if future is not futures[place]] == good
+    assert stored(numbers) == good
+
+
+def test_a_dead_letter_holds_all_of_the_refused_write(numbers: SqlStore) -> None:
+    numbers.submit(Insert(-1)).exception(10)
+    with numbers.database.read() as connection:
+        letter = connection.execute(select(DeadLetterRow.__table__)).one()
+    assert letter.source == "Insert"
+    assert letter.payload == '{"number": -1, "raw": {"base64": "AP8="}, "text": "\\ud800\\u0000\\u55e8"}'
+    assert "check" in letter.error.lower()
+
+
+def test_values_that_no_database_takes_fail_alone(store: SqlStore) -> None:
+    poison = [
+        tiny_request(seed=2**80),
+        tiny_request(client_request_id="\ud800"),
+        tiny_request(params={"temperature": float("nan")}),
+        tiny_request(num_choices=0),
+        tiny_request(params={"object": object()}),
+        tiny_request(api_key_id="nobody"),
+    ]
+    good = [tiny_request() for _ in poison]
+    futures = [store.begin(request) for pair in zip(poison, good, strict=True) for request in pair]
+    assert [type(future.exception(10)) for future in futures[::2]] == [StoreError] * len(poison)
+    assert [future.result(10) for future in futures[1::2]] == [request.request_id for request in good]
+    counts = store.queries.counts()
+    assert (counts.num_requests, counts.num_dead_letters) == (len(good), len(poison))
+
+
+def test_an_overlong_label_never_stops_the_others(store: SqlStore) -> None:
+    long = store.begin(tiny_request(client_request_id="é" * 100_000))
+    assert store.begin(tiny_request()).result(10)
+    assert long.exception(10) is None or isinstance(long.exception(), StoreError)
+
+
+def test_writes_that_come_together_share_a_commit(file_store: SqlStore) -> None:
+    commits: list[int] = []
+    original = file_store.database.transaction
+    file_store.database.transaction = lambda: commits.append(1) or original()  # type: ignore[method-assign,func-returns-value]
+    for future in [file_store.begin(tiny_request()) for _ in range(640)]:
+        future.result(10)
+    assert 10 <= len(commits) <= 80
+
+
+def test_a_full_disk_fails_the_write_and_later_writes_go_on(file_store: SqlStore) -> None:
+    def limit(pages: int) -> None:
+        with file_store.database.write() as connection:
+            connection.execute(text(f"PRAGMA max_page_count={pages}"))
+
+    limit(1)
+    futures = [file_store.begin(tiny_request(body={"prompt": "x" * n})) for n in range(200)]
+    messages = {str(future.exception(10)) for future in futures if future.exception(10)}
+    assert len(messages) == 1 and "the disk is full" in messages.pop()
+    limit(1 << 30)
+    assert file_store.begin(tiny_request()).result(10)
+    failed = sum(future.exception() is not None for future in futures)
+    counts = file_store.queries.counts()
+    assert (counts.num_requests, counts.num_dead_letters) == (len(futures) - failed + 1, 0)
+
+
+def test_a_lock_held_by_another_process_delays_a_write_but_loses_nothing(file_store: SqlStore) -> None:
+    path = file_store.database.path
+    assert path is not None
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    future = file_store.begin(tiny_request())
+    time.sleep(0.1)
+    assert not future.done()
+    other.execute("COMMIT")
+    other.close()
+    assert future.result(10)
+
+
+def test_a_lock_that_is_never_given_back_is_reported(tmp_path: Path) -> None:
+    with open_store(str(tmp_path / "a.db"), writer=WriterConfig(patience_seconds=0)) as store:
+        with store.database.write() as connection:
+            connection.execute(text("PRAGMA busy_timeout=20"))
+        other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked by another process"):
+            store.begin(tiny_request()).result(10)
+        other.execute("ROLLBACK")
+        other.close()
+        assert store.begin(tiny_request()).result(10)
+
+
+def test_the_writer_survives_a_mistake_of_ours(store: SqlStore, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Insert):
+        def apply(self, connection: Connection) -> int:
+            raise RuntimeError("bug")
+
+        def payload(self) -> Mapping[str, Any]:
+            raise RuntimeError("bug in the report of the bug")
+
+    assert isinstance(store.submit(Broken(1)).exception(10), RuntimeError)
+    assert store.begin(tiny_request()).result(10)
+
+
+def test_a_cancelled_future_stops_nobody(store: SqlStore) -> None:
+    with store.database.read() if store.database.is_in_memory else threading.Lock():
+        futures = [store.begin(tiny_request()) for _ in range(20)]
+        for future in futures[::2]:
+            future.cancel()
+    assert all(future.result(10) for future in futures[1::2])
