@@ -84,6 +84,10 @@ def read_model_description(directory: Path) -> tuple[ModelConfig, tuple[HeadSpec
     path = directory / MODEL_FILE
     try:
         description = read_json(path)
+        if description["version"] != _VERSION:
+            raise CheckpointError(
+                f"version {description['version']} was written, this Banyan reads version {_VERSION}."
+            )
         config = config_from_mapping(ModelConfig, description["config"], source=str(path))
         return config, tuple(_head_spec(head) for head in description["heads"])
     except (BanyanError, KeyError, TypeError, ValueError) as error:

@@ -77,15 +77,18 @@ class ModelConfig:
 
     def _check_counts(self) -> None:
         for name in ("num_layers", "num_heads", "embed_dim", "vocab_size", "max_seq_len"):
-            if getattr(self, name) < 1:
-                raise ShapeError(f"model.{name}={getattr(self, name)} must be at least 1.")
-        for name in ("num_kv_heads", "head_dim", "ffn_dim", "num_image_codes", "grid_size"):
-            if getattr(self, name) < 0:
-                raise ShapeError(f"model.{name}={getattr(self, name)} must not be negative.")
-        if not 0 <= self.dropout < 1:
-            raise ShapeError(f"model.dropout={self.dropout} must lie in 0 <= p < 1.")
-        if self.sliding_window is not None and self.sliding_window < 1:
-            raise ShapeError(f"model.sliding_window={self.sliding_window} must be at least 1, or null for none.")
+            self._require(name, getattr(self, name) >= 1, "must be at least 1")
+        for name in ("num_kv_heads", "head_dim", "ffn_dim", "num_image_codes", "grid_size", "logit_softcap"):
+            self._require(name, getattr(self, name) >= 0, "must not be negative")
+        for name in ("norm_eps", "rope_theta"):
+            self._require(name, getattr(self, name) > 0, "must be above 0")
+        self._require("dropout", 0 <= self.dropout < 1, "must lie in 0 <= p < 1")
+        window = self.sliding_window
+        self._require("sliding_window", window is None or window >= 1, "must be at least 1, or null for none")
+
+    def _require(self, name: str, is_met: bool, rule: str) -> None:
+        if not is_met:
+            raise ShapeError(f"model.{name}={getattr(self, name)} {rule}.")
 
     def _check_heads_fill_the_width(self) -> None:
         if self.embed_dim % self.num_heads:
@@ -104,6 +107,8 @@ class ModelConfig:
             )
         if self.position == "rope" and self.head_dim % 2:
             raise ShapeError(f"model.head_dim={self.head_dim} is odd; rope turns pairs and needs an even width.")
+        if self.rope_scaling is not None and self.position != "rope":
+            raise ShapeError(f"model.rope_scaling has nothing to stretch with model.position={self.position}.")
         if self.num_image_codes >= self.vocab_size:
             raise ShapeError(
                 f"model.num_image_codes={self.num_image_codes} leaves no text in model.vocab_size={self.vocab_size}."

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from banyan.core.errors import ContextLengthError
+from banyan.core.errors import ContextLengthError, ShapeError
 from banyan.core.types import HeadSpec
 from banyan.model.attention import Attention, AttentionPlan
 from banyan.model.config import ModelConfig
@@ -98,10 +98,13 @@ class Transformer(nn.Module):
         `position_ids` default to 0, 1, 2 …; a cache counts on from what each slot holds, and there `attend_until`
         counts in positions of the slot. `segment_ids` keep packed examples apart (-1: padding). A query t reads keys
         up to max(t, attend_until[t]) of its segment. `grid_ids` name the picture cell a position predicts, or NO_GRID.
-        Raises: ContextLengthError if the tokens do not fit into max_seq_len.
+        Raises: ContextLengthError if the tokens do not fit into max_seq_len; ShapeError if a cache is given together
+        with positions or segments, for each of its slots counts for itself and holds one segment.
         """
         if cache is None:
             position_ids_BT, plan = self._plan(token_ids_BT, position_ids_BT, segment_ids_BT, attend_until_BT)
+        elif position_ids_BT is not None or segment_ids_BT is not None:
+            raise ShapeError("position_ids and segment_ids cannot be given with a cache: each slot is one segment.")
         else:
             position_ids_BT, plan = self._plan_cached(token_ids_BT, attend_until_BT, cache)
         x_BTD = self._embed(token_ids_BT, position_ids_BT, grid_ids_BT)

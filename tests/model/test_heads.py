@@ -1,0 +1,33 @@
+import pytest
+import torch
+
+from banyan.core.errors import ConfigError, UnknownNameError
+from banyan.core.types import HeadKind, HeadSpec
+from banyan.model.heads import TaskHeads
+
+AREA = HeadSpec(name="area", kind=HeadKind.CLASSIFICATION, labels=("io", "net", "text"))
+ANSWER = HeadSpec(name="answer", kind=HeadKind.SPAN)
+
+
+def test_a_head_gives_one_logit_per_label_and_two_for_spans() -> None:
+    heads = TaskHeads([AREA, ANSWER], embed_dim=8)
+    assert heads.logits("area", torch.randn(5, 8)).shape == (5, 3)
+    assert heads.logits("answer", torch.randn(2, 7, 8)).shape == (2, 7, 2)
+
+
+@pytest.mark.parametrize("name", ["train", "type", "a.b", "forward", "keys", "问答"])
+def test_a_head_may_have_any_name(name: str) -> None:
+    heads = TaskHeads([HeadSpec(name=name, kind=HeadKind.SPAN)], embed_dim=8)
+    assert name in heads and heads.logits(name, torch.randn(1, 8)).shape == (1, 2)
+
+
+def test_an_unknown_head_names_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="no head 'aera'; did you mean area"):
+        TaskHeads([AREA], embed_dim=8).logits("aera", torch.randn(1, 8))
+
+
+def test_two_heads_of_one_name_or_a_head_without_labels_are_refused() -> None:
+    with pytest.raises(ConfigError, match="two heads share a name: area, area"):
+        TaskHeads([AREA, AREA], embed_dim=8)
+    with pytest.raises(ConfigError, match="head 'mood' has no labels"):
+        TaskHeads([HeadSpec(name="mood", kind=HeadKind.CLASSIFICATION)], embed_dim=8)
