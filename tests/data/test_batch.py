@@ -59,14 +59,6 @@ def test_weights_are_summed_task_by_task() -> None:
     assert batch.num_tokens == 9
 
 
-def test_only_whole_causal_rows_are_plain_causal() -> None:
-    whole = [sequence([1, 2, 3, 4])]
-    assert batch_of(whole, whole, seq_len=4).is_plain_causal
-    assert not batch_of(whole, seq_len=5).is_plain_causal
-    assert not batch_of([sequence([1, 2]), sequence([3, 4])], seq_len=4).is_plain_causal
-    assert not batch_of([sequence([1, 2, 3, 4], mask=MaskKind.FULL)], seq_len=4).is_plain_causal
-
-
 def test_a_moved_batch_holds_the_same_values() -> None:
     batch = batch_of([sequence([1, 2, 3])])
     assert torch.equal(batch.to(CPU).token_ids, batch.token_ids)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -44,6 +44,22 @@ class TrainableBatch(Protocol):
         ...
 
 
+class BatchLoader(Protocol):
+    """An endless stream of batches whose place can be saved and restored exactly."""
+
+    def next_batch(self) -> TrainableBatch:
+        """Return the batch of one step."""
+        ...
+
+    def state(self) -> Mapping[str, Any]:
+        """Return the place in the stream, ready for JSON."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
     """Rows of packed token sequences. Every field has shape (B, T): int64, except the float32 `loss_weights`.
@@ -69,13 +85,6 @@ class Batch:
     def num_tokens(self) -> int:
         """Positions that are not padding."""
         return int((self.segment_ids != PADDING).sum())
-
-    @property
-    def is_plain_causal(self) -> bool:
-        """Whether every row is one whole causal segment, so that attention needs no mask of its own."""
-        last = self.token_ids.shape[1] - 1
-        is_whole = bool((self.segment_ids == 0).all())
-        return is_whole and bool((self.attend_until == torch.arange(last + 1, device=self.attend_until.device)).all())
 
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on a device."""

@@ -1,0 +1,112 @@
+"""The checkpoints of one run: which exist, which can be trusted, which are kept, and the links `best` and `last`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from banyan.core.errors import CheckpointError, FileError
+from banyan.core.files import as_write_error, fsync_directory
+from banyan.core.model_directory import new_model_directory, verify_manifest
+
+_NAME = re.compile(r"step-(\d{8,})")
+_LEFTOVER = re.compile(r"step-\d{8,}\.(tmp-\d+|old-\d+|purged)")  # of a save or a purge that was killed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quarantined:
+    """A checkpoint that was set aside, and why."""
+
+    path: Path  # its new name
+    reason: str
+
+
+class CheckpointFolder:
+    """`checkpoints/step-00000120`, … of one run directory. A step directory without a valid manifest does not exist."""
+
+    def __init__(self, run_directory: Path) -> None:
+        self.run_directory = run_directory
+        self.directory = run_directory / "checkpoints"
+
+    def path(self, step: int) -> Path:
+        """Return where the checkpoint of a step lies."""
+        return self.directory / f"step-{step:08d}"
+
+    def steps(self) -> list[int]:
+        """Return the steps that have a checkpoint, oldest first; by number, whatever the clock said."""
+        names = [path.name for path in self.directory.iterdir()] if self.directory.is_dir() else []
+        return sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
+
+    def clean(self) -> None:
+        """Remove what killed saves and purges left behind. Only for the holder of the run's lock."""
+        for path in list(self.directory.iterdir()) if self.directory.is_dir() else []:
+            if _LEFTOVER.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
+
+    @contextmanager
+    def new(self, step: int) -> Iterator[Path]:
+        """Give a directory to fill; it becomes the step's checkpoint, with its manifest, if the block ends well.
+
+        Raises: SpaceError if the disk is full; then nothing has changed.
+        """
+        with new_model_directory(self.path(step)) as temporary:
+            yield temporary
+
+    def newest_valid(self) -> tuple[int | None, list[Quarantined]]:
+        """Return the newest step whose files are all as they were written; damaged ones are renamed to `*.corrupt`.
+
+        Returns None where the run has no checkpoint at all.
+        Raises: CheckpointError naming every damaged one if none is left that can be trusted.
+        """
+        quarantined: list[Quarantined] = []
+        for step in reversed(self.steps()):
+            try:
+                verify_manifest(self.path(step))
+            except (CheckpointError, FileError) as error:
+                quarantined.append(Quarantined(path=self._set_aside(step), reason=str(error)))
+            else:
+                return step, quarantined
+        if corrupt := sorted(self.directory.glob("step-*.corrupt*")):
+            reasons = " ".join(item.reason for item in quarantined) or "set aside in an earlier attempt."
+            raise CheckpointError(
+                f"none of the checkpoints in {self.directory} can be used: "
+                f"{', '.join(path.name for path in corrupt)}. {reasons}",
+                hint="remove the run directory, or start a run with another name",
+            )
+        return None, quarantined
+
+    def link(self, name: str, step: int) -> None:
+        """Let `best` or `last` mean the checkpoint of a step, in one step."""
+        link = self.run_directory / name
+        temporary = link.with_name(f".{name}.tmp-{os.getpid()}")
+        try:
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(self.path(step).relative_to(self.run_directory))
+            temporary.replace(link)
+            fsync_directory(self.run_directory)
+        except OSError as error:
+            raise as_write_error(error, link) from error
+
+    def purge(self, *, keep: int, protect: int | None) -> None:
+        """Remove all but the newest `keep` checkpoints and the protected one."""
+        for step in self.steps()[:-keep]:
+            if step != protect:
+                doomed = self.path(step).with_name(f"{self.path(step).name}.purged")
+                shutil.rmtree(doomed, ignore_errors=True)
+                self.path(step).rename(doomed)  # out of sight at once: a half-removed checkpoint is never seen
+                shutil.rmtree(doomed, ignore_errors=True)
+
+    def _set_aside(self, step: int) -> Path:
+        path = self.path(step)
+        corrupt = path.with_name(f"{path.name}.corrupt")
+        number = 2
+        while corrupt.exists():
+            corrupt = path.with_name(f"{path.name}.corrupt-{number}")
+            number += 1
+        path.rename(corrupt)
+        return corrupt

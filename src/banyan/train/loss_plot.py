@@ -1,0 +1,98 @@
+"""loss.png: the loss of every task over the run, drawn without any service."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from banyan.core.errors import SpaceError
+from banyan.core.files import atomic_write_bytes
+from banyan.train.callbacks import Callback, EvaluationRecord, FitResult, RunStart
+from banyan.train.run_files import EVENTS_FILE, METRICS_FILE, read_json_lines
+
+PLOT_FILE = "loss.png"
+_PANEL_INCHES = (4.0, 2.6)
+_NUM_COLUMNS = 3
+_SMOOTHING = 0.9  # weight of the past in the thick line
+
+
+class LossPlot(Callback):
+    """Draws loss.png at every evaluation and at the end, from the files the run wrote; so it spans resumes."""
+
+    def __init__(self, run_directory: Path) -> None:
+        self._run_directory = run_directory
+        self._task_names: tuple[str, ...] = ()
+
+    def on_start(self, record: RunStart) -> None:
+        """Remember the names of the panels."""
+        self._task_names = record.task_names
+
+    def on_evaluation(self, record: EvaluationRecord) -> None:
+        """Draw what there is so far."""
+        self._draw()
+
+    def on_end(self, result: FitResult) -> None:
+        """Draw the whole run."""
+        self._draw()
+
+    def _draw(self) -> None:
+        try:
+            draw_losses(self._run_directory, task_names=self._task_names)
+        except SpaceError:
+            return  # a picture that cannot be written does not stop a run
+
+
+def draw_losses(run_directory: Path, *, task_names: Sequence[str]) -> None:
+    """Draw loss.png of a run: the balanced loss, each task's loss in nats, and the evaluation score.
+
+    Raises: SpaceError if the picture cannot be written.
+    """
+    lines = read_json_lines(run_directory / METRICS_FILE)
+    evaluations = [e for e in read_json_lines(run_directory / EVENTS_FILE) if e.get("event") == "evaluated"]
+    curves = {"loss, all tasks (1 = knows nothing)": [(line["step"], line["loss"]) for line in lines]}
+    for task in task_names:
+        curves[f"{task} (nats)"] = [(x["step"], x["task_losses"][task]) for x in lines if task in x["task_losses"]]
+    scores = {event["step"]: event["score"] for event in evaluations}  # the latest, where a step was done twice
+    if scores:
+        curves["evaluation score"] = sorted(scores.items())
+    atomic_write_bytes(run_directory / PLOT_FILE, _draw_panels(curves))
+
+
+def _draw_panels(curves: dict[str, list[tuple[int, float]]]) -> bytes:
+    # Here, for it takes half a second to import. The bare figure draws with Agg and needs no display.
+    from matplotlib.figure import Figure
+
+    num_columns = min(_NUM_COLUMNS, len(curves))
+    num_rows = -(-len(curves) // num_columns)
+    figure = Figure(figsize=(_PANEL_INCHES[0] * num_columns, _PANEL_INCHES[1] * num_rows), layout="constrained")
+    panels = figure.subplots(num_rows, num_columns, squeeze=False).flatten()
+    for panel, (title, points) in zip(panels, curves.items(), strict=False):
+        _draw_curve(panel, [(step, value) for step, value in points if value is not None])
+        panel.set_title(title, fontsize=9)
+        panel.tick_params(labelsize=7)
+    for panel in panels[len(curves) :]:
+        panel.set_visible(False)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=100)
+    return picture.getvalue()
+
+
+def _draw_curve(panel: Any, points: list[tuple[int, float]]) -> None:
+    """Draw the values thin and their smoothed course thick."""
+    steps = [step for step, _ in points]
+    values = [value for _, value in points]
+    panel.plot(steps, values, linewidth=0.6, alpha=0.5, color="tab:green", marker="." if len(values) < 5 else None)
+    panel.plot(steps, _smooth(values), linewidth=1.4, color="tab:green")
+    panel.set_xlabel("step", fontsize=7)
+    panel.grid(alpha=0.2)
+
+
+def _smooth(values: list[float]) -> list[float]:
+    smoothed, total, weight = [], 0.0, 0.0
+    for value in values:
+        total = _SMOOTHING * total + value
+        weight = _SMOOTHING * weight + 1
+        smoothed.append(total / weight)
+    return smoothed

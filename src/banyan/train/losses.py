@@ -1,0 +1,151 @@
+"""The loss of a mixed batch: every position is scored by the layer that its task answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from banyan.core.errors import DataError
+from banyan.core.types import HeadKind, HeadSpec
+from banyan.data.batch import Batch
+from banyan.model.transformer import Transformer
+
+STARTS, ENDS = 1, 2  # bits of a span head's targets
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskLosses:
+    """Loss of each task in one batch, as sums, so that micro-batches add up.
+
+    Shapes: both (num_tasks,). Units: nats × weight, and weight.
+    """
+
+    loss_sums: Tensor
+    weight_sums: Tensor
+
+    @property
+    def means(self) -> Tensor:
+        """Mean loss of each task in nats; NaN where the batch has no target of it."""
+        return self.loss_sums / self.weight_sums
+
+
+def joint_loss(model: Transformer, batch: Batch, *, task_heads: Sequence[HeadSpec | None]) -> TaskLosses:
+    """Run the trunk once and score the positions that carry loss, each with its own layer.
+
+    Language-model positions go to the word slice or, where the target is an image code, to the picture slice of the
+    output layer; the others to their task's head. Positions are chosen while the batch is still on the CPU, so that
+    no accelerator is waited for, and gathered before the heads, so that no logits are made for nothing.
+    Raises: DataError if a span example marks no start or no end.
+    """
+    num_tasks, device = len(task_heads), model.device
+    weight_sums = batch.weights_by_task(num_tasks).to(device)
+    groups = _positions_by_layer(batch, task_heads, first_image_id=model.config.text_vocab_size)
+    placed = batch.to(device)
+    hidden_BTD = model(
+        placed.token_ids,
+        position_ids_BT=placed.position_ids,
+        segment_ids_BT=placed.segment_ids,
+        attend_until_BT=placed.attend_until,
+        grid_ids_BT=placed.grid_ids,
+    )
+    hidden_ND = hidden_BTD.flatten(0, 1)
+    loss_sums = torch.zeros(num_tasks, device=device)
+    for group in groups:
+        positions = group.positions.to(device, non_blocking=True)
+        losses_M = _losses(model, hidden_ND[positions], group, placed, positions)
+        weights_M = placed.loss_weights.flatten()[positions]
+        tasks_M = placed.task_ids.flatten()[positions]
+        loss_sums = loss_sums.index_add(0, tasks_M, losses_M * weights_M)
+    return TaskLosses(loss_sums=loss_sums, weight_sums=weight_sums)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Group:
+    """Positions that one layer scores."""
+
+    positions: Tensor  # (M,) into the flattened batch
+    head: HeadSpec | None = None  # None: the language-model head
+    is_image: bool = False  # its picture slice instead of its word slice
+    segments: Tensor | None = None  # (M,) which example each position belongs to, counted from 0; spans only
+
+
+def _positions_by_layer(batch: Batch, task_heads: Sequence[HeadSpec | None], *, first_image_id: int) -> list[_Group]:
+    """Sort the positions that carry loss by the layer that scores them."""
+    task_ids, targets = batch.task_ids.flatten(), batch.targets.flatten()
+    has_loss = batch.loss_weights.flatten() > 0
+    has_head = torch.tensor([head is not None for head in task_heads])[task_ids]
+    is_image = targets >= first_image_id
+    groups = [
+        _Group(positions=_where(has_loss & ~has_head & ~is_image)),
+        _Group(positions=_where(has_loss & ~has_head & is_image), is_image=True),
+    ]
+    for task, head in enumerate(task_heads):
+        if head is not None and head.kind is HeadKind.SPAN:
+            groups.append(_span_group(batch, task, head, has_loss))
+        elif head is not None:
+            groups.append(_Group(positions=_where(has_loss & (task_ids == task)), head=head))
+    return [group for group in groups if len(group.positions)]
+
+
+def _where(is_chosen: Tensor) -> Tensor:
+    return is_chosen.nonzero().squeeze(1)
+
+
+def _span_group(batch: Batch, task: int, head: HeadSpec, has_loss: Tensor) -> _Group:
+    """Take every position of the examples that carry loss, for a span is chosen among all of them."""
+    seq_len = batch.token_ids.shape[1]
+    examples_BT = batch.segment_ids + torch.arange(len(batch.token_ids))[:, None] * seq_len
+    examples, is_own = examples_BT.flatten(), batch.task_ids.flatten() == task
+    learned = torch.unique(examples[has_loss & is_own])  # sorted
+    positions = _where(is_own & torch.isin(examples, learned))
+    segments = torch.searchsorted(learned, examples[positions])
+    marks_M2 = _marks(batch.targets.flatten()[positions])
+    if (_sum_by(segments, marks_M2, len(learned)) == 0).any():
+        raise DataError(f"head {head.name}: an example carries loss but marks no start or no end of its answer.")
+    return _Group(positions=positions, head=head, segments=segments)
+
+
+def _losses(model: Transformer, hidden_MD: Tensor, group: _Group, batch: Batch, positions: Tensor) -> Tensor:
+    """Return the loss at each position of a group, shape (M,), in nats."""
+    targets_M = batch.targets.flatten()[positions]
+    if group.head is None and group.is_image:
+        codes_M = targets_M - model.config.text_vocab_size
+        return F.cross_entropy(model.image_logits(hidden_MD).float(), codes_M, reduction="none")
+    if group.head is None:
+        return F.cross_entropy(model.logits(hidden_MD).float(), targets_M, reduction="none")
+    logits_MC = model.head_logits(group.head.name, hidden_MD).float()
+    if group.segments is None:
+        return F.cross_entropy(logits_MC, targets_M, reduction="none")
+    return span_losses(logits_MC, targets_M, group.segments.to(logits_MC.device))
+
+
+def span_losses(logits_M2: Tensor, targets_M: Tensor, segments_M: Tensor) -> Tensor:
+    """Choose the start and the end among all positions of an example; every position gets its example's loss.
+
+    The loss of an example is the mean of the two cross-entropies; several marked starts count equally.
+    Shapes: logits (M, 2); targets and segments (M,), segments counted from 0; returns (M,).
+    Source: Devlin et al. 2019 (BERT), section 4.2.
+    """
+    num = int(segments_M.max()) + 1
+    rows_M2 = segments_M[:, None].expand(-1, 2)
+    highest_S2 = torch.full((num, 2), -torch.inf, device=logits_M2.device)
+    highest_S2 = highest_S2.scatter_reduce(0, rows_M2, logits_M2.detach(), "amax")  # keeps exp() from overflowing
+    sums_S2 = _sum_by(segments_M, (logits_M2 - highest_S2[segments_M]).exp(), num)
+    marks_M2 = _marks(targets_M).float()
+    chosen_S2 = _sum_by(segments_M, logits_M2 * marks_M2, num) / _sum_by(segments_M, marks_M2, num)
+    losses_S = (sums_S2.log() + highest_S2 - chosen_S2).mean(dim=1)
+    return losses_S[segments_M]
+
+
+def _marks(targets_M: Tensor) -> Tensor:
+    """Return 1 where an answer starts (column 0) and where it ends (column 1)."""
+    bits_M = targets_M.clamp(min=0)  # NO_TARGET marks nothing
+    return torch.stack(((bits_M & STARTS) > 0, (bits_M & ENDS) > 0), dim=1).long()
+
+
+def _sum_by(segments_M: Tensor, values_M2: Tensor, num: int) -> Tensor:
+    return torch.zeros((num, 2), dtype=values_M2.dtype, device=values_M2.device).index_add(0, segments_M, values_M2)

@@ -1,0 +1,64 @@
+"""How long a step takes on this machine, found out before a run begins."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+
+from banyan.core.types import HeadSpec
+from banyan.data.batch import BatchLoader
+from banyan.model.transformer import Transformer
+from banyan.train.balance import default_balance
+from banyan.train.losses import joint_loss
+from banyan.train.memory import explained_memory_errors
+from banyan.train.optimizer import OptimizerConfig, build_optimizer
+from banyan.train.parallel import in_precision
+from banyan.train.step import train_step
+from banyan.train.trainer import TrainConfig
+
+
+def measure_step_seconds(
+    model: Transformer,
+    *,
+    loader: BatchLoader,
+    task_heads: Sequence[HeadSpec | None],
+    config: TrainConfig,
+    optimizer: OptimizerConfig,
+    num_steps: int = 5,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Return the median seconds of a training step, loading included, from a few steps on a throw-away copy.
+
+    Model, loader and random numbers are afterwards as they were. The first step, which warms caches, is not counted.
+    Raises: MemoryLimitError if a step does not fit into memory; DataError if a batch cannot be learned from.
+    """
+    trial = copy.deepcopy(model).train()
+    trial_optimizer = build_optimizer(trial, optimizer)
+    loss_function = in_precision(
+        partial(joint_loss, task_heads=tuple(task_heads)), model=trial, precision=config.precision
+    )
+    place, seconds = loader.state(), []
+    devices = [trial.device] if trial.device.type == "cuda" else []
+    memory = explained_memory_errors(micro_batch_seqs=config.micro_batch_seqs, seq_len=config.seq_len)
+    try:
+        with torch.random.fork_rng(devices=devices), memory:
+            for _ in range(num_steps + 1):
+                started = clock()
+                train_step(
+                    trial,
+                    loader.next_batch(),
+                    optimizer=trial_optimizer,
+                    loss_function=loss_function,
+                    balance=default_balance(trial, task_heads),
+                    accumulation_steps=config.accumulation_steps,
+                    clip_norm=config.clip_norm,
+                )
+                seconds.append(clock() - started)
+    finally:
+        loader.restore(place)
+    return statistics.median(seconds[1:])

@@ -1,0 +1,153 @@
+"""Which weights are moved by which rule: Muon for the matrices inside the blocks, AdamW for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from banyan.core.config import config
+from banyan.core.errors import CheckpointError, ConfigError
+from banyan.model.attention import Attention
+from banyan.model.feed_forward import GatedFeedForward
+from banyan.train.muon import Muon
+
+OUTPUT_LAYERS = ("heads.", "word_head.")  # matrices that answer rather than transform
+
+
+@config
+class OptimizerConfig:
+    """Rates and constants of the update. The defaults suit models of 1 to 10 million weights on a CPU."""
+
+    name: Literal["muon", "adamw"] = "muon"
+    learning_rate: float = 3e-3  # peak, of AdamW
+    matrix_learning_rate: float = 0.01  # peak, of Muon
+    weight_decay: float = 0.1  # per unit of learning rate; matrices only
+    beta1: float = 0.9  # AdamW: memory of the gradient
+    beta2: float = 0.95  # AdamW: memory of its square
+    epsilon: float = 1e-10  # AdamW
+    momentum: float = 0.95  # Muon
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "matrix_learning_rate", "epsilon"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"optimizer.{name}={getattr(self, name)} must be > 0.")
+        for name in ("beta1", "beta2", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"optimizer.{name}={getattr(self, name)} must be at least 0 and below 1.")
+        if self.weight_decay < 0:
+            raise ConfigError(f"optimizer.weight_decay={self.weight_decay} must be 0 or more.")
+
+
+class ModelOptimizer:
+    """Several optimizers that move one model together, with their memory filed under the weights' names."""
+
+    def __init__(self, named: Mapping[str, nn.Parameter], parts: list[torch.optim.Optimizer]) -> None:
+        self._named = named
+        self._optimizers = parts
+        self._peaks = [group["lr"] for group in self._groups()]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of the step before."""
+        for optimizer in self._optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        """Move the weights against their gradients."""
+        for optimizer in self._optimizers:
+            optimizer.step()
+
+    def scale_learning_rates(self, factor: float) -> None:
+        """Set every learning rate to a part of its peak."""
+        for group, peak in zip(self._groups(), self._peaks, strict=True):
+            group["lr"] = peak * factor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what the optimizers remember, as `name of the weight/name of the memory`."""
+        return {
+            f"{name}/{key}": value
+            for name, param in self._named.items()
+            for key, value in self._owner(param).state.get(param, {}).items()
+        }
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue with what an optimizer of the same kind remembered.
+
+        Raises: CheckpointError if a memory belongs to no weight of this model, or has another shape.
+        """
+        for path, value in tensors.items():
+            name, _, key = path.rpartition("/")
+            param = self._named.get(name)
+            if param is None or value.shape not in (param.shape, torch.Size(())):
+                raise CheckpointError(f"the optimizer state {path} {tuple(value.shape)} fits no weight of this model.")
+            self._owner(param).state[param][key] = value.to(param.device, copy=True)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for optimizer in self._optimizers for group in optimizer.param_groups]
+
+    def _owner(self, param: nn.Parameter) -> torch.optim.Optimizer:
+        return next(o for o in self._optimizers if any(param is p for g in o.param_groups for p in g["params"]))
+
+
+def build_optimizer(model: nn.Module, optimizer: OptimizerConfig) -> ModelOptimizer:
+    """Return the optimizer of all weights of a model that can learn."""
+    named = {name: param for name, param in model.named_parameters() if param.requires_grad}
+    if not named:
+        raise ConfigError("the model has no weight that can learn: all of them are frozen.")
+    hidden = _hidden_matrices(model, named) if optimizer.name == "muon" else []
+    others = [param for param in named.values() if not any(param is matrix for matrix in hidden)]
+    parts: list[torch.optim.Optimizer] = []
+    if others:
+        parts.append(_adamw(model, others, optimizer))
+    if hidden:
+        rate, decay = optimizer.matrix_learning_rate, optimizer.weight_decay
+        stacked = _stacked_matrices(model)
+        parts.append(Muon(hidden, lr=rate, momentum=optimizer.momentum, weight_decay=decay, parts=stacked))
+    return ModelOptimizer(named, parts)
+
+
+def _embeddings(model: nn.Module) -> set[int]:
+    return {id(param) for m in model.modules() if isinstance(m, nn.Embedding) for param in m.parameters()}
+
+
+def _hidden_matrices(model: nn.Module, named: Mapping[str, nn.Parameter]) -> list[nn.Parameter]:
+    """Return the matrices that transform hidden states: no embeddings, no output layers, no gains."""
+    embeddings = _embeddings(model)
+    return [
+        param
+        for name, param in named.items()
+        if param.ndim == 2 and id(param) not in embeddings and not name.startswith(OUTPUT_LAYERS)
+    ]
+
+
+def _stacked_matrices(model: nn.Module) -> dict[Tensor, tuple[int, ...]]:
+    """Return the row counts of the weights that hold several matrices one above the other."""
+    stacked: dict[Tensor, tuple[int, ...]] = {}
+    for module in model.modules():
+        if isinstance(module, Attention):
+            query, key = module.num_heads * module.head_dim, module.num_kv_heads * module.head_dim
+            stacked[module.qkv.weight] = (query, key, key)
+        elif isinstance(module, GatedFeedForward):
+            half = len(module.gate_up.weight) // 2
+            stacked[module.gate_up.weight] = (half, half)
+    return stacked
+
+
+def _adamw(model: nn.Module, params: list[nn.Parameter], optimizer: OptimizerConfig) -> torch.optim.AdamW:
+    """Return a fused AdamW that decays matrices, but no embeddings, gains or biases."""
+    embeddings = _embeddings(model)
+    decayed = [param for param in params if param.ndim >= 2 and id(param) not in embeddings]
+    kept = [param for param in params if not any(param is other for other in decayed)]
+    groups = [
+        {"params": decayed, "weight_decay": optimizer.weight_decay},
+        {"params": kept, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=optimizer.learning_rate,
+        betas=(optimizer.beta1, optimizer.beta2),
+        eps=optimizer.epsilon,
+        fused=True,
+    )

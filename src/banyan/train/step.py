@@ -1,0 +1,103 @@
+"""One training step, from a batch to better weights: the heart of Banyan, on one page.
+
+Everything else in this package prepares this function's arguments or looks after its result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from banyan.core.errors import DataError
+from banyan.data.batch import TrainableBatch
+from banyan.train.balance import TaskBalance
+from banyan.train.losses import TaskLosses
+
+LossFunction = Callable[[Any, Any], TaskLosses]  # (model, micro-batch) → the losses of its tasks, as sums
+
+
+class StepOptimizer(Protocol):
+    """What a step needs of an optimizer."""
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of the step before."""
+
+    def step(self) -> None:
+        """Move the weights against their gradients."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepResult:
+    """What one step did."""
+
+    loss: float  # balanced over the tasks: near 1 for a model that knows nothing
+    task_losses: tuple[float, ...]  # mean loss of each task in nats; NaN for a task without targets in this step
+    grad_norm: float  # of all gradients together, before clipping
+    num_targets: int
+    num_tokens: int
+    is_applied: bool  # False: loss or gradient was not finite, and the weights are as they were
+
+
+def train_step(
+    model: nn.Module,
+    batch: TrainableBatch,
+    *,
+    optimizer: StepOptimizer,
+    loss_function: LossFunction,
+    balance: TaskBalance,
+    accumulation_steps: int = 1,
+    clip_norm: float | None = 1.0,
+) -> StepResult:
+    """Make one update of the weights from one batch.
+
+    The loss is  Σ_task weight · (Σ loss / Σ loss weight) / scale,  where the weights of the present tasks add up to 1.
+    Both inner sums run over the whole batch, so the update does not depend on how many micro-batches it is cut into.
+    Raises: DataError if no position of the batch carries loss.
+    """
+    if batch.num_targets == 0:
+        raise DataError(
+            "a batch has no position that carries loss: every target in it is masked.",
+            hint="look at the examples of your tasks: are the answers empty, or cut off by max_source_tokens?",
+        )
+
+    # 1. What one unit of each task's loss is worth: known before the first micro-batch, from the batch alone.
+    weight_sums = batch.weights_by_task(balance.num_tasks)
+    factors = balance.factors(weight_sums)
+
+    # 2. Forward and backward, one micro-batch at a time; the gradients add up.
+    optimizer.zero_grad()
+    loss_sums = torch.zeros_like(weight_sums)
+    for micro_batch in batch.split(accumulation_steps):
+        if micro_batch.num_targets == 0:
+            continue
+        losses = loss_function(model, micro_batch)
+        loss = (losses.loss_sums * factors.to(losses.loss_sums.device)).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        loss_sums = loss_sums.to(losses.loss_sums.device) + losses.loss_sums.detach()
+
+    # 3. Clip, then look at the numbers: the only moment at which we wait for the device.
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if clip_norm is not None:
+        nn.utils.clip_grads_with_norm_(model.parameters(), clip_norm, norm)
+    *sums, grad_norm = torch.cat((loss_sums, norm.reshape(1))).tolist()
+    loss_value = sum(total * factor for total, factor in zip(sums, factors.tolist(), strict=True))
+    is_finite = math.isfinite(loss_value) and math.isfinite(grad_norm)
+
+    # 4. Update, unless something is not a number: then this batch is skipped and the weights stay as they are.
+    if is_finite:
+        optimizer.step()
+
+    return StepResult(
+        loss=loss_value,
+        task_losses=tuple(s / w if w else math.nan for s, w in zip(sums, weight_sums.tolist(), strict=True)),
+        grad_norm=grad_norm,
+        num_targets=batch.num_targets,
+        num_tokens=batch.num_tokens,
+        is_applied=is_finite,
+    )
