@@ -55,8 +55,10 @@ def _expand(path: Path) -> list[Path]:
         return sides
     if detect_format(path) == "pictures":
         return [path]
-    tables = [file for file in list_files(path) if file.stat().st_size and detect_format(file) != "text"]
-    return tables or [path]
+    files = [file for file in list_files(path) if file.stat().st_size]
+    tables = [file for file in files if detect_format(file) != "text"]
+    are_splits = len(files) > 1 and all(map(split_of, files))
+    return tables or (files if are_splits else [path])
 
 
 def _parallel_files(folder: Path) -> list[Path]:

@@ -37,10 +37,17 @@ def read_pictures(folder: Path) -> Iterator[Row]:
 
     Raises: DataError naming a picture that cannot be read, or a caption whose picture is missing.
     """
-    table = find_captions(folder)
-    captioned = read_captions(table, folder) if table else _caption_by_place(folder)
-    for picture, caption in captioned:
+    for picture, caption in list_captioned(folder):
         yield {"image": _read_picture(picture), "text": caption}
+
+
+def list_captioned(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the file and the caption of every picture of a folder, without opening the pictures.
+
+    Raises: DataError naming a caption whose picture is missing.
+    """
+    table = find_captions(folder)
+    yield from read_captions(table, folder) if table else _caption_by_place(folder)
 
 
 def _read_picture(path: Path) -> object:
