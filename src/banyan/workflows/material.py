@@ -45,8 +45,14 @@ class Material:
     rates: dict[str, float]  # share of the training rows, by task
     validation: dict[str, list[Any]]  # examples, by task
     test: dict[str, list[Any]]
+    train: dict[str, list[Any]]  # what baselines learn from
     fingerprint: str  # SHA-256 over all rows
     skipped: dict[str, int]  # training rows that cannot be learned from, by task
+
+    @property
+    def pictures(self) -> dict[str, list[Any]]:
+        """Training examples of the tasks that draw."""
+        return {task.name: self.train[task.name] for task in self.tasks if isinstance(task, ImageGeneration)}
 
 
 def gather_material(recipe: Recipe, run_directory: Path, *, reporter: Reporter) -> Material:
@@ -74,9 +80,13 @@ def gather_material(recipe: Recipe, run_directory: Path, *, reporter: Reporter) 
     )
     reporter.stage("render examples")
     renderer = _Renderer(recipe, vocabulary, image_tokenizer, run_directory, key=fingerprint)
-    sources, skipped = [], {}
+    sources: list[SequenceSource] = []
+    train: dict[str, list[Any]] = {}
+    skipped: dict[str, int] = {}
     for number, task in enumerate(tasks):
-        source, skipped[task.name] = renderer.source(task, splits[task.name])
+        train[task.name], num_unreadable = renderer.usable(task, splits[task.name].train)
+        source, num_unlearnable = renderer.source(task, train[task.name])
+        skipped[task.name] = num_unreadable + num_unlearnable
         sources.append(source)
         reporter.progress(number + 1, len(tasks), note=task.name)
     return Material(
@@ -86,6 +96,7 @@ def gather_material(recipe: Recipe, run_directory: Path, *, reporter: Reporter) 
         sources=tuple(sources),
         rates=_rates(recipe, sources),
         validation={t.name: renderer.examples(t, splits[t.name].validation, "validation") for t in tasks},
+        train=train,
         test={t.name: renderer.examples(t, splits[t.name].test, "test") for t in tasks},
         fingerprint=fingerprint,
         skipped=skipped,
@@ -174,18 +185,18 @@ class _Renderer:
         self._run_directory = run_directory
         self._key = f"{key} {recipe.tokenizer.vocab_size}"
 
-    def source(self, task: Task[Any], splits: Splits) -> tuple[SequenceSource, int]:
-        """Return a task's training sequences and how many of its rows were skipped."""
-        examples, skipped = self._usable(task, splits.train)
+    def source(self, task: Task[Any], examples: Sequence[Any]) -> tuple[SequenceSource, int]:
+        """Return a task's training sequences and how many of its examples had to be left out."""
         if task.kind == "language_modeling":
-            return self._windows(task, examples), skipped
+            return self._windows(task, examples), 0
         sequences: list[TokenSequence] = []
+        skipped = 0
         for number, example in enumerate(examples):
             try:
                 sequences.extend(self._render(task, example, number))
             except (ContextLengthError, DataError):
                 skipped += 1
-        _check_usable(task, skipped, len(splits.train))
+        _check_usable(task, skipped, len(examples))
         return ExampleSequences(task.name, sequences), skipped
 
     def examples(self, task: Task[Any], rows: Sequence[Row], split: str) -> list[Any]:
@@ -201,7 +212,11 @@ class _Renderer:
                 raise DataError(f"task {task.name}, {split} row {number}: {error.message}", hint=error.hint) from error
         return examples
 
-    def _usable(self, task: Task[Any], rows: Sequence[Row]) -> tuple[list[Any], int]:
+    def usable(self, task: Task[Any], rows: Sequence[Row]) -> tuple[list[Any], int]:
+        """Return the examples of the training rows that can be read, and how many cannot.
+
+        Raises: DataError if so many cannot be read that something else must be wrong.
+        """
         examples, skipped, last = [], 0, None
         for row in rows:
             try:

@@ -34,13 +34,6 @@ class ModelRecipe:
     max_seq_len: int | None = None  # positions the model can address, in tokens
     dropout: float | None = None  # probability, 0 <= p < 1
 
-    def resolve(self, *, vocab_size: int, num_image_codes: int, grid_size: int) -> ModelConfig:
-        """Return the full model configuration for a vocabulary that is now known."""
-        changes = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "preset"}
-        given = {name: value for name, value in changes.items() if value is not None}
-        sizes = {"vocab_size": vocab_size, "num_image_codes": num_image_codes, "grid_size": grid_size}
-        return model_config(self.preset, {**given, **sizes})
-
 
 @config
 class TokenizerRecipe:
@@ -102,6 +95,21 @@ class Recipe:
             raise ConfigError(f"name={self.name!r} cannot be a folder's name; use letters, digits, - and _.")
         if self.minutes is not None and self.minutes <= 0:
             raise ConfigError(f"minutes={self.minutes} must be > 0, or null to use train.steps.")
+        if self.model.max_seq_len is not None and self.model.max_seq_len < self.train.seq_len:
+            raise ConfigError(
+                f"model.max_seq_len={self.model.max_seq_len} is shorter than train.seq_len={self.train.seq_len}; "
+                "a training row must fit the context."
+            )
+
+    def resolve_model(self, *, vocab_size: int, num_image_codes: int, grid_size: int) -> ModelConfig:
+        """Return the full model configuration for a vocabulary that is now known.
+
+        The context is as long as a training row unless the recipe says otherwise.
+        """
+        fields = [field.name for field in dataclasses.fields(self.model) if field.name != "preset"]
+        given = {name: value for name in fields if (value := getattr(self.model, name)) is not None}
+        sizes = {"vocab_size": vocab_size, "num_image_codes": num_image_codes, "grid_size": grid_size}
+        return model_config(self.model.preset, {"max_seq_len": self.train.seq_len, **given, **sizes})
 
     @property
     def fingerprint(self) -> str:

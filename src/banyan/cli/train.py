@@ -1,0 +1,78 @@
+"""`banyan train RECIPE`: pretrain, fine-tune, joint training; the recipe says which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from banyan.cli.output import JsonOption, QuietOption, console, emit, say
+from banyan.cli.progress import TerminalReporter
+from banyan.core.config import read_config
+from banyan.workflows.recipe import Recipe
+from banyan.workflows.run_records import RunRecorder
+from banyan.workflows.training import TrainingOutcome, train
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(name="train")
+def train_command(
+    recipe: Annotated[Path, typer.Argument(help="A YAML recipe; `banyan init FILES…` writes one.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value, for example train.steps=500")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was stopped.")] = False,
+    database: Annotated[str | None, typer.Option(help="Database URL; the run is recorded there.")] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> int:
+    """Run a recipe; Ctrl-C saves within seconds and says how to go on.
+
+    Example: banyan train recipe.yaml train.steps=500 model.preset=banyan-micro
+    """
+    settled = read_config(Recipe, recipe, overrides=overrides or [])
+    reporter = TerminalReporter(console(quiet=quiet, as_json=as_json))
+    with RunRecorder(settled, database=database) as recorder:
+        try:
+            outcome = train(settled, reporter=reporter, resume=resume, callbacks=[recorder])
+        finally:
+            reporter.close()
+    command = " ".join(["banyan train", str(recipe), *(overrides or []), "--resume"])
+    emit(summary(outcome), as_json=as_json, quiet=quiet, text=lambda: tell(outcome, command=command))
+    return exit_code(outcome)
+
+
+def summary(outcome: TrainingOutcome) -> dict[str, Any]:
+    """Return what `--json` prints."""
+    result = outcome.result
+    return {
+        "run": str(outcome.run_directory),
+        "stopped_by": result.stopped_by,
+        "steps": result.steps,
+        "seconds": round(result.seconds, 3),
+        "parameters": outcome.num_parameters,
+        "best": str(result.best_checkpoint),
+        "best_step": result.best_step,
+        "best_score": result.best_score,
+        "skipped_rows": outcome.material.skipped,
+    }
+
+
+def tell(outcome: TrainingOutcome, *, command: str) -> None:
+    """Say how the run ended and what to type next."""
+    result, run = outcome.result, outcome.run_directory
+    if result.stopped_by == "interrupt":
+        say(f"saved step {result.steps}; go on with: {command}")
+        return
+    score = "" if result.best_score is None else f", score {result.best_score:.4f}"
+    say(f"{result.steps} steps in {result.seconds:.0f} s; best: step {result.best_step}{score}")
+    for name, skipped in outcome.material.skipped.items():
+        if skipped:
+            say(f"{name}: {skipped} training rows were skipped (no answer, or too long)")
+    say(f"next: banyan evaluate {run}/best    banyan serve {run}/best    (curves: {run}/loss.png)")
+
+
+def exit_code(outcome: TrainingOutcome) -> int:
+    """Return 0, or 128 plus the number of the signal that interrupted the run."""
+    number = outcome.result.signal_number
+    return 0 if number is None else 128 + number

@@ -1,0 +1,63 @@
+"""A model in training, scored as the model it would be if training stopped now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from banyan.infer.engine import Engine
+from banyan.model.transformer import Transformer
+from banyan.runtime.description import describe_model
+from banyan.runtime.loaded_model import LoadedModel
+from banyan.workflows.judge import Judge, train_judge
+from banyan.workflows.material import Material
+from banyan.workflows.reporter import SilentReporter
+from banyan.workflows.scoring import evaluate_model, overall_score
+
+_FEW_SAMPLES = 2  # nobody reads the intervals of an evaluation during training
+
+
+def live_model(model: Transformer, material: Material) -> LoadedModel:
+    """Return weights in memory as a model that answers; close it before training goes on."""
+    return LoadedModel(
+        directory=Path(),
+        sha256="",
+        description=describe_model(material.tasks, image_tokenizer=material.image_tokenizer),
+        tasks={task.name: task for task in material.tasks},
+        vocabulary=material.vocabulary,
+        image_tokenizer=material.image_tokenizer,
+        model=model,
+        engine=Engine(model, material.vocabulary),
+    )
+
+
+def judges_of(material: Material) -> dict[str, Judge | None]:
+    """Return the judge of every task that draws, trained on its real pictures."""
+    return {name: train_judge(examples) for name, examples in material.pictures.items()}
+
+
+class LiveEvaluator:
+    """Scores a model in training on a few validation examples of each task; the trainer keeps the best."""
+
+    def __init__(self, material: Material, *, max_examples: int) -> None:
+        self._material = material
+        self._examples: dict[str, Sequence[Any]] = {
+            name: examples[:max_examples] for name, examples in material.validation.items() if examples
+        }
+        self._judges = judges_of(material)
+
+    @property
+    def has_examples(self) -> bool:
+        """Is there anything to score on?"""
+        return bool(self._examples)
+
+    def __call__(self, model: Transformer, step: int) -> Mapping[str, Any]:
+        """Return `score` (the mean over tasks) and every score as `task/metric`."""
+        with live_model(model, self._material) as answering:
+            results = evaluate_model(
+                answering, self._examples, judges=self._judges, reporter=SilentReporter(), num_samples=_FEW_SAMPLES
+            )
+        evaluations = {name: result.evaluation for name, result in results.items()}
+        scores = {f"{name}/{metric}": value for name, e in evaluations.items() for metric, value in e.scores.items()}
+        return {"score": overall_score(evaluations), **scores}

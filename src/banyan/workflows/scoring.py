@@ -1,0 +1,195 @@
+"""Any model that answers → its scores on examples, task by task, with the baselines beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from banyan.core.types import Prediction
+from banyan.infer.likelihood import document_windows
+from banyan.runtime.loaded_model import LoadedModel
+from banyan.tasks.base import Task
+from banyan.tasks.baselines.table import baselines_for, bits_baselines
+from banyan.tasks.evaluate import (
+    TaskEvaluation,
+    evaluate_bits,
+    evaluate_likelihood,
+    evaluate_task,
+    merge_evaluations,
+)
+from banyan.tasks.image_generation import ImageGeneration, judge_pictures
+from banyan.tasks.intervals import Comparison
+from banyan.workflows.judge import Judge
+from banyan.workflows.reporter import Reporter
+
+BITS_PER_BYTE_OF_NOISE = 8.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaselineResult:
+    """What a simple system scored on the same examples, and how much better the model is."""
+
+    name: str
+    is_trivial: bool
+    evaluation: TaskEvaluation
+    comparison: Comparison  # the model minus this baseline, by the task's main score
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskResult:
+    """One row of a report."""
+
+    task: Task[Any]
+    evaluation: TaskEvaluation
+    examples: tuple[Any, ...]
+    baselines: tuple[BaselineResult, ...] = ()
+
+    @property
+    def beats_trivial(self) -> bool | None:
+        """Is the model above its trivial baseline by more than the 95 % interval? None where there is none."""
+        trivial = [result for result in self.baselines if result.is_trivial]
+        return all(result.comparison.is_better for result in trivial) if trivial else None
+
+
+def evaluate_model(
+    model: LoadedModel,
+    examples: Mapping[str, Sequence[Any]],
+    *,
+    judges: Mapping[str, Judge | None],
+    reporter: Reporter,
+    num_samples: int = 1000,
+    on_predictions: Callable[[str, Sequence[Any], Sequence[Prediction]], None] | None = None,
+) -> dict[str, TaskResult]:
+    """Score every task that has examples. A drawing task without a judge is scored by likelihood alone."""
+    results: dict[str, TaskResult] = {}
+    with_examples = {name: items for name, items in examples.items() if items}
+    for number, (name, items) in enumerate(with_examples.items()):
+        task = model.task(name)
+        evaluation = evaluate_one(model, task, items, judge=judges.get(name), num_samples=num_samples)
+        results[name] = TaskResult(task=task, evaluation=evaluation, examples=tuple(items))
+        if on_predictions is not None and evaluation.predictions:
+            on_predictions(name, items, evaluation.predictions)
+        reporter.progress(number + 1, len(with_examples), note=name)
+    return results
+
+
+def evaluate_one(
+    model: LoadedModel, task: Task[Any], examples: Sequence[Any], *, judge: Judge | None, num_samples: int = 1000
+) -> TaskEvaluation:
+    """Score one task with the official metric of its kind."""
+    if task.kind == "language_modeling":
+        texts = [example.text for example in examples]
+        return evaluate_bits(task.name, texts, lambda given: bits_of(model, given), num_samples=num_samples)
+    if isinstance(task, ImageGeneration) and judge is None:
+        return _likelihood(model, task, examples, num_samples=num_samples)
+    evaluation = evaluate_task(
+        task, examples, lambda given: answer_all(model, task, given, judge=judge), num_samples=num_samples
+    )
+    if task.kind == "dialogue":
+        return merge_evaluations(evaluation, _likelihood(model, task, examples, num_samples=num_samples))
+    return evaluation
+
+
+def answer_all(
+    model: LoadedModel, task: Task[Any], examples: Sequence[Any], *, judge: Judge | None
+) -> list[Prediction]:
+    """Answer examples; what a drawing task draws is looked at by the judge."""
+    predictions = model.answer(task.name, examples)
+    return (
+        judge_pictures(predictions, judge) if judge is not None and isinstance(task, ImageGeneration) else predictions
+    )
+
+
+def bits_of(model: LoadedModel, texts: Sequence[str]) -> list[float]:
+    """Return how many bits each text costs the model."""
+    vocabulary = model.vocabulary
+    windows = [
+        document_windows(ids, first_id=vocabulary.bos_id, max_seq_len=model.max_seq_len)
+        for ids in vocabulary.encode_batch(texts)
+    ]
+    log_probs = iter(model.engine.log_likelihood([window for group in windows for window in group]))
+    return [-math.fsum(value for _ in group for value in next(log_probs)) / math.log(2) for group in windows]
+
+
+def add_baselines(
+    results: Mapping[str, TaskResult],
+    train: Mapping[str, Sequence[Any]],
+    *,
+    judges: Mapping[str, Judge | None],
+    reporter: Reporter,
+    num_samples: int = 1000,
+) -> dict[str, TaskResult]:
+    """Return the results with the simple systems of each task, learned from its training examples."""
+    complete: dict[str, TaskResult] = {}
+    for number, (name, result) in enumerate(results.items()):
+        baselines = _baselines(result, train[name], judge=judges.get(name), num_samples=num_samples)
+        complete[name] = TaskResult(
+            task=result.task, evaluation=result.evaluation, examples=result.examples, baselines=tuple(baselines)
+        )
+        reporter.progress(number + 1, len(results), note=name)
+    return complete
+
+
+def _baselines(
+    result: TaskResult, train: Sequence[Any], *, judge: Judge | None, num_samples: int
+) -> list[BaselineResult]:
+    task = result.task
+    if task.kind == "language_modeling":
+        texts = [example.text for example in result.examples]
+        scored = [
+            (b.name, b.is_trivial, evaluate_bits(task.name, texts, b.bits, num_samples=num_samples))
+            for b in bits_baselines([example.text for example in train])
+        ]
+    elif isinstance(task, ImageGeneration) and judge is None:
+        return []
+    else:
+        scored = [
+            (b.name, b.is_trivial, evaluate_task(task, result.examples, _judged(b.answer, task, judge)))
+            for b in baselines_for(task, train)
+        ]
+    return [
+        BaselineResult(
+            name=name,
+            is_trivial=is_trivial,
+            evaluation=evaluation,
+            comparison=result.evaluation.compared_with(evaluation),
+        )
+        for name, is_trivial, evaluation in scored
+    ]
+
+
+def _judged(answer: Callable[[Sequence[Any]], Sequence[Prediction]], task: Task[Any], judge: Judge | None) -> Any:
+    if judge is None or not isinstance(task, ImageGeneration):
+        return answer
+    return lambda examples: judge_pictures(answer(examples), judge)
+
+
+def _likelihood(model: LoadedModel, task: Task[Any], examples: Sequence[Any], *, num_samples: int) -> TaskEvaluation:
+    return evaluate_likelihood(
+        task,
+        examples,
+        model.engine.log_likelihood,
+        model.vocabulary,
+        max_tokens=model.max_seq_len,
+        num_samples=num_samples,
+    )
+
+
+def overall_score(evaluations: Mapping[str, TaskEvaluation]) -> float:
+    """Return the mean of all tasks' main scores, each between 0 and 1 and better upwards.
+
+    Bits per byte count as the share of the 8 bits that were saved, perplexity as its inverse.
+    """
+    return math.fsum(_unit_score(evaluation) for evaluation in evaluations.values()) / max(1, len(evaluations))
+
+
+def _unit_score(evaluation: TaskEvaluation) -> float:
+    score = evaluation.score
+    if evaluation.main_metric == "bits_per_byte":
+        return 1.0 - score / BITS_PER_BYTE_OF_NOISE
+    if evaluation.main_metric == "perplexity":
+        return 1.0 / max(1.0, score)
+    # chrF and BLEU are given out of 100.
+    return score / 100.0 if evaluation.main_metric in {"chrf", "bleu"} else score

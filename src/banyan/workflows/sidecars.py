@@ -1,0 +1,36 @@
+"""The files that every checkpoint of a run carries beside its weights, so that each of them can answer."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from banyan.core.config import config_to_mapping
+from banyan.core.model_directory import BANYAN_FILE, IMAGE_TOKENIZER_FILE
+from banyan.runtime.description import describe_model, description_to_bytes
+from banyan.tokenizers.images import save_image_tokenizer
+from banyan.workflows.material import Material
+from banyan.workflows.recipe import Recipe
+
+RECIPE_FILE = "recipe.yaml"
+
+
+def sidecars_of(recipe: Recipe, material: Material) -> dict[str, bytes]:
+    """Return file names and contents: tokenizers, description, and the recipe that names the data."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        material.vocabulary.save(directory)
+        if material.image_tokenizer is not None:
+            save_image_tokenizer(material.image_tokenizer, directory / IMAGE_TOKENIZER_FILE)
+        files = {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+    description = describe_model(
+        material.tasks,
+        image_tokenizer=material.image_tokenizer,
+        dataset_fingerprint=material.fingerprint,
+        recipe_sha256=recipe.fingerprint,
+    )
+    files[BANYAN_FILE] = description_to_bytes(description)
+    files[RECIPE_FILE] = yaml.safe_dump(config_to_mapping(recipe), sort_keys=False, allow_unicode=True).encode()
+    return files

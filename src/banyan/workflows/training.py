@@ -1,0 +1,187 @@
+"""`banyan train`: a recipe → a run directory with checkpoints, each of which answers and can be served."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from banyan.core.config import config_to_mapping, read_config, write_config
+from banyan.core.devices import choose_device
+from banyan.core.errors import ConfigError
+from banyan.core.paths import runs_directory
+from banyan.data.loader import MixtureLoader
+from banyan.model.transformer import Transformer, count_parameters
+from banyan.train.balance import balance_tasks
+from banyan.train.callbacks import Callback, FitResult
+from banyan.train.measure import measure_step_seconds
+from banyan.train.state import TransformerFiles
+from banyan.train.trainer import Trainer
+from banyan.workflows.datasets import resolve_places
+from banyan.workflows.live_model import LiveEvaluator
+from banyan.workflows.material import Material, gather_material
+from banyan.workflows.recipe import Recipe, with_steps
+from banyan.workflows.reporter import Reporter
+from banyan.workflows.sidecars import RECIPE_FILE, sidecars_of
+from banyan.workflows.training_progress import ReportProgress
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingOutcome:
+    """What a training run left behind."""
+
+    run_directory: Path
+    recipe: Recipe  # resolved: its steps are settled
+    material: Material
+    result: FitResult
+    num_parameters: int
+
+
+def train(
+    recipe: Recipe,
+    *,
+    reporter: Reporter,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    run_directory: Path | None = None,
+) -> TrainingOutcome:
+    """Train what the recipe describes and return where it lies; an interrupted run returns too, and says so.
+
+    Raises: every error of data, configuration, disk and training, each with its own exit code.
+    """
+    run_directory = run_directory or runs_directory() / recipe.name
+    recipe = settle_recipe(recipe, run_directory, resume=resume)
+    material = gather_material(recipe, run_directory, reporter=reporter)
+    device = choose_device(recipe.device)
+    model = new_model(recipe, material).to(device)
+    loader = new_loader(recipe, material)
+    recipe = _settle_steps(recipe, model, material, reporter=reporter)
+    write_config(run_directory / RECIPE_FILE, recipe)
+    evaluator = LiveEvaluator(material, max_examples=recipe.evaluation.max_validation_examples)
+    trainer = Trainer(
+        model,
+        loader=loader,
+        task_names=[task.name for task in material.tasks],
+        task_heads=[task.head for task in material.tasks],
+        config=recipe.train,
+        optimizer=recipe.optimizer,
+        schedule=recipe.schedule,
+        run_directory=run_directory,
+        sidecars=sidecars_of(recipe, material),
+        callbacks=(ReportProgress(reporter), *callbacks),
+        evaluator=evaluator if evaluator.has_examples else None,
+        seed=recipe.seed,
+        balance=_balance(recipe, material),
+        weight_files=_weight_files(material),
+    )
+    reporter.stage("train")
+    result = trainer.fit(resume=resume)
+    return TrainingOutcome(
+        run_directory=run_directory,
+        recipe=recipe,
+        material=material,
+        result=result,
+        num_parameters=count_parameters(model),
+    )
+
+
+def settle_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> Recipe:
+    """Return the recipe with absolute data paths; a resumed run uses the saved one, which the given one must match.
+
+    Raises: ConfigError naming the first key that was changed since the run began.
+    """
+    recipe = dataclasses.replace(recipe, tasks=tuple(_with_absolute_data(task) for task in recipe.tasks))
+    saved_path = run_directory / RECIPE_FILE
+    if not resume or not saved_path.is_file():
+        return recipe
+    saved = read_config(Recipe, saved_path)
+    settled = recipe if recipe.minutes is None else with_steps(recipe, saved.train.steps)
+    if key := first_difference(config_to_mapping(settled), config_to_mapping(saved)):
+        raise ConfigError(
+            f"cannot resume {run_directory}: the recipe's {key} is not what the run began with.",
+            hint=f"resume with {saved_path}, or give the changed recipe another name",
+        )
+    return saved
+
+
+def first_difference(given: Any, saved: Any, *, at: str = "") -> str | None:
+    """Return the path of the first key in which two plain configs differ, or None."""
+    if isinstance(given, dict) and isinstance(saved, dict):
+        pairs = [(f"{at}.{key}".lstrip("."), given.get(key), saved.get(key)) for key in {**given, **saved}]
+        return next((found for path, a, b in pairs if (found := first_difference(a, b, at=path))), None)
+    if isinstance(given, list) and isinstance(saved, list) and len(given) == len(saved):
+        indexed = enumerate(zip(given, saved, strict=True))
+        return next((found for i, (a, b) in indexed if (found := first_difference(a, b, at=f"{at}.{i}"))), None)
+    return None if given == saved else at
+
+
+def new_model(recipe: Recipe, material: Material) -> Transformer:
+    """Return the recipe's model with fresh weights, drawn from its seed."""
+    tokenizer = material.image_tokenizer
+    config = recipe.resolve_model(
+        vocab_size=material.vocabulary.size,
+        num_image_codes=tokenizer.num_codes if tokenizer else 0,
+        grid_size=tokenizer.grid_size if tokenizer else 0,
+    )
+    heads = [task.head for task in material.tasks if task.head is not None]
+    model = Transformer(config, heads)
+    model.init_weights(torch.Generator().manual_seed(recipe.seed))
+    return model
+
+
+def new_loader(recipe: Recipe, material: Material) -> MixtureLoader:
+    """Return the recipe's stream of mixed batches, at its beginning."""
+    return MixtureLoader(
+        material.sources,
+        rates=material.rates,
+        seq_len=recipe.train.seq_len,
+        rows_per_batch=recipe.train.batch_seqs,
+        pad_id=material.vocabulary.pad_id,
+        task_names=[task.name for task in material.tasks],
+        seed=recipe.seed,
+    )
+
+
+def _with_absolute_data(task: Any) -> Any:
+    return dataclasses.replace(task, data=dataclasses.replace(task.data, **resolve_places(task.data)))
+
+
+def _settle_steps(recipe: Recipe, model: Transformer, material: Material, *, reporter: Reporter) -> Recipe:
+    """Turn a budget of minutes into a number of steps, by timing a few of them on a throw-away copy."""
+    if recipe.minutes is None:
+        return recipe
+    reporter.stage("time a few steps")
+    seconds = measure_step_seconds(
+        model,
+        loader=new_loader(recipe, material),
+        task_heads=[task.head for task in material.tasks],
+        config=recipe.train,
+        optimizer=recipe.optimizer,
+    )
+    steps = max(1, int(recipe.minutes * 60 / seconds))
+    reporter.line(f"{recipe.minutes:g} minutes of {seconds * 1000:.0f} ms steps: {steps} steps")
+    return with_steps(recipe, steps)
+
+
+def _balance(recipe: Recipe, material: Material) -> Any:
+    tokenizer = material.image_tokenizer
+    num_words = material.vocabulary.text_size
+    return balance_tasks(
+        [task.head for task in material.tasks],
+        num_choices=[
+            tokenizer.num_codes if tokenizer and task.kind == "image_generation" else num_words
+            for task in material.tasks
+        ],
+        weights=[task.weight for task in recipe.tasks],
+    )
+
+
+def _weight_files(material: Material) -> TransformerFiles:
+    vocabulary = material.vocabulary
+    return TransformerFiles(
+        bos_id=vocabulary.bos_id, eos_ids=(vocabulary.eos_id, vocabulary.end_id), pad_id=vocabulary.pad_id
+    )
