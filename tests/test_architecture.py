@@ -64,7 +64,7 @@ WE_SAY: dict[str, str] = {
     "tok": "tokenizer",
     "vocab": "vocabulary",
 }
-FOREIGN_NAMES_ARE_AT_HOME_IN = ("transfer/",)
+FOREIGN_NAMES_ARE_AT_HOME_IN = ("transfer/", "train/muon.py")  # muon: a torch Optimizer, in the words of torch
 
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 FORBIDDEN_CALLS = {

@@ -3,7 +3,7 @@ import torch
 
 from banyan.core.errors import ContextLengthError, ShapeError
 from banyan.core.types import NO_GRID
-from banyan.model.kv_cache import KVCache
+from banyan.model.kv_cache import KEY_STRETCH, KVCache
 from banyan.testing.models import tiny_model, tiny_model_config
 
 SHAPES = {
@@ -89,6 +89,22 @@ def test_a_prefix_prompt_reads_itself_in_both_directions_and_the_answer_follows(
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("num_neighbour_tokens", [1, 37, 63, 64, 150])
+def test_a_slot_gives_the_same_bits_whatever_its_neighbours_hold(num_neighbour_tokens: int) -> None:
+    model = tiny_model(tiny_model_config(max_seq_len=200))
+    prompt, fed = random_ids(1, 21), random_ids(3, 1, seed=1)
+
+    def answer(num_tokens: list[int]) -> torch.Tensor:
+        cache = KVCache(model.config, num_slots=3)
+        model(prompt, cache=cache.rows([1]))
+        model(random_ids(1, num_neighbour_tokens, seed=2), cache=cache.rows([2]))
+        hidden = [model(fed, cache=cache.rows(range(3), num_tokens=num_tokens))[1] for _ in range(3)]
+        return torch.cat(hidden)
+
+    assert torch.equal(answer([0, 1, 1]), answer([0, 1, 0]))
+
+
+@torch.no_grad()
 def test_a_cleared_slot_shows_nothing_of_what_it_held() -> None:
     model, token_ids = tiny_model(), random_ids(1, 5)
     cache = KVCache(model.config, num_slots=2)
@@ -121,13 +137,12 @@ def test_a_full_slot_that_waits_keeps_its_last_key() -> None:
 def test_neighbouring_slots_are_read_where_they_lie() -> None:
     config = tiny_model_config()
     cache = KVCache(config, num_slots=3)
-    rows = cache.rows(range(1, 3))
-    rows.begin(num_rows=2, seq_len=1)
     cache.slot_lengths[:] = [1, 1, 1]
+    rows = cache.rows(range(1, 3))
     rows.begin(num_rows=2, seq_len=1)
     keys, _ = rows.append(0, torch.ones(2, 1, 2, 8), torch.ones(2, 1, 2, 8))
     assert keys.untyped_storage().data_ptr() == cache.keys[0].untyped_storage().data_ptr()
-    assert keys.shape == (2, 2, 2, 8)
+    assert keys.shape == (2, 2, KEY_STRETCH, 8)
 
 
 def test_more_tokens_than_a_slot_can_hold_are_refused_before_anything_is_stored() -> None:
@@ -154,6 +169,5 @@ def test_a_batch_that_does_not_match_the_rows_is_refused() -> None:
 
 def test_the_size_of_a_cache_is_known() -> None:
     cache = KVCache(tiny_model_config(), num_slots=3, max_seq_len=15)
-    assert (
-        cache.num_bytes == 2 * 2 * 3 * 2 * 16 * 8 * 4
-    )  # tensors, layers, slots, kv heads, positions + 1, width, float
+    num_layers, num_slots, num_kv_heads, head_dim, float_bytes = 2, 3, 2, 8, 4
+    assert cache.num_bytes == 2 * num_layers * num_slots * num_kv_heads * KEY_STRETCH * head_dim * float_bytes

@@ -3,6 +3,9 @@
 A cache has slots, one sequence each, and every slot has a length of its own. `cache.rows(slots)` is a view of some
 slots for one forward pass: the pass appends its tokens behind what each slot holds and reads the slot's live keys.
 A view of neighbouring slots (all of them, say) reads the cache in place; any other choice copies what it reads.
+
+Keys are read in whole stretches of `KEY_STRETCH`, the rest masked: then a slot's attention gives the same bits whatever
+the lengths of the other slots are (measured on the CPU, torch 2.13; with stretches of any length it does not).
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from torch import Tensor
 
 from banyan.core.errors import ContextLengthError, ShapeError
 from banyan.model.config import ModelConfig
+
+KEY_STRETCH = 64  # keys
 
 
 class KVCache:
@@ -35,8 +40,10 @@ class KVCache:
                 f"a cache of {self.max_seq_len} positions is longer than model.max_seq_len={config.max_seq_len}."
             )
         self.sliding_window = config.sliding_window
-        # One position more than can live: rows that have nothing to add write there, and nobody reads it.
-        shape = (num_slots, config.num_kv_heads, self.max_seq_len + 1, config.head_dim)
+        # At least one place more than can live: rows with nothing to add write to the last one, and nobody reads it.
+        num_places = _whole_stretches(self.max_seq_len + 1)
+        self.waste_place = num_places - 1
+        shape = (num_slots, config.num_kv_heads, num_places, config.head_dim)
         self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
         self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
         self.device = self.keys[0].device
@@ -95,16 +102,22 @@ class CacheRows:
         self._before = [self.cache.slot_lengths[slot] for slot in self.slots]
         self._after = [before + added for before, added in zip(self._before, self._added, strict=True)]
         self._check_room()
-        self.live_len = max(1, *self._after)
-        device, limit = self.cache.device, self.cache.max_seq_len
+        device = self.cache.device
         before_B1 = torch.tensor(self._before, device=device)[:, None]
         after_B1 = torch.tensor(self._after, device=device)[:, None]
         positions_BT = before_B1 + torch.arange(seq_len, device=device)
-        self._is_whole = all(added == seq_len for added in self._added)
-        self._places_BT = positions_BT if self._is_whole else positions_BT.where(positions_BT < after_B1, limit)
+        is_whole = all(added == seq_len for added in self._added)
+        waste = self.cache.waste_place
+        self._places_BT = positions_BT if is_whole else positions_BT.where(positions_BT < after_B1, waste)
         self._last_live_B1 = (after_B1 - 1).clamp(min=0)
-        self.is_fresh = self._is_whole and not any(self._before)
-        return positions_BT if self._is_whole else positions_BT.clamp(max=limit - 1)
+        self.is_fresh = is_whole and not any(self._before)  # what is read is just what is added
+        self.num_keys = seq_len if self.is_fresh else self._num_keys_read()
+        return positions_BT if is_whole else positions_BT.clamp(max=self.cache.max_seq_len - 1)
+
+    def _num_keys_read(self) -> int:
+        # Rows that add nothing are read for nobody, so they do not count, however much they hold.
+        lengths = [after for after, added in zip(self._after, self._added, strict=True) if added]
+        return _whole_stretches(max(lengths, default=1))
 
     def _check_room(self) -> None:
         longest = max(self._after)
@@ -115,26 +128,22 @@ class CacheRows:
                 max_seq_len=self.cache.max_seq_len,
             )
 
-    def mask(self, positions_BT: Tensor, attend_until_BT: Tensor | None) -> Tensor | None:
-        """Return which of the live keys each token may read, (B, 1, T, S); None if each row sees all its live keys."""
-        seq_len, window = positions_BT.shape[1], self.cache.sliding_window
-        window = window if window is not None and window < self.live_len else None
-        if seq_len == 1 and min(self._after) == self.live_len and window is None:
-            return None
+    def mask(self, positions_BT: Tensor, attend_until_BT: Tensor | None) -> Tensor:
+        """Return which of the stored keys each token may read, (B, 1, T, S)."""
         last_BT = positions_BT if attend_until_BT is None else torch.maximum(positions_BT, attend_until_BT)
         # Rows with nothing real in them still read one key, so that no softmax is taken over nothing.
         last_BT = torch.minimum(last_BT, self._last_live_B1)
-        place_S = torch.arange(self.live_len, device=self.cache.device)
+        place_S = torch.arange(self.num_keys, device=self.cache.device)
         mask_BTS = place_S <= last_BT[:, :, None]
-        if window is not None:
+        if self.cache.sliding_window is not None and self.cache.sliding_window < self.num_keys:
             own_BT1 = torch.minimum(positions_BT, self._last_live_B1)[:, :, None]
-            mask_BTS = mask_BTS & (place_S > own_BT1 - window)
+            mask_BTS = mask_BTS & (place_S > own_BT1 - self.cache.sliding_window)
         return mask_BTS[:, None]
 
     def append(self, layer: int, k_BTGK: Tensor, v_BTGK: Tensor) -> tuple[Tensor, Tensor]:
-        """Store one layer's new keys and values and return all live ones.
+        """Store one layer's new keys and values and return all that may be read.
 
-        Shapes: k, v (B, T, G, K); returns two of (B, G, S, K), S the longest of the rows.
+        Shapes: k, v (B, T, G, K); returns two of (B, G, S, K), S enough for the longest of the rows.
         """
         keys, values = self.cache.keys[layer], self.cache.values[layer]
         # Two index tensors around a slice: the indexed dims come first, which is the layout (B, T, G, K) we have.
@@ -145,10 +154,14 @@ class CacheRows:
         return self._live(keys), self._live(values)
 
     def _live(self, stored_NGSK: Tensor) -> Tensor:
-        live = stored_NGSK[:, :, : self.live_len]
+        live = stored_NGSK[:, :, : self.num_keys]
         return live[self._run] if self._run is not None else live[self._slots_B1[:, 0]]
 
     def finish(self) -> None:
         """Count the tokens of this pass as held."""
         for slot, after in zip(self.slots, self._after, strict=True):
             self.cache.slot_lengths[slot] = after
+
+
+def _whole_stretches(num_keys: int) -> int:
+    return -(-num_keys // KEY_STRETCH) * KEY_STRETCH

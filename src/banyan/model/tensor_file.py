@@ -56,10 +56,11 @@ class TensorFile:
 def _check_format(path: Path) -> None:
     try:
         with path.open("rb") as file:
-            start = file.read(8)
+            start = file.read(9)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if start.startswith(_PICKLE_STARTS):
+    # A safetensors file begins with the length of its header, which may look like anything, and then the header.
+    if start.startswith(_PICKLE_STARTS) and start[8:] != b"{":
         raise CheckpointError(
             f"{path} is a pickle file under another name; only safetensors is read, for a pickle can run any code.",
             hint="convert it to safetensors where you trust it",
