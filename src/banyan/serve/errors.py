@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from banyan.core.errors import BanyanError, ContextLengthError, InputError, StoreError, UnknownNameError
+from banyan.core.errors import (
+    BanyanError,
+    ConfigError,
+    ContextLengthError,
+    DataError,
+    InputError,
+    StoreError,
+    UnknownNameError,
+)
 
 
 class ApiError(Exception):
@@ -74,7 +82,7 @@ def as_api_error(error: BaseException, *, request_id: str) -> ApiError:
         return ApiError(400, "context_length_exceeded", error.message, details=details)
     if isinstance(error, UnknownNameError):
         return not_found(error.message)
-    if isinstance(error, InputError):
+    if isinstance(error, InputError | DataError | ConfigError):
         return bad_request("invalid_value", _with_hint(error))
     return internal_error(request_id)
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from banyan.serve.rules import Converted, Length, OneOf, Only, Real, Whole, refuse, show
+from banyan.store.types import RequestState
 
 MAX_CHOICES = 8  # of one request, `n`
 MAX_PROMPTS = 32  # of one completion request, and inputs of one task request
@@ -75,6 +76,12 @@ def _one_prompt(item: Any) -> str | tuple[int, ...]:
     if item in ("", []):
         raise refuse("empty_input", "must not be empty")
     raise refuse("invalid_type", f"must be a string, an array of strings or token ids, got {show(item)}")
+
+
+def _state(value: Any) -> RequestState:
+    if value not in list(RequestState):
+        raise refuse("invalid_value", f"must be one of {', '.join(RequestState)}, got {show(value)}")
+    return RequestState(value)
 
 
 def _task_input(value: Any) -> str | dict[str, Any]:
@@ -256,3 +263,13 @@ class FeedbackRequest(Body):
         if self.rating is None and self.comment is None and self.correction is None:
             raise refuse("missing_field", 'one of "rating", "comment" and "correction" is required')
         return self
+
+
+class OutputsQuery(Body):
+    """GET /v1/outputs: which stored requests to list."""
+
+    limit: Annotated[int, Whole(1, 100)] = 20
+    before: Annotated[str, Length(26)] | None = None  # the id of the last one of the page before
+    task: Annotated[str, Length(200)] | None = None
+    state: Annotated[RequestState, Converted(_state)] | None = None
+    q: Annotated[str, Length(200)] | None = None  # a text in the question or the answer

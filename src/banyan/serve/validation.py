@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from starlette.datastructures import QueryParams
 
 from banyan.serve.errors import ApiError, bad_request
 from banyan.serve.rules import show
+from banyan.serve.strict_json import check_text
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -37,6 +40,20 @@ def validate(schema: type[M], body: Mapping[str, Any]) -> M:
         problems = error.errors(include_url=False)
         first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
         raise _as_api_error(first, schema) from None
+
+
+def validate_query(schema: type[M], parameters: QueryParams) -> M:
+    """Return the parameters behind a path's question mark as a checked, frozen query.
+
+    Raises: ApiError 400, also for a parameter that is given twice.
+    """
+    values: dict[str, Any] = {}
+    for name, text in parameters.multi_items():
+        if name in values:
+            raise bad_request("duplicate_key", f'duplicate parameter "{name[:70]}"')
+        check_text(text, name)
+        values[name] = int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) and name == "limit" else text
+    return validate(schema, values)
 
 
 def _as_api_error(problem: ErrorDetails, schema: type[BaseModel]) -> ApiError:

@@ -1,0 +1,59 @@
+"""Lets requests in while there is room, and none any more once the server has been told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from banyan.serve.errors import unavailable
+
+
+class Admission:
+    """Knows the requests being answered. Used from the event loop only, so taking a place cannot race."""
+
+    def __init__(self, *, max_requests: int) -> None:
+        self._max_requests = max_requests
+        self._inside: set[asyncio.Task[Any] | None] = set()
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+        self.is_draining = False
+        self.is_closed = False  # the time for draining is over; whoever is still inside is stopped
+
+    @property
+    def num_inside(self) -> int:
+        """Requests being answered now."""
+        return len(self._inside)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold one place for the time of the block; one for each task.
+
+        Raises: ApiError 503 if the server is full or shutting down.
+        """
+        if self.is_draining:
+            raise unavailable("shutting_down", "this server is shutting down; retry in 5 s", retry_after_seconds=5)
+        if self.num_inside >= self._max_requests:
+            raise unavailable("overloaded", "server is at capacity; retry in 2 s")
+        task = asyncio.current_task()
+        self._inside.add(task)
+        self._is_empty.clear()
+        try:
+            yield
+        finally:
+            self._inside.discard(task)
+            if not self._inside:
+                self._is_empty.set()
+
+    async def drain(self, *, timeout_seconds: float) -> None:
+        """Let nobody in any more, wait for those inside, and stop those who take too long."""
+        self.is_draining = True
+        try:
+            await asyncio.wait_for(self._is_empty.wait(), timeout_seconds)
+        except TimeoutError:
+            self.is_closed = True
+            for task in self._inside:
+                if task is not None:
+                    task.cancel()
+            await self._is_empty.wait()

@@ -1,0 +1,195 @@
+"""One request from accepted to answered: commit it, ask the model, commit the answer, and only then hand it over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from banyan.core.logging import log_event
+from banyan.core.types import Completion, Prompt
+from banyan.infer.sampling import SamplingConfig
+from banyan.serve.errors import ApiError, as_api_error
+from banyan.serve.openai_shapes import Delta, ScoredToken, Usage
+from banyan.serve.parts import ServerParts
+from banyan.serve.recording import Record
+from banyan.serve.served_model import Piece, ServedModel
+from banyan.store.types import StoredOutput, StoredRequest
+
+logger = logging.getLogger("banyan.serve")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """One prompt for the model, and how to choose its answer."""
+
+    prompt: Prompt
+    sampling: SamplingConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """One answer."""
+
+    index: int
+    prompt: Prompt
+    completion: Completion
+    text: str
+    tokens: tuple[ScoredToken, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answered:
+    """What a request got: its choices, and what the store keeps of them."""
+
+    choices: tuple[Choice, ...]
+    outputs: tuple[StoredOutput, ...]
+
+    @property
+    def finish_reasons(self) -> tuple[str, ...]:
+        """Why each choice ended."""
+        return tuple(str(choice.completion.finish_reason) for choice in self.choices)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ask:
+    """A whole request: what the store keeps of it, its questions, and how its answers are kept."""
+
+    stored: StoredRequest
+    questions: tuple[Question, ...]
+    as_outputs: Callable[[Sequence[Choice]], Sequence[StoredOutput]]
+
+    def usage(self, choices: Sequence[Choice]) -> Usage:
+        """Count the tokens of the request and its answers; a prompt asked for several times counts once."""
+        return Usage(
+            num_prompt_tokens=self.stored.num_prompt_tokens,
+            num_completion_tokens=sum(len(choice.completion.token_ids) for choice in choices),
+        )
+
+
+class Listener(Protocol):
+    """Who wants to see an answer grow."""
+
+    def begin(self) -> None:
+        """The request is committed; the work begins."""
+        ...
+
+    def hear(self, delta: Delta) -> None:
+        """A piece of one choice is there."""
+        ...
+
+
+class Nobody:
+    """The listener of an answer that is wanted whole."""
+
+    def begin(self) -> None:
+        """Do nothing."""
+
+    def hear(self, delta: Delta) -> None:
+        """Do nothing."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What has been written of one choice so far; kept even if the choice is never finished."""
+
+    index: int
+    pieces: list[str] = field(default_factory=list)
+    tokens: list[ScoredToken] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+
+async def answer(parts: ServerParts, ask: Ask, listener: Listener | None = None) -> Answered:
+    """Answer a request and return what was answered, which is committed by then.
+
+    Raises: ApiError 503 before anything is stored if there is no room; CancelledError if the client left; whatever the
+    model raises. In each of these cases the store knows how the request ended.
+    """
+    listener = listener or Nobody()
+    drafts = [_Draft(index) for index in range(len(ask.questions))]
+    with parts.admission.place():
+        record = await parts.recorder.begin(ask.stored)
+        try:
+            listener.begin()
+            choices = await _within_time(parts, ask, drafts, record, listener)
+            answered = Answered(choices=choices, outputs=tuple(ask.as_outputs(choices)))
+            num_tokens = ask.usage(choices).num_completion_tokens
+            await record.complete(answered.outputs, num_completion_tokens=num_tokens)
+        except asyncio.CancelledError:
+            await record.cancel(_partial(drafts), **_counted(drafts), by_server=parts.admission.is_closed)
+            raise
+        except Exception as error:
+            problem = as_api_error(error, request_id=ask.stored.request_id)
+            _log_failure(ask.stored, problem, error)
+            await record.fail(problem, _partial(drafts), **_counted(drafts))
+            raise
+    return answered
+
+
+async def _within_time(
+    parts: ServerParts, ask: Ask, drafts: list[_Draft], record: Record, listener: Listener
+) -> tuple[Choice, ...]:
+    seconds = parts.settings.answer_seconds
+    work = [
+        asyncio.create_task(_answer_one(parts.model, question, draft, record, listener))
+        for question, draft in zip(ask.questions, drafts, strict=True)
+    ]
+    try:
+        async with asyncio.timeout(seconds):
+            return tuple(await asyncio.gather(*work))
+    except TimeoutError as error:
+        raise ApiError(504, "timeout", f"generation exceeded {seconds:g} s") from error
+    finally:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+
+
+async def _answer_one(
+    model: ServedModel, question: Question, draft: _Draft, record: Record, listener: Listener
+) -> Choice:
+    def hear(piece: Piece) -> None:
+        # No database text can hold NUL, and what is answered must equal what is stored.
+        delta = Delta(index=draft.index, text=piece.text.replace("\0", "\ufffd"), tokens=_scored(model, piece))
+        draft.pieces.append(delta.text)
+        draft.tokens.extend(delta.tokens)
+        if draft.index == 0:
+            record.note_progress(draft.text)
+        if delta.text or delta.tokens:
+            listener.hear(delta)
+
+    completion = await model.answer(question.prompt, question.sampling, listener=hear)
+    tokens = tuple(draft.tokens)
+    return Choice(index=draft.index, prompt=question.prompt, completion=completion, text=draft.text, tokens=tokens)
+
+
+def _scored(model: ServedModel, piece: Piece) -> tuple[ScoredToken, ...]:
+    raws = [(model.vocabulary.decode_bytes((token_id,)), log_prob) for token_id, log_prob in piece.tokens]
+    return tuple(ScoredToken(text=raw.decode(errors="replace"), raw=raw, log_prob=score) for raw, score in raws)
+
+
+def _partial(drafts: Sequence[_Draft]) -> list[StoredOutput]:
+    """Return what was written before the answer was cut off."""
+    return [
+        StoredOutput(choice_index=draft.index, text=draft.text, finish_reason=None) for draft in drafts if draft.text
+    ]
+
+
+def _counted(drafts: Sequence[_Draft]) -> dict[str, int]:
+    return {"num_completion_tokens": sum(len(draft.tokens) for draft in drafts)}
+
+
+def _log_failure(stored: StoredRequest, problem: ApiError, error: Exception) -> None:
+    """Say what failed without a word of what was asked or answered: an exception's message may hold both."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
+    level = logging.ERROR if problem.status >= 500 else logging.INFO
+    fields = {"request_id": stored.request_id, "endpoint": stored.endpoint, "code": problem.code}
+    log_event(logger, "request_failed", level=level, **fields, error=type(error).__name__, place=place)

@@ -1,0 +1,69 @@
+"""The application: every route, behind the frame and the key."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from banyan.serve.admission import Admission
+from banyan.serve.auth import RequireKey
+from banyan.serve.errors import ApiError, not_found
+from banyan.serve.parts import ServerParts
+from banyan.serve.recording import Recorder
+from banyan.serve.request_frame import RequestFrame, error_response
+from banyan.serve.routes import chat, completions, health, images, models, outputs, page, tasks
+from banyan.serve.served_model import ServedModel
+from banyan.serve.settings import ServerSettings
+from banyan.store.sql_store import SqlStore
+
+VERSION = "1"
+_ROUTERS = (chat, completions, images, tasks, models, outputs, health, page)
+_Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+
+def create_app(model: ServedModel, store: SqlStore, *, settings: ServerSettings | None = None) -> FastAPI:
+    """Put a model and a store behind HTTP. The caller keeps both and closes them after the app has ended."""
+    settings = settings or ServerSettings()
+    app = FastAPI(
+        title="Banyan",
+        version=VERSION,
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+        openapi_url=None,  # served by our own route, completed
+        redirect_slashes=False,
+        middleware=[
+            Middleware(RequestFrame, settings=settings),
+            Middleware(RequireKey, store=store, settings=settings),
+        ],
+        exception_handlers={ApiError: _refuse, HTTPException: _refuse_route},
+    )
+    app.state.parts = ServerParts(
+        model=model,
+        store=store,
+        recorder=Recorder(store, progress_seconds=settings.progress_seconds),
+        admission=Admission(max_requests=settings.max_requests),
+        settings=settings,
+    )
+    for module in _ROUTERS:
+        app.include_router(module.router)
+    return app
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error_response(error)
+
+
+async def _refuse_route(_: Request, error: Exception) -> Response:
+    """Say in our shape what the router says about paths and methods."""
+    assert isinstance(error, HTTPException)
+    if error.status_code != 405:
+        return error_response(not_found())
+    allowed = (error.headers or {}).get("Allow", "")
+    problem = ApiError(405, "method_not_allowed", f"use {allowed}", headers={"Allow": allowed})
+    return error_response(problem)

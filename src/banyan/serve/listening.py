@@ -1,0 +1,72 @@
+"""The address a server listens on: taken at once, so that a port in use is known before any model is loaded."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+
+from banyan.core.errors import BusyError, ConfigError, SafetyError
+
+_BACKLOG = 512
+
+
+def check_exposure(host: str, *, no_auth: bool, has_tls: bool, insecure: bool) -> None:
+    """Refuse an address where strangers could read along or come in.
+
+    Raises: SafetyError (exit code 12); ConfigError if the host is unknown.
+    """
+    if is_loopback(host):
+        return
+    if no_auth:
+        raise SafetyError(
+            f"refusing to listen on {host} with --no-auth: anybody could use this server.",
+            hint="leave out --no-auth, or listen on 127.0.0.1",
+        )
+    if not has_tls and not insecure:
+        raise SafetyError(
+            f"refusing to listen on {host} without TLS: keys and texts could be read on the way.",
+            hint="give --tls-certificate and --tls-key, or --insecure behind a proxy that encrypts",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address.
+
+    Raises: ConfigError if the host is unknown.
+    """
+    return all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for _, address in _addresses(host, 0))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take an address; connections wait until somebody serves them.
+
+    Raises: BusyError (exit code 8) if the port is in use; ConfigError if there is no such address.
+    """
+    family, _ = _addresses(host, port)[0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)  # a bound port is only ours once it listens
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise BusyError(f"port {port} on {host} is in use.", hint=f"choose another: --port {port + 1}") from error
+        raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror or error}.") from error
+    return listener
+
+
+def url_of(listener: socket.socket, *, has_tls: bool) -> str:
+    """Return the address of a listening socket as a person types it."""
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if listener.family == socket.AF_INET6 else host
+    return f"{'https' if has_tls else 'http'}://{shown}:{port}"
+
+
+def _addresses(host: str, port: int) -> list[tuple[int, str]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise ConfigError(f"host {host!r} port {port} is not an address of this machine.") from error
+    return [(family, str(address[0])) for family, _, _, _, address in found]

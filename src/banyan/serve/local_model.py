@@ -1,0 +1,102 @@
+"""A served model in this process: an engine thread, heard from the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from banyan.core.model_directory import MANIFEST
+from banyan.core.types import Completion, Prediction, Prompt
+from banyan.infer.sampling import SamplingConfig
+from banyan.runtime.loaded_model import LoadedModel
+from banyan.serve.served_model import ModelFacts, Piece, PieceListener
+from banyan.tasks.base import Task
+from banyan.tokenizers.vocabulary import Vocabulary
+
+_LINKS = ("best", "last")  # a run's names for two of its checkpoints
+
+
+def name_of(directory: Path) -> str:
+    """Return what a model is called by its clients: its folder's name, or its run's (runs/demo/best → demo)."""
+    path = directory.absolute()
+    if path.name in _LINKS:
+        path = path.parent
+    elif path.parent.name == "checkpoints":
+        path = path.parent.parent
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.name).strip("-")[:64] or "banyan"
+
+
+class LocalModel:
+    """Brings an engine's thread and the server's event loop together."""
+
+    def __init__(self, loaded: LoadedModel, *, name: str | None = None) -> None:
+        self._loaded = loaded
+        pictures = loaded.description.image_tokenizer
+        self.facts = ModelFacts(
+            name=name or name_of(loaded.directory),
+            sha256=loaded.sha256,
+            created_at=int((loaded.directory / MANIFEST).stat().st_mtime),
+            max_seq_len=loaded.max_seq_len,
+            num_parameters=loaded.num_parameters,
+            image_size=None if pictures is None else pictures.image_size,
+        )
+
+    @property
+    def tasks(self) -> Mapping[str, Task[Any]]:
+        """Every task the model was taught, by name."""
+        return self._loaded.tasks
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The ids the model reads and writes."""
+        return self._loaded.vocabulary
+
+    def sampling_for(self, task: str) -> SamplingConfig:
+        """Return how a task answers unless it is asked otherwise."""
+        return self._loaded.sampling_for(task)
+
+    def prompt(self, task: str, example: Any) -> Prompt:
+        """Return what the model reads when it is asked an example of a task."""
+        return self._loaded.prompt(task, example)
+
+    async def answer(
+        self, prompt: Prompt, sampling: SamplingConfig, *, listener: PieceListener | None = None
+    ) -> Completion:
+        """Answer one prompt; cancelling the awaiting task frees the engine within one step."""
+        relay = _Relay(listener or _ignore, asyncio.get_running_loop())
+        engine = self._loaded.engine
+        ticket = engine.submit(prompt, sampling, on_token=relay.on_token, on_text=relay.on_text)
+        return await asyncio.wrap_future(ticket.future)  # cancelling this future cancels the ticket's
+
+    def read(self, prompt: Prompt, completion: Completion) -> Prediction:
+        """Make a completion into what a person can read, its picture included."""
+        return self._loaded.read(prompt, completion)
+
+    def close(self) -> None:
+        """Stop the engine; answers in the making fail."""
+        self._loaded.close()
+
+
+def _ignore(_: Piece) -> None:
+    """Hear nothing."""
+
+
+class _Relay:
+    """Carries pieces from the engine's thread into the event loop, in order."""
+
+    def __init__(self, listener: PieceListener, loop: asyncio.AbstractEventLoop) -> None:
+        self._listener = listener
+        self._loop = loop
+        self._tokens: list[tuple[int, float]] = []  # since the last piece of text
+
+    def on_token(self, token_id: int, log_prob: float) -> None:
+        """Keep a token until its text comes."""
+        self._tokens.append((token_id, log_prob))
+
+    def on_text(self, text: str) -> None:
+        """Send a piece on its way."""
+        tokens, self._tokens = tuple(self._tokens), []
+        self._loop.call_soon_threadsafe(self._listener, Piece(text=text, tokens=tokens))

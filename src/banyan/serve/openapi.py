@@ -1,0 +1,62 @@
+"""The API's description at /openapi.json, true because it is made from the schemas that check the requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from banyan.serve import schemas
+
+_REF = "#/components/schemas/{model}"
+_BODIES: tuple[type[BaseModel], ...] = (
+    schemas.ChatRequest,
+    schemas.CompletionRequest,
+    schemas.ImageRequest,
+    schemas.TaskRequest,
+    schemas.FeedbackRequest,
+)
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": "string"},
+            },
+        }
+    },
+}
+_REFUSAL = {
+    "description": "a refusal or failure",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+}
+
+
+def takes(schema: type[BaseModel]) -> dict[str, Any]:
+    """Return the description of a route that reads its own body."""
+    body = {"application/json": {"schema": {"$ref": _REF.format(model=schema.__name__)}}}
+    return {"requestBody": {"required": True, "content": body}}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Return the whole description: routes, bodies, errors, and how to show a key."""
+    document = app.openapi()
+    _, definitions = models_json_schema([(body, "validation") for body in _BODIES], ref_template=_REF)
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {}).update(definitions.get("$defs", {}), Error=_ERROR)
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            responses = operation.setdefault("responses", {})
+            responses.pop("422", None)
+            responses["default"] = _REFUSAL
+            operation["security"] = [{"key": []}] if path.startswith("/v1/") else []
+    return document

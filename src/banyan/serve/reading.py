@@ -1,0 +1,52 @@
+"""What every POST route does first: take the body, check it, check the model's name and the key's scope."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+from starlette.requests import Request
+
+from banyan.serve.auth import require_scope
+from banyan.serve.body import read_object
+from banyan.serve.errors import ApiError
+from banyan.serve.parts import ServerParts, parts_of
+from banyan.serve.validation import validate
+
+M = TypeVar("M", bound=BaseModel)
+
+_CLIENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Received(Generic[M]):
+    """A request that may be answered."""
+
+    parts: ServerParts
+    body: dict[str, Any]  # exactly as it came, for the store
+    asked: M
+
+
+async def receive(request: Request, schema: type[M]) -> Received[M]:
+    """Read and check a request.
+
+    Raises: ApiError for everything that can be wrong with it.
+    """
+    require_scope(request, "infer")
+    parts = parts_of(request)
+    limits = parts.settings
+    body = await read_object(request, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_seconds)
+    asked = validate(schema, body)
+    model = getattr(asked, "model", None)
+    if model is not None and model != parts.model.facts.name:
+        message = f'model "{model[:100]}" is not available; see GET /v1/models'
+        raise ApiError(404, "model_not_found", message, param="model")
+    return Received(parts=parts, body=body, asked=asked)
+
+
+def client_label(request: Request) -> str | None:
+    """Return the name a client gave its request, if it is harmless; it is a label and never a key."""
+    label = request.headers.get("x-client-request-id", "")
+    return label if _CLIENT_ID.fullmatch(label) else None

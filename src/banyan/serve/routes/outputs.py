@@ -1,0 +1,139 @@
+"""GET /v1/outputs, GET /v1/outputs/{id}, POST /v1/feedback: what was answered, and what people think of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from banyan.core.errors import InputError
+from banyan.serve.auth import require_scope
+from banyan.serve.errors import not_found
+from banyan.serve.openapi import takes
+from banyan.serve.parts import ServerParts, key_id_of, may_see_all, parts_of
+from banyan.serve.pictures import picture_as_json
+from banyan.serve.reading import receive
+from banyan.serve.schemas import FeedbackRequest, OutputsQuery
+from banyan.serve.validation import validate_query
+from banyan.store.queries import RequestFilter
+from banyan.store.types import StoredExchange, StoredFeedback, StoredOutput
+
+router = APIRouter()
+
+_ID = re.compile(r"(?:[a-z]+-)?([0-9A-HJKMNP-TV-Z]{26})")  # a ULID, with or without the prefix of an endpoint
+
+
+@router.get("/v1/outputs", summary="List stored answers")
+async def outputs(request: Request) -> Response:
+    """List one's own stored requests with their answers, the newest first; pictures only by id."""
+    require_scope(request, "outputs")
+    query = validate_query(OutputsQuery, request.query_params)
+    found = await asyncio.to_thread(_find, parts_of(request), query, _owner(request))
+    page = [_describe(exchange) for exchange in found[: query.limit]]
+    return JSONResponse({"object": "list", "data": page, "has_more": len(found) > query.limit})
+
+
+@router.get("/v1/outputs/{output_id}", summary="Show a stored answer")
+async def output(request: Request, output_id: str) -> Response:
+    """Show one of one's own stored requests, whole, with its pictures."""
+    require_scope(request, "outputs")
+    exchange = await _show(request, output_id)
+    return JSONResponse(_describe(exchange, with_pictures=True))
+
+
+@router.post("/v1/feedback", openapi_extra=takes(FeedbackRequest), summary="Judge a stored answer")
+async def feedback(request: Request) -> Response:
+    """Keep what a person thinks of one of their stored answers."""
+    received = await receive(request, FeedbackRequest)
+    asked = received.asked
+    exchange = await _show(request, asked.id)
+    given = StoredFeedback(
+        request_id=exchange.request.request_id,
+        rating=asked.rating,
+        comment=asked.comment,
+        correction=asked.correction,
+        api_key_id=key_id_of(request),
+    )
+    await asyncio.shield(asyncio.wrap_future(received.parts.store.add_feedback(given)))
+    return JSONResponse({"id": given.feedback_id, "object": "feedback", "request_id": given.request_id})
+
+
+def _owner(request: Request) -> str | None:
+    """Return whose outputs may be seen: the key's own, or everybody's (None)."""
+    return None if may_see_all(request) else key_id_of(request)
+
+
+async def _show(request: Request, output_id: str) -> StoredExchange:
+    """Return one's own stored request; somebody else's is as missing as one that never was."""
+    match = _ID.fullmatch(output_id)
+    if match is None:
+        raise not_found()
+    try:
+        exchange = await asyncio.to_thread(parts_of(request).store.queries.show, match[1])
+    except InputError as error:
+        raise not_found() from error
+    owner = _owner(request)
+    if owner is not None and exchange.request.api_key_id != owner:
+        raise not_found()
+    return exchange
+
+
+def _find(parts: ServerParts, query: OutputsQuery, owner: str | None) -> list[StoredExchange]:
+    wanted = RequestFilter(
+        task=query.task,
+        state=query.state,
+        api_key_id=owner,
+        before_id=query.before,
+        limit=query.limit + 1,  # one more tells whether there is another page
+    )
+    queries = parts.store.queries
+    found: Iterator[StoredExchange] = queries.search(query.q, wanted) if query.q else iter(queries.newest(wanted))
+    return list(islice(found, query.limit + 1))
+
+
+def _describe(exchange: StoredExchange, *, with_pictures: bool = False) -> dict[str, Any]:
+    request, answer = exchange.request, exchange.answer
+    stored = answer.outputs if answer else ()
+    return {
+        "id": request.request_id,
+        "object": "output",
+        "created": request.received_at // 1_000_000,
+        "endpoint": request.endpoint,
+        "task": request.task,
+        "kind": request.task_kind,
+        "model": request.model_name,
+        "model_sha256": request.model_sha256,
+        "state": str(exchange.state),
+        "error_code": answer.error_code if answer else None,
+        "stream": request.stream,
+        "params": dict(request.params),
+        "seed": request.seed,
+        "prompt_sha256": request.prompt_sha256,
+        "prompt_tokens": request.num_prompt_tokens,
+        "completion_tokens": answer.num_completion_tokens if answer else 0,
+        "body": dict(request.body),
+        "partial_text": exchange.partial_text or None,
+        "outputs": [_output(each, with_pictures=with_pictures) for each in stored],
+        "feedback": [_feedback(each) for each in exchange.feedback],
+    }
+
+
+def _output(stored: StoredOutput, *, with_pictures: bool) -> dict[str, Any]:
+    pictures = [picture_as_json(artifact) for artifact in stored.artifacts] if with_pictures else None
+    return {
+        "index": stored.choice_index,
+        "text": stored.text,
+        "finish_reason": stored.finish_reason,
+        "prediction": stored.prediction,
+        **({"images": pictures} if pictures is not None else {}),
+    }
+
+
+def _feedback(given: StoredFeedback) -> dict[str, Any]:
+    return {"rating": given.rating, "comment": given.comment, "correction": given.correction}

@@ -1,0 +1,80 @@
+"""The seam between the HTTP server and the model: what the server asks of it, whichever process it lives in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from banyan.core.types import Completion, Prediction, Prompt
+from banyan.infer.sampling import SamplingConfig
+from banyan.tasks.base import Task
+from banyan.tokenizers.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFacts:
+    """What is told about a model to those who may use it."""
+
+    name: str
+    sha256: str  # of its manifest
+    created_at: int  # seconds since 1970
+    max_seq_len: int
+    num_parameters: int
+    image_size: int | None = None  # pixels, rows = columns; None: the model does not draw
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """Text that is certain, with the tokens that came since the last piece."""
+
+    text: str
+    tokens: tuple[tuple[int, float], ...] = ()  # token id and its log-probability
+
+
+PieceListener = Callable[[Piece], None]
+
+
+class ServedModel(Protocol):
+    """One model, ready to answer. All methods are called from the event loop and must not hold it up."""
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Name, size and fingerprint."""
+        ...
+
+    @property
+    def tasks(self) -> Mapping[str, Task[Any]]:
+        """Every task the model was taught, by name."""
+        ...
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The ids the model reads and writes."""
+        ...
+
+    def sampling_for(self, task: str) -> SamplingConfig:
+        """Return how a task answers unless it is asked otherwise."""
+        ...
+
+    def prompt(self, task: str, example: Any) -> Prompt:
+        """Return what the model reads when it is asked an example of a task."""
+        ...
+
+    async def answer(
+        self, prompt: Prompt, sampling: SamplingConfig, *, listener: PieceListener | None = None
+    ) -> Completion:
+        """Answer one prompt; cancelling the awaiting task frees the engine within one step.
+
+        The listener is called in the event loop, before the completion is returned.
+        Raises: ContextLengthError or InputError if the prompt cannot be answered.
+        """
+        ...
+
+    def read(self, prompt: Prompt, completion: Completion) -> Prediction:
+        """Make a completion into what a person can read, its picture included."""
+        ...
+
+    def close(self) -> None:
+        """Stop answering and give the memory back."""
+        ...
