@@ -14,6 +14,7 @@ from typing import Any
 from banyan.core.errors import ConfigError
 from banyan.core.types import Completion, Prompt, TokenSequence
 from banyan.infer.admission import Limits
+from banyan.infer.likelihood import bits, document_windows
 from banyan.infer.requests import TextCallback, Ticket, TokenCallback
 from banyan.infer.sampling import GREEDY, SamplingConfig
 from banyan.infer.scoring import Likelihood, ScoringJob, question_of
@@ -37,6 +38,7 @@ class Engine:
                 f"the vocabulary has {vocabulary.text_size} text and special ids, the model "
                 f"{model.config.text_vocab_size}; they do not belong together."
             )
+        self._vocabulary = vocabulary
         self._limits = Limits(config=model.config, heads=model.head_specs, num_slots=num_slots)
         self._worker = Worker(model.eval(), vocabulary, num_slots=num_slots)
         # The thread holds the worker, never the engine, so an engine that is forgotten ends its thread.
@@ -102,6 +104,20 @@ class Engine:
             self._limits.check_length(len(sequence))
         jobs = [ScoringJob(Likelihood(sequence)) for sequence in sequences]
         return self._run_all(jobs, lengths=[len(sequence) for sequence in sequences])
+
+    def bits(self, texts: Sequence[str]) -> list[float]:
+        """Return how many bits each text costs, its end not counted; 8 bits for each byte are no knowledge at all.
+
+        Each text is read from its beginning; one that is longer than the model can read at once, in windows of which
+        every one after the first begins half a context early.
+        """
+        first_id, limit = self._vocabulary.bos_id, self.max_seq_len
+        windows = [
+            document_windows(token_ids, first_id=first_id, max_seq_len=limit)
+            for token_ids in self._vocabulary.encode_batch(texts)
+        ]
+        scores = iter(self.log_likelihood([window for own in windows for window in own]))
+        return [bits([log_prob for _ in own for log_prob in next(scores)]) for own in windows]
 
     def close(self) -> None:
         """End the engine's thread; requests that have not ended fail. Closing twice does nothing."""

@@ -61,9 +61,6 @@ def document_windows(
     return windows
 
 
-def bits_per_byte(log_probs: Sequence[float], *, num_bytes: int) -> float:
-    """Return how many bits the model needs for each byte of text.
-
-    Units: log_probs in nats; lower is better, 8 is no compression at all.
-    """
-    return -math.fsum(log_probs) / math.log(2) / max(1, num_bytes)
+def bits(log_probs: Sequence[float]) -> float:
+    """Return how many bits tokens of these log-probabilities (in nats) cost together."""
+    return -math.fsum(log_probs) / math.log(2)

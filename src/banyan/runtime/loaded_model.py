@@ -1,0 +1,269 @@
+"""A model that is ready to answer: the one object that Python users, command line and server hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from banyan.core.errors import ConfigError, InputError, UnknownNameError
+from banyan.core.registry import did_you_mean
+from banyan.core.types import Completion, Image, Prediction, Prompt, Row
+from banyan.infer.engine import Engine
+from banyan.infer.randomness import derive_seed
+from banyan.infer.sampling import SamplingConfig
+from banyan.model.transformer import Transformer, count_parameters
+from banyan.runtime.defaults import default_sampling, override
+from banyan.runtime.description import ModelDescription
+from banyan.runtime.streaming import stream_text
+from banyan.tasks.base import Task
+from banyan.tasks.image_generation import show_picture
+from banyan.tasks.language_modeling import LanguageModeling, TextExample
+from banyan.tokenizers.images import ImageTokenizer
+from banyan.tokenizers.vocabulary import Vocabulary
+
+Input: TypeAlias = str | Row  # a question as typed, or a record with the columns of the task's format
+ChatMessage: TypeAlias = Mapping[str, str]  # {"role": "user", "content": "…"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """One model, its tokenizers and its tasks.
+
+    >>> with banyan.load("runs/demo/best") as model:
+    ...     model.predict("classification", ["Return the sine of x."])[0].text
+    ...     model.generate("def add(", max_tokens=40)
+    ...     model.draw("a handwritten seven", num=4)
+
+    The same call with the same seed gives the same answer. All methods may be called from many threads at once.
+    """
+
+    directory: Path
+    sha256: str  # of the manifest, so of every file: the identity of these weights
+    description: ModelDescription
+    tasks: Mapping[str, Task[Any]]  # by name, in the order of their task tokens
+    vocabulary: Vocabulary
+    image_tokenizer: ImageTokenizer | None
+    model: Transformer
+    engine: Engine
+
+    def __repr__(self) -> str:
+        return f"LoadedModel({str(self.directory)!r}, tasks={list(self.tasks)}, num_parameters={self.num_parameters})"
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights."""
+        return count_parameters(self.model)
+
+    @property
+    def max_seq_len(self) -> int:
+        """Tokens the model can address, prompt and answer together."""
+        return self.engine.max_seq_len
+
+    def task(self, name: str) -> Task[Any]:
+        """Return a task by its name.
+
+        Raises: UnknownNameError if the model was not taught it.
+        """
+        if name not in self.tasks:
+            raise UnknownNameError(f"the model has no task {name!r}{did_you_mean(name, self.tasks)}")
+        return self.tasks[name]
+
+    def task_of_kind(self, kind: str) -> Task[Any]:
+        """Return the first task of a kind.
+
+        Raises: ConfigError if the model was taught none.
+        """
+        found = next((task for task in self.tasks.values() if task.kind == kind), None)
+        if found is None:
+            known = ", ".join(f"{task.name} ({task.kind})" for task in self.tasks.values()) or "none"
+            raise ConfigError(f"the model has no task of kind {kind}; its tasks: {known}.")
+        return found
+
+    def sampling_for(self, task: str) -> SamplingConfig:
+        """Return how a task answers unless it is asked otherwise."""
+        asked = self.task(task)
+        return self.description.sampling.get(asked.name) or default_sampling(asked.kind)
+
+    def prompt(self, task: str, example: Any) -> Prompt:
+        """Return what the model reads when it is asked an example of a task."""
+        return self.task(task).prompt(example, self.vocabulary, max_tokens=self.max_seq_len)
+
+    def read(self, prompt: Prompt, completion: Completion) -> Prediction:
+        """Make a completion into an answer that a person can read; a picture gets its pixels."""
+        prediction = self.task(prompt.task).read(prompt, completion, self.vocabulary)
+        if prediction.image_codes is None or self.image_tokenizer is None:
+            return prediction
+        return show_picture(prediction, self.image_tokenizer)
+
+    def answer(self, task: str, examples: Sequence[Any], *, sampling: SamplingConfig | None = None) -> list[Prediction]:
+        """Answer examples that a task has made (`task.parse`, `task.example_from_text`), in their order.
+
+        Raises: ContextLengthError or InputError for the first example that cannot be answered.
+        """
+        prompts = [self.prompt(task, example) for example in examples]
+        completions = self.engine.complete(prompts, sampling or self.sampling_for(task))
+        return [self.read(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
+
+    def predict(
+        self, task: str, inputs: Input | Sequence[Input], *, sampling: SamplingConfig | None = None
+    ) -> list[Prediction]:
+        """Answer questions as a person types them, or records with the columns of the task's format.
+
+        >>> model.predict("translation", ["three days ago"])[0].text
+        >>> model.predict("question_answering", {"question": "What does it return?", "context": "…"})[0].span
+
+        A single question gives a list of one answer.
+        Raises: UnknownNameError for a task the model was not taught; InputError or DataError for a question it cannot
+        take.
+        """
+        asked = self.task(task)
+        items = [inputs] if isinstance(inputs, str | Mapping) else inputs
+        examples = [
+            asked.example_from_text(item) if isinstance(item, str) else asked.parse(item, with_answer=False)
+            for item in items
+        ]
+        return self.answer(task, examples, sampling=sampling)
+
+    def generate(
+        self,
+        text: str = "",
+        *,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        seed: int | None = None,
+        sampling: SamplingConfig | None = None,
+    ) -> str:
+        """Go on with a text and return what follows it; without a text, begin one.
+
+        >>> model.generate("import ", max_tokens=20, temperature=0)
+
+        `sampling` sets everything about the draw; the other three change single fields of it.
+        Raises: ContextLengthError if the text is longer than the model can read.
+        """
+        prompt, default = self._continuation(text)
+        chosen = override(sampling or default, max_tokens=max_tokens, temperature=temperature, seed=seed)
+        return self.engine.submit(prompt, chosen).result().text or ""
+
+    def generate_stream(
+        self,
+        text: str = "",
+        *,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        seed: int | None = None,
+        sampling: SamplingConfig | None = None,
+    ) -> Iterator[str]:
+        """Go on with a text, piece by piece; the pieces joined are what `generate` returns.
+
+        >>> for piece in model.generate_stream("import "):
+        ...     print(piece, end="", flush=True)
+        """
+        prompt, default = self._continuation(text)
+        chosen = override(sampling or default, max_tokens=max_tokens, temperature=temperature, seed=seed)
+        return stream_text(self.engine, prompt, chosen)
+
+    def chat(
+        self,
+        messages: str | Sequence[ChatMessage],
+        *,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        seed: int | None = None,
+        sampling: SamplingConfig | None = None,
+    ) -> str:
+        """Return the assistant's next message in a conversation, or its answer to a single question.
+
+        >>> model.chat([{"role": "user", "content": "What does textwrap.shorten do?"}])
+
+        Raises: ConfigError if the model was not taught to talk; DataError for messages that are no conversation.
+        """
+        prompt, default = self._reply(messages)
+        chosen = override(sampling or default, max_tokens=max_tokens, temperature=temperature, seed=seed)
+        return self.engine.submit(prompt, chosen).result().text or ""
+
+    def chat_stream(
+        self,
+        messages: str | Sequence[ChatMessage],
+        *,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        seed: int | None = None,
+        sampling: SamplingConfig | None = None,
+    ) -> Iterator[str]:
+        """Return the assistant's next message piece by piece; the pieces joined are what `chat` returns."""
+        prompt, default = self._reply(messages)
+        chosen = override(sampling or default, max_tokens=max_tokens, temperature=temperature, seed=seed)
+        return stream_text(self.engine, prompt, chosen)
+
+    def draw(
+        self,
+        text: str,
+        *,
+        num: int = 1,
+        guidance_scale: float | None = None,
+        temperature: float | None = None,
+        seed: int | None = None,
+        sampling: SamplingConfig | None = None,
+    ) -> list[Image]:
+        """Draw pictures of what a text asks for, each from a seed of its own that follows from `seed`.
+
+        >>> model.draw("手写数字七", num=16, guidance_scale=2.0)
+
+        Raises: ConfigError if the model was not taught to draw; InputError for a blank wish or a number below 1.
+        """
+        if num < 1:
+            raise InputError(f"num={num} pictures cannot be drawn; ask for 1 or more.")
+        task = self.task_of_kind("image_generation")
+        chosen = override(sampling or self.sampling_for(task.name), temperature=temperature, seed=seed)
+        if guidance_scale is not None:
+            chosen = replace(chosen, guidance_scale=guidance_scale)
+        prompt = self.prompt(task.name, task.example_from_text(text))
+        samplings = [replace(chosen, seed=derive_seed(chosen.seed, choice)) for choice in range(num)]
+        completions = self.engine.complete([prompt] * num, samplings)
+        predictions = [self.read(prompt, completion) for completion in completions]
+        return [prediction.image for prediction in predictions if prediction.image is not None]
+
+    def bits_per_byte(self, texts: Sequence[str]) -> float:
+        """Return how many bits the model needs for each byte of these texts; lower is better, 8 is no knowledge at all.
+
+        Each text is read from its beginning; longer ones than the model can read at once in overlapping windows.
+        Raises: InputError if there is no text.
+        """
+        num_bytes = sum(len(text.encode("utf-8")) for text in texts)
+        if not num_bytes:
+            raise InputError("bits per byte need at least one text that is not empty.")
+        return sum(self.engine.bits(texts)) / num_bytes
+
+    def close(self) -> None:
+        """Stop answering; what has not been answered fails."""
+        self.engine.close()
+
+    def __enter__(self) -> LoadedModel:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _continuation(self, text: str) -> tuple[Prompt, SamplingConfig]:
+        """Return the prompt of a text that goes on, and how it is drawn unless asked otherwise."""
+        tasks = (task for task in self.tasks.values() if isinstance(task, LanguageModeling))
+        # Any model can go on with a text, because plain text is laid out without a task token.
+        task = next(tasks, LanguageModeling(name="text"))
+        # Cutting off the end of a text and going on from there would answer another question.
+        whole = replace(task, truncate=False)
+        prompt = whole.prompt(TextExample(text=text), self.vocabulary, max_tokens=self.max_seq_len)
+        return prompt, self.description.sampling.get(task.name) or default_sampling(task.kind)
+
+    def _reply(self, messages: str | Sequence[ChatMessage]) -> tuple[Prompt, SamplingConfig]:
+        """Return the prompt of a conversation that goes on, and how it is drawn unless asked otherwise."""
+        task = self.task_of_kind("dialogue")
+        if isinstance(messages, str):
+            example = task.example_from_text(messages)
+        else:
+            example = task.parse({"messages": [dict(message) for message in messages]}, with_answer=False)
+        return self.prompt(task.name, example), self.sampling_for(task.name)

@@ -1,0 +1,155 @@
+"""What a Python user sees: every task by name, text, talk, pictures, bits; and that it is what the engine answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from banyan.core.errors import ConfigError, ContextLengthError, DataError, InputError, UnknownNameError
+from banyan.core.model_directory import write_manifest
+from banyan.core.types import Prediction
+from banyan.infer.sampling import GREEDY, SamplingConfig
+from banyan.model.checkpoint import save_model
+from banyan.runtime.description import describe_model, write_description
+from banyan.runtime.loaded_model import LoadedModel
+from banyan.runtime.loading import load
+from banyan.testing.model_directories import save_tiny_model
+from banyan.testing.models import tiny_model, tiny_model_config
+from banyan.testing.tasks import CHINESE, ENGLISH, HOSTILE, TASKS, example_about
+from banyan.testing.vocabulary import tiny_vocabulary
+
+ASKED = {
+    "lm": "def add(",
+    "topic": ENGLISH,
+    "words": CHINESE,
+    "tags": "The banyan in India",
+    "mt": "en>zh: three trees",
+    "sum": ENGLISH,
+    "qa": "What grows? ||| The banyan grows.",
+    "chat": "What does it return?",
+    "draw": "a handwritten seven",
+}
+
+
+@pytest.mark.parametrize("task", list(ASKED))
+def test_every_task_answers_a_typed_question(model: LoadedModel, task: str) -> None:
+    [prediction] = model.predict(task, ASKED[task])
+    assert isinstance(prediction, Prediction)
+    assert prediction.task == task and prediction.num_prompt_tokens > 0
+    assert model.predict(task, [ASKED[task]] * 2) == [prediction] * 2
+
+
+@pytest.mark.parametrize("kind", list(TASKS))
+@pytest.mark.parametrize("text", [ENGLISH, HOSTILE], ids=["plain", "special tokens as text"])
+def test_every_task_answers_parsed_examples_as_the_training_prompt_asks_them(
+    model: LoadedModel, kind: str, text: str
+) -> None:
+    task, example = TASKS[kind], example_about(kind, text[:60])
+    prompt = model.prompt(task.name, example)
+    trained = task.render(example, model.vocabulary, max_tokens=model.max_seq_len)
+    assert trained.token_ids[: len(prompt)] == prompt.token_ids
+    [prediction] = model.answer(task.name, [example])
+    assert prediction.num_prompt_tokens == len(prompt)
+
+
+def test_closed_answers_are_inside_what_may_be_answered(model: LoadedModel) -> None:
+    for task in ("topic", "words"):
+        prediction = model.predict(task, ENGLISH)[0]
+        assert prediction.labels is not None and set(prediction.labels) == {"tree", "树"}
+        assert sum(prediction.labels.values()) == pytest.approx(1)
+    context = "The banyan grows."
+    answer = model.predict("qa", {"question": "What grows?", "context": context})[0]
+    assert answer.text in context
+    picture = model.predict("draw", "seven")[0]
+    assert picture.image is not None and picture.image_codes is not None and len(picture.image_codes) == 4
+
+
+def test_records_are_read_by_the_tasks_own_columns(model: LoadedModel) -> None:
+    assert model.predict("topic", {"text": ENGLISH}) == model.predict("topic", ENGLISH)
+    with pytest.raises(DataError, match="text"):
+        model.predict("topic", [{"txt": ENGLISH}])
+
+
+def test_an_unknown_task_names_the_nearest(model: LoadedModel) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean topic"):
+        model.predict("topc", "x")
+
+
+def test_text_goes_on_the_same_with_the_same_seed_and_as_a_stream(model: LoadedModel) -> None:
+    text = model.generate("The banyan", max_tokens=20, seed=3)
+    assert text == model.generate("The banyan", max_tokens=20, seed=3)
+    assert text == "".join(model.generate_stream("The banyan", max_tokens=20, seed=3))
+    assert len({model.generate("The banyan", max_tokens=20, seed=seed) for seed in range(4)}) > 1
+    assert model.generate("The", max_tokens=5, temperature=0) == model.generate("The", max_tokens=5, sampling=GREEDY)
+
+
+def test_a_text_can_begin_from_nothing(model: LoadedModel) -> None:
+    assert isinstance(model.generate(max_tokens=3), str)
+
+
+def test_a_text_longer_than_the_context_is_refused_at_once_and_not_cut(model: LoadedModel) -> None:
+    with pytest.raises(ContextLengthError):
+        model.generate("树 " * 200)
+    with pytest.raises(ContextLengthError):
+        model.generate_stream("树 " * 200)
+
+
+def test_a_stream_that_is_left_early_frees_its_slot(model: LoadedModel) -> None:
+    for _ in range(model.engine.num_slots + 1):
+        stream = model.generate_stream("The banyan", max_tokens=80, temperature=1.0)
+        next(stream)
+        stream.close()  # type: ignore[attr-defined]
+    assert model.generate("The", max_tokens=2) is not None
+
+
+def test_talk_is_the_dialogue_task(model: LoadedModel) -> None:
+    said = model.chat("What grows?", max_tokens=12)
+    messages = [{"role": "user", "content": "What grows?"}]
+    assert said == model.chat(messages, max_tokens=12) == "".join(model.chat_stream(messages, max_tokens=12))
+    [prediction] = model.predict("chat", {"messages": messages}, sampling=SamplingConfig(max_tokens=12))
+    assert prediction.text == said
+    with pytest.raises(DataError):
+        model.chat([])
+
+
+def test_pictures_have_seeds_of_their_own_that_follow_from_one(model: LoadedModel) -> None:
+    images = model.draw("a seven", num=5, seed=1)
+    assert len(images) == 5 and len(set(images)) > 1
+    assert all((image.width, image.height) == (4, 4) for image in images)
+    assert model.draw("a seven", num=2, seed=1) == images[:2]
+    assert model.draw("a seven", num=1, seed=1, guidance_scale=1.0) == images[:1]
+    with pytest.raises(InputError, match="num=0"):
+        model.draw("a seven", num=0)
+
+
+def test_bits_per_byte_weigh_texts_by_their_bytes(model: LoadedModel) -> None:
+    texts = [ENGLISH, CHINESE * 5]
+    expected = sum(model.bits_per_byte([text]) * len(text.encode()) for text in texts)
+    assert model.bits_per_byte(texts) == pytest.approx(expected / sum(len(text.encode()) for text in texts), rel=1e-5)
+    with pytest.raises(InputError, match="not empty"):
+        model.bits_per_byte([""])
+
+
+def test_the_models_own_sampling_is_used_unless_the_request_says_otherwise(tmp_path: Path) -> None:
+    directory = save_tiny_model(tmp_path / "model", sampling={"chat": SamplingConfig(max_tokens=3)})
+    with load(directory, device="cpu", num_slots=2) as model:
+        assert model.sampling_for("chat").max_tokens == 3
+        assert model.predict("chat", "What?")[0].num_completion_tokens <= 3
+        assert model.sampling_for("mt") == GREEDY
+
+
+def test_a_model_that_cannot_talk_or_draw_says_what_it_can(tmp_path: Path) -> None:
+    save_model(tiny_model(tiny_model_config()), tmp_path)
+    tiny_vocabulary(("mt",)).save(tmp_path)
+    write_description(tmp_path, describe_model([TASKS["translation"]]))
+    write_manifest(tmp_path)
+    with load(tmp_path, device="cpu", num_slots=1) as model:
+        for ask in (lambda: model.chat("hi"), lambda: model.draw("seven")):
+            with pytest.raises(ConfigError, match="mt \\(translation\\)"):
+                ask()
+        assert isinstance(model.generate("The", max_tokens=2), str)  # plain text needs no task
+
+
+def test_a_repr_shows_where_the_model_is_and_what_it_can(model: LoadedModel) -> None:
+    assert "tiny" in repr(model) and "topic" in repr(model) and model.num_parameters > 10_000
