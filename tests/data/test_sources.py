@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from banyan.core.errors import BanyanError, DataError, FileError, UnknownNameError
-from banyan.data.sources import FORMATS, detect_format, read_documents, read_rows
+from banyan.data.sources import FORMATS, cut_text, detect_format, read_documents, read_rows
 
 
 def _file(path: Path, content: str | bytes) -> Path:
@@ -147,6 +149,19 @@ def test_a_folder_gives_all_its_files_in_order(tmp_path: Path) -> None:
     assert {document.source for document in documents} == {str(tmp_path)}
 
 
+@given(st.text(alphabet="ab \n", max_size=400))
+def test_pieces_of_a_text_lose_nothing_but_white_space(text: str) -> None:
+    pieces = list(cut_text(text, piece_characters=20))
+    assert "".join("".join(pieces).split()) == "".join(text.split())
+    assert all(0 < len(piece) <= 20 for piece in pieces)
+
+
+def test_a_text_is_cut_at_blank_lines_first(tmp_path: Path) -> None:
+    path = _file(tmp_path / "a.txt", "\n\n".join(["word " * 250] * 4))
+    pieces = [row["text"] for row in read_rows(path, format="text_pieces")]
+    assert pieces == [("word " * 250).strip()] * 4
+
+
 def test_a_line_longer_than_a_reading_piece_stays_whole(tmp_path: Path) -> None:
     text = "é" * 1_500_000
     path = _file(tmp_path / "a.jsonl", json.dumps({"text": text}, ensure_ascii=False) + '\n{"text": "b"}')
@@ -224,5 +239,6 @@ def test_an_unknown_format_suggests_the_nearest(tmp_path: Path) -> None:
 
 def test_every_format_has_a_reader() -> None:
     assert set(FORMATS) == {
-        *("text", "jsonl", "json", "csv", "tsv", "parquet", "conll", "parallel", "pictures", "folder")
+        *("text", "jsonl", "json", "csv", "tsv", "parquet", "conll", "parallel", "pictures", "folder"),
+        "text_pieces",
     }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from banyan.core.errors import BanyanError, DataError, InputError
-from banyan.core.types import Row
+from banyan.core.types import Image, Row
 from banyan.data.formats import read_json, read_jsonl
 from banyan.data.opening import read_whole, read_whole_text, suffix_of
 from banyan.data.tables import read_csv, read_tsv
@@ -38,7 +38,7 @@ def read_pictures(folder: Path) -> Iterator[Row]:
     Raises: DataError naming a picture that cannot be read, or a caption whose picture is missing.
     """
     for picture, caption in list_captioned(folder):
-        yield {"image": _read_picture(picture), "text": caption}
+        yield {"image": read_picture_file(picture), "text": caption}
 
 
 def list_captioned(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -50,7 +50,11 @@ def list_captioned(folder: Path) -> Iterator[tuple[Path, str]]:
     yield from read_captions(table, folder) if table else _caption_by_place(folder)
 
 
-def _read_picture(path: Path) -> object:
+def read_picture_file(path: Path) -> Image:
+    """Read one picture.
+
+    Raises: DataError naming the file if it is no picture.
+    """
     try:
         return image_from_bytes(read_whole(path))
     except InputError as error:

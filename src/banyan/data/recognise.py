@@ -13,8 +13,7 @@ from banyan.core.errors import DataError, InputError
 from banyan.core.types import Image, Row
 from banyan.data.kinds import MAX_LABELS, Guess, guess_kind
 from banyan.data.languages import scripts_of
-from banyan.data.opening import read_whole
-from banyan.data.picture_folders import list_captioned
+from banyan.data.picture_folders import list_captioned, read_picture_file
 from banyan.data.sources import detect_format, read_rows
 from banyan.tokenizers.pictures import image_from_bytes
 
@@ -41,6 +40,7 @@ class SourceReport:
     examples: tuple[Mapping[str, str], ...] = ()  # the columns that matter, shortened
     labels: tuple[str, ...] = ()  # the commonest first
     languages: tuple[str, ...] = ()  # codes where they are known, else the scripts of the text
+    picture_size: int | None = None  # pixels, the longer side of the first picture
     notes: tuple[str, ...] = ()  # what somebody should look at
 
 
@@ -75,6 +75,7 @@ def describe_source(path: Path, *, format: str = "auto") -> SourceReport:
         examples=tuple(_show(row, guess.shown) for row in _choose(sample, guess)),
         labels=tuple(label for label, _ in tally.labels.most_common()),
         languages=_languages(guess, sample),
+        picture_size=_picture_size(path, sample[0], guess),
         notes=(*guess.notes, *tally.notes()),
     )
 
@@ -173,6 +174,18 @@ def _choose(sample: Sequence[Row], guess: Guess) -> list[Row]:
     return chosen + [row for row in sample if all(row is not other for other in chosen)][: NUM_EXAMPLES - len(chosen)]
 
 
+def _picture_size(path: Path, row: Row, guess: Guess) -> int | None:
+    if guess.kind != "image_generation":
+        return None
+    value = row.get(guess.columns.get("image", "image"))
+    data = value.get("bytes") if isinstance(value, dict) else value
+    try:
+        image = data if isinstance(data, Image) else image_from_bytes(data or b"")
+    except InputError as error:
+        raise DataError(f"{path}: the picture of the first row cannot be read.") from error
+    return max(image.width, image.height)
+
+
 def _show(row: Row, names: Sequence[str]) -> dict[str, str]:
     return {name: shorten(row.get(name)) for name in names}
 
@@ -201,9 +214,10 @@ def _describe_pictures(folder: Path) -> SourceReport:
         raise DataError(f"{folder} holds no pictures.")
     chosen = _spread(captioned, NUM_EXAMPLES)
     examples = tuple(
-        {"image": f"{path.name}: {shorten_picture(read_whole(path))}", "text": shorten(caption)}
+        {"image": f"{path.name}: {shorten(read_picture_file(path))}", "text": shorten(caption)}
         for path, caption in chosen
     )
+    first = read_picture_file(captioned[0][0])
     captions = [caption for _, caption in captioned]
     notes = []
     if len(set(captions)) == 1:
@@ -217,6 +231,7 @@ def _describe_pictures(folder: Path) -> SourceReport:
         usual_characters=_usual([len(caption) for caption in captions]),
         examples=examples,
         languages=_script_languages(captions),
+        picture_size=max(first.width, first.height),
         notes=tuple(notes),
     )
 

@@ -20,6 +20,8 @@ _TEXT = ".txt .text .md .markdown .rst .py .js .ts .c .h .cpp .java .go .rs .rb 
 TEXT_SUFFIXES = frozenset(_TEXT.split())
 TEXT_COLUMNS = ("text", "content", "document", "body", "article", "sentence")
 
+PIECE_CHARACTERS = 2000  # a few training rows' worth
+
 _FORMAT_OF_SUFFIX = {
     **dict.fromkeys(TEXT_SUFFIXES, "text"),
     **dict.fromkeys((".jsonl", ".ndjson"), "jsonl"),
@@ -79,6 +81,30 @@ def read_folder(path: Path) -> Iterator[Row]:
             yield from FORMATS[detect_format(file)](file)
 
 
+def read_text_pieces(path: Path) -> Iterator[Row]:
+    """Yield long texts in pieces of at most `PIECE_CHARACTERS`, cut at blank lines where there are some.
+
+    So that a part of one long text can be held out for validation.
+    """
+    for document in read_documents(path):
+        yield from ({"text": piece} for piece in cut_text(document.text))
+
+
+def cut_text(text: str, *, piece_characters: int = PIECE_CHARACTERS) -> Iterator[str]:
+    """Cut a text into pieces of at most `piece_characters`, at a blank line, a line's end or a space if possible.
+
+    The pieces in a row are the text, without the white space between them.
+    """
+    text = text.strip()
+    while len(text) > piece_characters:
+        ends = (text.rfind(gap, piece_characters // 2, piece_characters) for gap in ("\n\n", "\n", " "))
+        end = next((end for end in ends if end > 0), piece_characters)
+        yield text[:end].rstrip()
+        text = text[end:].lstrip("\n ")
+    if text:
+        yield text
+
+
 def list_files(folder: Path) -> list[Path]:
     """Return every file below a folder whose ending is known, hidden ones left out, in the order of their paths."""
     found = (path for path in folder.rglob("*") if suffix_of(path) in _FORMAT_OF_SUFFIX and path.is_file())
@@ -97,6 +123,7 @@ FORMATS.add("conll", read_conll)
 FORMATS.add("parallel", read_parallel)
 FORMATS.add("pictures", read_pictures)
 FORMATS.add("folder", read_folder)
+FORMATS.add("text_pieces", read_text_pieces)
 
 
 def detect_format(path: Path) -> str:

@@ -12,6 +12,7 @@ from banyan.core.errors import ConfigError
 from banyan.core.files import atomic_write_text
 from banyan.data.grouping import SourceGroup, group_paths
 from banyan.data.recognise import SourceReport, describe_source
+from banyan.data.sources import PIECE_CHARACTERS
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.recipe_text import FoundTask, recipe_text
 from banyan.workflows.sizes import RecipeSizes, suggest_sizes
@@ -55,7 +56,7 @@ def write_recipe(
         )
     tasks = find_tasks(paths)
     sizes = suggest_sizes([task.report for task in tasks])
-    name = name or clean_name(output.stem) or "run"
+    name = name or _run_name(output, tasks)
     atomic_write_text(output, recipe_text(name, tasks, sizes, output=output))
     read_config(Recipe, output)  # what we write, we can read
     return InitReport(recipe=output, name=name, tasks=tasks, sizes=sizes)
@@ -71,11 +72,16 @@ def find_tasks(paths: Sequence[Path]) -> tuple[FoundTask, ...]:
     return tuple(tasks)
 
 
+def _run_name(output: Path, tasks: Sequence[FoundTask]) -> str:
+    own = clean_name(output.stem)
+    return own if own and own.lower() != "recipe" else tasks[0].name
+
+
 def _as_task(name: str, group: SourceGroup, report: SourceReport) -> FoundTask:
     is_complete = group.validation is not None and group.test is not None
     needs_cutting = report.kind == "language_modeling" and report.num_rows < FEW_TEXTS and not is_complete
     if needs_cutting and "text" not in report.columns:
-        pieces = report.num_characters // 2000
+        pieces = max(report.num_rows, report.num_characters // PIECE_CHARACTERS)
         return FoundTask(
             name=name,
             group=group,

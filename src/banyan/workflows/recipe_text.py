@@ -65,7 +65,8 @@ def _head(name: str, sizes: RecipeSizes, output: Path) -> Iterator[str]:
 def _task(task: FoundTask) -> Iterator[str]:
     report = task.report
     yield ""
-    yield f"  # {report.num_rows} rows of {report.format}: {_KIND_WORDS.get(report.kind, report.kind)}."
+    things = {"language_modeling": "texts", "image_generation": "pictures"}.get(report.kind, "rows")
+    yield f"  # {report.num_rows} {things} ({report.format}): {_KIND_WORDS.get(report.kind, report.kind)}."
     for note in report.notes:
         yield f"  # Look at this: {_one_line(note)}."
     yield _entry("- name", task.name, "how you call it: banyan predict MODEL NAME …", indent=2)
