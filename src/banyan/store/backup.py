@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from banyan.core.errors import ConfigError, StoreError
@@ -41,7 +41,8 @@ def backup(database: Database, target: Path) -> int:
             raise
         raise as_write_error(error, target) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _copy_sqlite(database: Database, target: Path) -> None:

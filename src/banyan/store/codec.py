@@ -12,6 +12,10 @@ from typing import Any
 
 import zstandard
 
+from banyan.core.errors import StoreError
+
+_HINT = "banyan db verify tells which rows are damaged"
+
 
 def pack_text(text: str) -> bytes:
     """Compress a text."""
@@ -19,8 +23,14 @@ def pack_text(text: str) -> bytes:
 
 
 def unpack_text(data: bytes) -> str:
-    """Return the text that `pack_text` compressed."""
-    return zstandard.ZstdDecompressor().decompress(data).decode("utf-8", "surrogatepass")
+    """Return the text that `pack_text` compressed.
+
+    Raises: StoreError if the bytes are damaged.
+    """
+    try:
+        return zstandard.ZstdDecompressor().decompress(data).decode("utf-8", "surrogatepass")
+    except (zstandard.ZstdError, UnicodeDecodeError, TypeError) as error:
+        raise StoreError(f"a stored text cannot be unpacked: {error}.", hint=_HINT) from error
 
 
 def canonical_json(value: Any) -> str:
@@ -37,8 +47,14 @@ def pack_json(value: Any) -> bytes:
 
 
 def unpack_json(data: bytes) -> Any:
-    """Return the value that `pack_json` compressed."""
-    return json.loads(unpack_text(data))
+    """Return the value that `pack_json` compressed.
+
+    Raises: StoreError if the bytes are damaged.
+    """
+    try:
+        return json.loads(unpack_text(data))
+    except json.JSONDecodeError as error:
+        raise StoreError(f"a stored value is not JSON: {error}.", hint=_HINT) from error
 
 
 def pack_optional_json(value: Any | None) -> bytes | None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-import zstandard
 from sqlalchemy import Connection, func, select, text
 
+from banyan.core.errors import StoreError
 from banyan.store.codec import unpack_json, unpack_text
 from banyan.store.database import Database
 from banyan.store.schema import ArtifactRow, DeadLetterRow, OutputRow, RequestContentRow, RequestRow
@@ -104,7 +104,7 @@ def _output_problems(connection: Connection) -> Iterator[str]:
     for row in _in_pages(connection, select(OutputRow.id, OutputRow.content, OutputRow.text_sha256)):
         try:
             content = unpack_text(row.content).encode("utf-8", "surrogatepass")
-        except (zstandard.ZstdError, UnicodeDecodeError):
+        except StoreError:
             yield f"output {row.id}: the text cannot be unpacked"
             continue
         if sha256(content).hexdigest() != row.text_sha256:
@@ -125,6 +125,6 @@ def _in_pages(connection: Connection, statement: Any) -> Iterator[Any]:
 def _is_json(data: bytes) -> bool:
     try:
         unpack_json(data)
-    except (zstandard.ZstdError, ValueError):
+    except StoreError:
         return False
     return True

@@ -107,11 +107,11 @@ def _create_requests() -> None:
         sa.Column("admitted_at", sa.BigInteger(), nullable=True),
         sa.Column("first_token_at", sa.BigInteger(), nullable=True),
         sa.Column("finished_at", sa.BigInteger(), nullable=True),
-        sa.CheckConstraint(_STATES, name="ck_requests_state"),
-        sa.CheckConstraint("num_choices >= 1", name="ck_requests_num_choices"),
+        sa.CheckConstraint(_STATES, name=op.f("ck_requests_state")),
+        sa.CheckConstraint("num_choices >= 1", name=op.f("ck_requests_num_choices")),
         sa.CheckConstraint(
             "num_prompt_tokens >= 0 AND num_completion_tokens >= 0 AND num_cached_tokens >= 0",
-            name="ck_requests_token_counts",
+            name=op.f("ck_requests_token_counts"),
         ),
         sa.ForeignKeyConstraint(["api_key_id"], ["api_keys.id"], name="fk_requests_api_key_id_api_keys"),
         sa.ForeignKeyConstraint(["model_id"], ["models.id"], name="fk_requests_model_id_models"),
@@ -166,7 +166,7 @@ def _create_outputs() -> None:
         sa.Column("height", sa.Integer(), nullable=True),
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.CheckConstraint("size_bytes >= 0", name="ck_artifacts_size_bytes"),
+        sa.CheckConstraint("size_bytes >= 0", name=op.f("ck_artifacts_size_bytes")),
         sa.PrimaryKeyConstraint("sha256", name="pk_artifacts"),
     )
     op.create_table(

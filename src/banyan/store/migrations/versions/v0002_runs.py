@@ -81,7 +81,7 @@ def _create_results() -> None:
         sa.Column("manifest_sha256", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.CheckConstraint("state IN ('valid', 'corrupt', 'purged')", name="ck_checkpoints_state"),
+        sa.CheckConstraint("state IN ('valid', 'corrupt', 'purged')", name=op.f("ck_checkpoints_state")),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_checkpoints_run_id_runs", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_checkpoints"),
         sa.UniqueConstraint("run_id", "step", name="uq_checkpoints_run_id_step"),
