@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from banyan.core.errors import DataError, FileError
 from banyan.core.types import Row
@@ -99,6 +102,26 @@ def test_a_label_of_fractions_is_no_label() -> None:
     guess = guess_kind(_rows(("text", "score"), ("a b", "0.13"), ("c d", "0.25"), ("e f", "0.13")))
     assert guess is not None
     assert guess.kind == "language_modeling"
+
+
+_NAMES = ["text", "label", "messages", "tokens", "tags", "entities", "translation", "en", "de", "image", "summary", "x"]
+_VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.floats(allow_nan=False)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["en", "de", "role", "label"]), inner)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.dictionaries(st.sampled_from(_NAMES), _VALUES, max_size=4), min_size=1, max_size=6))
+def test_no_rows_raise_anything_but_our_own_errors(tmp_path: Path, rows: list[Row]) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with suppress(DataError):
+        report = describe_source(path)
+        assert report.num_rows == len(rows)
 
 
 def test_a_table_is_described_with_labels_sizes_and_examples(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 import gzip
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from banyan.core.errors import BanyanError, DataError, FileError, UnknownNameError
@@ -56,6 +57,7 @@ _FILES = {
     "squad.json": (json.dumps(_SQUAD), "json", _SQUAD_ROWS),
     "a.csv": ('text,label\ngood,1\n"bad, sad",0\n', "csv", _GOOD_BAD),
     "semicolon.csv": ("text;label\ngood;1\nbad, sad;0\n", "csv", _GOOD_BAD),
+    "old.csv": ("text,label\rgood,1\rbad;sad,0", "csv", [_GOOD_BAD[0], {"text": "bad;sad", "label": "0"}]),
     "quoted.csv": ('text,label\n"a\n""b""",1\n', "csv", [{"text": 'a\n"b"', "label": "1"}]),
     "a.tsv": ('text\tlabel\nsaid "hi\t1\n', "tsv", [{"text": 'said "hi', "label": "1"}]),
     "spreadsheet.tsv": ('text\tlabel\n"said ""hi"""\t1\n', "tsv", [{"text": 'said "hi"', "label": "1"}]),
@@ -212,6 +214,23 @@ def test_a_wrong_file_is_one_clear_line_that_names_it(tmp_path: Path, name: str)
         list(read_rows(path))
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+_FUZZED = ("txt", "jsonl", "json", "csv", "tsv", "conll", "parquet", "txt.gz", "jsonl.zst", "unknown")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    data=st.one_of(st.binary(max_size=200), st.text(alphabet='{}[]",:;\\ \n\r\tab1éOB-u\ud83c', max_size=80)),
+    suffix=st.sampled_from(_FUZZED),
+)
+def test_no_content_raises_anything_but_our_own_errors(tmp_path: Path, data: bytes | str, suffix: str) -> None:
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    path = _file(tmp_path / f"fuzz.{suffix}", raw)
+    with suppress(FileError, DataError):
+        rows = list(read_rows(path))
+        assert rows
+        assert all(isinstance(row, dict) for row in rows)
 
 
 def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:

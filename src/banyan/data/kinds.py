@@ -81,8 +81,10 @@ def _tagging(rows: Sequence[Row], names: Mapping[str, str]) -> Guess | None:
 
 def _translation(rows: Sequence[Row], names: Mapping[str, str]) -> Guess | None:
     if _all(rows, names, "translation", dict):
-        languages = list(rows[0][names["translation"]])[:2]
-        return _guess("translation", {"translation": names["translation"]}, **_direction(*languages))
+        languages = list(rows[0][names["translation"]])
+        if len(languages) < 2:
+            return None
+        return _guess("translation", {"translation": names["translation"]}, **_direction(*languages[:2]))
     if {"source", "target"} <= names.keys() and _are_texts(rows, names["source"], names["target"]):
         given = {"source_language", "target_language"} <= names.keys()
         options, notes = ({}, ()) if given else _guess_direction(rows, names["source"], names["target"])
@@ -196,7 +198,7 @@ def _language_modeling(rows: Sequence[Row], names: Mapping[str, str]) -> Guess |
     if text is None:
         return None
     others = [name for name in names.values() if name != text and _could_be_label(rows, name)]
-    labels = [name for name in others if 4 * len({row.get(name) for row in rows}) <= len(rows)]
+    labels = [name for name in others if 4 * len({str(row.get(name)) for row in rows}) <= len(rows)]
     notes = tuple(
         f"column {name!r} has few values; kind: classification and columns: {{label: {name}}} would learn it"
         for name in labels

@@ -124,8 +124,10 @@ def _labels_in(row: Row, guess: Guess) -> Iterator[str]:
             if isinstance(tag, str) and "-" in tag:
                 yield tag.partition("-")[2]
         for entity in entities if isinstance(entities, list) and not isinstance(tags, list) else ():
-            label = entity.get("label", entity.get("type")) if isinstance(entity, dict) else entity[-1]
-            yield str(label)
+            if isinstance(entity, dict):
+                yield str(entity.get("label", entity.get("type")))
+            elif isinstance(entity, list) and entity:
+                yield str(entity[-1])
 
 
 def _texts_in(row: Row, guess: Guess) -> Iterator[str]:

@@ -29,10 +29,15 @@ def read_csv(path: Path) -> Iterator[Row]:
 
     Raises: DataError naming the line if a quote is left open or a row has too many or too few cells.
     """
-    delimiter = _find_delimiter(list(islice(read_lines(path), 200)))
     csv.field_size_limit(_MAX_CELL_CHARACTERS)  # the module's own limit, 128 KiB, is less than a long article
-    reader = csv.reader((line + "\n" for line in read_lines(path)), delimiter=delimiter, strict=True)
+    delimiter = _find_delimiter(list(islice(_lines_with_ends(path), 200)))
+    reader = csv.reader(_lines_with_ends(path), delimiter=delimiter, strict=True)
     return _as_rows(path, _number_cells(path, reader))
+
+
+def _lines_with_ends(path: Path) -> Iterator[str]:
+    """Yield lines as the csv module wants them; old spreadsheets end theirs with CR alone."""
+    return (part + "\n" for line in read_lines(path) for part in line.split("\r"))
 
 
 def read_tsv(path: Path) -> Iterator[Row]:
