@@ -11,7 +11,7 @@ from banyan.core.types import Row
 from banyan.workflows.demo_data.classification import shorten_at_line
 from banyan.workflows.demo_data.library import Definition, DefinitionKind
 from banyan.workflows.demo_data.sentences import first_sentence
-from banyan.workflows.demo_data.signatures import Parameter, parameters_of
+from banyan.workflows.demo_data.signatures import Parameter, signature_parts
 
 _LONGEST_CONTEXT = 480  # characters
 _LONGEST_ANSWER = 90  # characters
@@ -45,10 +45,11 @@ def context_of(definition: Definition) -> Context:
     """Write down a definition as a context for questions."""
     text = f"{definition.local_name}("
     placed = []
-    for index, parameter in enumerate(parameters_of(definition)):
+    for index, part in enumerate(signature_parts(definition)):
         text += ", " if index else ""
-        placed.append((parameter, len(text)))
-        text += parameter.text
+        if part.name:
+            placed.append((part, len(text)))
+        text += part.text
     text += ")\n\n"
     docstring = shorten_at_line(definition.docstring, max(_LONGEST_CONTEXT - len(text), 0))
     return Context(definition=definition, text=text + docstring, parameters=tuple(placed), docstring_start=len(text))

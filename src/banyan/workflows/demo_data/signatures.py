@@ -10,10 +10,10 @@ from banyan.workflows.demo_data.library import Definition, DefinitionNode, Funct
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parameter:
-    """One parameter of a function."""
+    """One parameter of a function, or a bare `*` or `/` between them, which has no name."""
 
-    name: str
-    marker: str = ""  # "", "*" or "**"
+    name: str = ""
+    marker: str = ""  # "", "*", "**" or "/"
     annotation: str = ""
     default: str = ""
 
@@ -33,24 +33,33 @@ def function_of(node: DefinitionNode) -> FunctionNode | None:
     return next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
 
 
-def parameters_of(definition: Definition, *, with_self: bool = False) -> list[Parameter]:
+def parameters_of(definition: Definition) -> list[Parameter]:
     """Return the parameters in order, without the `self` or `cls` of a method."""
+    return [part for part in signature_parts(definition) if part.name]
+
+
+def signature_parts(definition: Definition) -> list[Parameter]:
+    """Return what stands between the parentheses: the parameters, and bare `*` and `/`."""
     function = function_of(definition.node)
     if function is None:
         return []
-    parameters = _parameters(function.args)
+    parts = _parts(function.args)
     is_bound = definition.owner is not None or isinstance(definition.node, ast.ClassDef)
-    if is_bound and not with_self and parameters and parameters[0].name in ("self", "cls"):
-        return parameters[1:]
-    return parameters
+    if is_bound and parts and parts[0].name in ("self", "cls"):
+        parts = parts[1:]
+    return parts[1:] if parts and parts[0].marker == "/" else parts
 
 
-def _parameters(arguments: ast.arguments) -> list[Parameter]:
+def _parts(arguments: ast.arguments) -> list[Parameter]:
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
     found = [_parameter(argument, default) for argument, default in zip(positional, defaults, strict=True)]
+    if arguments.posonlyargs:
+        found.insert(len(arguments.posonlyargs), Parameter(marker="/"))
     if arguments.vararg:
         found.append(_parameter(arguments.vararg, None, marker="*"))
+    elif arguments.kwonlyargs:
+        found.append(Parameter(marker="*"))
     found += [
         _parameter(argument, default)
         for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
@@ -71,5 +80,5 @@ def _parameter(argument: ast.arg, default: ast.expr | None, *, marker: str = "")
 
 def signature_text(definition: Definition) -> str:
     """Return the name with its parameters, such as TextWrapper.wrap(text)."""
-    inside = ", ".join(parameter.text for parameter in parameters_of(definition))
+    inside = ", ".join(part.text for part in signature_parts(definition))
     return f"{definition.local_name}({inside})"

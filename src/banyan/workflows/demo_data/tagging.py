@@ -73,9 +73,15 @@ def _whole_lines(nodes: Iterable[ast.AST]) -> Iterator[int]:
             yield from (item.lineno for item in node.decorator_list if item.lineno == item.end_lineno)
         if isinstance(node, ast.stmt):
             body = getattr(node, "body", None)
-            last = body[0].lineno - 1 if body else node.end_lineno
+            last = _first_line(body[0]) - 1 if body else node.end_lineno
             if node.lineno == last and not _is_docstring(node):
                 yield node.lineno
+
+
+def _first_line(node: ast.stmt) -> int:
+    """Return the line a statement begins on, its decorators included."""
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
 def _is_docstring(node: ast.stmt) -> bool:
