@@ -1,0 +1,86 @@
+"""`banyan evaluate MODEL`: score a model on its tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
+from banyan.cli.progress import TerminalReporter
+from banyan.workflows.evaluation import EvaluationRun, evaluate
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(name="evaluate")
+def evaluate_command(
+    model: Annotated[Path, typer.Argument(help="A model directory, for example runs/demo/best")],
+    task: Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be given again.")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option("--data", help="task=file: score on this file instead of the test split.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="test, validation or train, as the model's own recipe names them.")
+    ] = "test",
+    max_examples: Annotated[int, typer.Option(min=1, help="At most so many of each task.")] = 500,
+    save_predictions: Annotated[Path | None, typer.Option(help="Write every prediction there, as JSON lines.")] = None,
+    database: Annotated[str | None, typer.Option(help="Database URL; the scores are recorded there.")] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Score a model with the official metric of each task, with 95 % intervals.
+
+    Example: banyan evaluate runs/demo/best --task classification
+    """
+    reporter = TerminalReporter(console(quiet=quiet, as_json=as_json))
+    try:
+        run = evaluate(
+            model,
+            tasks=tuple(task or ()),
+            data=tuple(data or ()),
+            split=split,
+            max_examples=max_examples,
+            save_predictions=save_predictions,
+            database=database,
+            reporter=reporter,
+        )
+    finally:
+        reporter.close()
+    emit(summary(run), as_json=as_json, quiet=quiet, text=lambda: tell(run))
+
+
+def summary(run: EvaluationRun) -> dict[str, Any]:
+    """Return what `--json` prints."""
+    return {
+        "model": str(run.model),
+        "split": run.split,
+        "tasks": {
+            name: {
+                "main_metric": e.main_metric,
+                "scores": e.scores,
+                "intervals": {metric: [i.low, i.high] for metric, i in e.intervals.items()},
+                "num_examples": e.num_examples,
+                "signatures": dict(e.measurement.signatures),
+            }
+            for name, e in run.evaluations.items()
+        },
+    }
+
+
+def tell(run: EvaluationRun) -> None:
+    """Print a table of every score."""
+    rows = [
+        (name if metric == e.main_metric else "", metric, f"{value:.4f}", _interval(e, metric), e.num_examples)
+        for name, e in run.evaluations.items()
+        for metric, value in sorted(e.scores.items(), key=lambda item: item[0] != e.main_metric)
+    ]
+    print_table(("task", "metric", "score", "95 % interval", "examples"), rows)
+    if run.predictions_file is not None:
+        say(f"predictions: {run.predictions_file}")
+
+
+def _interval(evaluation: Any, metric: str) -> str:
+    interval = evaluation.intervals.get(metric)
+    return f"{interval.low:.4f} – {interval.high:.4f}" if interval else ""

@@ -1,0 +1,184 @@
+"""`banyan evaluate`: a model directory → scores on its own test split, or on a user's file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from banyan import __version__
+from banyan.core.config import read_config
+from banyan.core.errors import ConfigError, DataError, FileError
+from banyan.core.files import atomic_write_text
+from banyan.core.ids import new_ulid
+from banyan.core.paths import default_database_url
+from banyan.core.types import Row
+from banyan.data.sources import read_rows
+from banyan.runtime.loaded_model import LoadedModel
+from banyan.runtime.loading import load
+from banyan.store.export import prediction_to_json
+from banyan.store.sql_store import open_store
+from banyan.store.types import StoredEvaluation
+from banyan.tasks.base import Task
+from banyan.tasks.evaluate import TaskEvaluation
+from banyan.tasks.image_generation import ImageGeneration
+from banyan.workflows.datasets import SPLITS, load_splits
+from banyan.workflows.judge import Judge, train_judge
+from banyan.workflows.recipe import Recipe
+from banyan.workflows.reporter import Reporter
+from banyan.workflows.scoring import TaskResult, evaluate_model
+from banyan.workflows.sidecars import RECIPE_FILE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationRun:
+    """What a model scored, and where its predictions were written."""
+
+    model: Path
+    split: str
+    evaluations: dict[str, TaskEvaluation]
+    predictions_file: Path | None
+
+
+def evaluate(
+    directory: Path,
+    *,
+    tasks: Sequence[str],
+    data: Sequence[str],
+    split: str,
+    max_examples: int,
+    save_predictions: Path | None,
+    database: str | None,
+    reporter: Reporter,
+) -> EvaluationRun:
+    """Score a model and record every score in the database.
+
+    `data` holds `task=file` pairs; a task without one is scored on a split of the data it was trained with.
+    Raises: UnknownNameError for a task the model lacks; ConfigError, FileError, DataError if there is no data.
+    """
+    if split not in SPLITS:
+        raise ConfigError(f"--split={split} is not known; use one of {', '.join(SPLITS)}.")
+    reporter.stage("load")
+    with load(directory) as model:
+        sources = _DataSources(model, _pairs(data), split=split)
+        chosen = tasks or tuple(_pairs(data)) or tuple(model.tasks)
+        examples = {name: sources.examples(model.task(name))[:max_examples] for name in chosen}
+        if not any(examples.values()):
+            raise DataError(
+                f"{directory}: no task has {split} examples to score on.", hint="name a file: --data task=file"
+            )
+        reporter.stage("score")
+        judges = {name: sources.judge(model.task(name)) for name in chosen}
+        results = evaluate_model(model, examples, judges=judges, reporter=reporter)
+        _record(model, results, split=split, database=database or default_database_url())
+    if save_predictions is not None:
+        write_predictions(save_predictions, results)
+    return EvaluationRun(
+        model=directory,
+        split=split,
+        evaluations={name: result.evaluation for name, result in results.items()},
+        predictions_file=save_predictions,
+    )
+
+
+def write_predictions(path: Path, results: dict[str, TaskResult]) -> None:
+    """Write every prediction beside its question and its reference, one JSON object a line."""
+    lines = [
+        {
+            "task": name,
+            "source": result.task.source(example),
+            "reference": result.task.reference(example),
+            "prediction": prediction.text,
+            **prediction_to_json(prediction),
+        }
+        for name, result in results.items()
+        for example, prediction in zip(result.examples, result.evaluation.predictions, strict=False)
+    ]
+    atomic_write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+def _pairs(data: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for item in data:
+        name, equals, place = item.partition("=")
+        if not equals or not name or not place:
+            raise ConfigError(f"--data {item!r} is not of the form task=file; for example classification=reviews.csv.")
+        pairs[name] = place
+    return pairs
+
+
+class _DataSources:
+    """Finds the rows of each task: in the file the user named, or where the model's own recipe says."""
+
+    def __init__(self, model: LoadedModel, files: dict[str, str], *, split: str) -> None:
+        self._files = files
+        self._split = split
+        recipe = model.directory / RECIPE_FILE
+        self._recipe = read_config(Recipe, recipe) if recipe.is_file() else None
+
+    def examples(self, task: Task[Any]) -> list[Any]:
+        """Return the examples to score a task on."""
+        return [task.parse(row) for row in self._rows(task, self._split)]
+
+    def judge(self, task: Task[Any]) -> Judge | None:
+        """Return a classifier of real pictures for a task that draws."""
+        if not isinstance(task, ImageGeneration) or self._recipe is None:
+            return None
+        return train_judge([task.parse(row) for row in self._own_rows(task, "train")])
+
+    def _rows(self, task: Task[Any], split: str) -> Sequence[Row]:
+        if task.name in self._files:
+            return list(read_rows(self._files[task.name]))
+        return self._own_rows(task, split)
+
+    def _own_rows(self, task: Task[Any], split: str) -> Sequence[Row]:
+        config = next((t for t in self._recipe.tasks if t.name == task.name), None) if self._recipe else None
+        if config is None or self._recipe is None:
+            raise FileError(
+                f"the model does not say what task {task.name} was trained on.", hint=f"--data {task.name}=file"
+            )
+        return load_splits(config, seed=self._recipe.seed).named(split)
+
+
+def _record(model: LoadedModel, results: dict[str, TaskResult], *, split: str, database: str) -> None:
+    store = open_store(database)
+    try:
+        written = [
+            store.runs.record_evaluation(evaluation)
+            for result in results.values()
+            for evaluation in _stored(model, result, split=split)
+        ]
+        for future in written:
+            future.result()
+    finally:
+        store.close()
+
+
+def _stored(model: LoadedModel, result: TaskResult, *, split: str) -> list[StoredEvaluation]:
+    evaluation = result.evaluation
+    intervals = evaluation.intervals
+    base = StoredEvaluation(
+        model_name=model.directory.name,
+        model_sha256=model.sha256,
+        dataset=model.description.dataset_fingerprint or "",
+        metric="",
+        value=0.0,
+        task=result.task.name,
+        split=split,
+        num_examples=evaluation.num_examples,
+        code_version=__version__,
+    )
+    return [
+        dataclasses.replace(
+            base,
+            metric=name,
+            value=value,
+            ci_low=intervals[name].low if name in intervals else None,
+            ci_high=intervals[name].high if name in intervals else None,
+            evaluation_id=new_ulid(),
+        )
+        for name, value in evaluation.scores.items()
+    ]
