@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from banyan.core.errors import DataError, FileError
 from banyan.core.types import Row
 from banyan.data.kinds import guess_kind
-from banyan.data.recognise import describe_source
+from banyan.data.recognise import describe_source, shorten
 from banyan.tokenizers.pictures import image_from_array, image_to_png
 
 _PNG = image_to_png(image_from_array(np.zeros((4, 6), dtype=np.uint8)))
@@ -154,6 +154,22 @@ def test_long_texts_are_shown_short_and_on_one_line(tmp_path: Path) -> None:
     [example] = describe_source(tmp_path / "a.txt").examples
     assert len(example["text"]) == 200
     assert "\n" not in example["text"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ([{"role": "user", "content": "hi"}, {"from": "gpt", "value": "hello"}], "user: hi | gpt: hello"),
+        ({"en": "tree", "de": "Baum"}, "en: tree, de: Baum"),
+        (["Ada", "came"], "Ada came"),
+        ([{"text": "Ada", "start": 0}], "text: Ada, start: 0"),
+        (_PNG, "picture, 6 × 4 pixels"),
+        ({"bytes": b"???", "path": None}, "3 bytes"),
+        (None, "None"),
+    ],
+)
+def test_nested_values_are_shown_as_a_person_would_write_them(value: object, shown: str) -> None:
+    assert shorten(value) == shown
 
 
 def test_a_picture_folder_is_described_without_reading_every_picture(tmp_path: Path) -> None:

@@ -194,18 +194,32 @@ def _show(row: Row, names: Sequence[str]) -> dict[str, str]:
 
 def shorten(value: Any) -> str:
     """Return a value as a short text on one line."""
-    if isinstance(value, Image):
-        return f"picture, {value.width} × {value.height} pixels"
-    if isinstance(value, bytes) or (isinstance(value, dict) and isinstance(value.get("bytes"), bytes)):
-        return shorten_picture(value if isinstance(value, bytes) else value["bytes"])
-    text = " ".join(str(value).split())
+    text = " ".join(_plain(value).split())
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
 
-def shorten_picture(data: bytes) -> str:
-    """Say how large a picture file's picture is."""
+def _plain(value: Any) -> str:
+    """Return a value as a person would write it down: messages as `user: …`, lists without brackets."""
+    if isinstance(value, Image):
+        return f"picture, {value.width} × {value.height} pixels"
+    if isinstance(value, bytes):
+        return _plain_picture(value)
+    if isinstance(value, list):
+        gap = " " if all(isinstance(item, str) for item in value) else " | "
+        return gap.join(map(_plain, value))
+    if not isinstance(value, dict):
+        return str(value)
+    if isinstance(value.get("bytes"), bytes):
+        return _plain_picture(value["bytes"])
+    role, said = value.get("role", value.get("from")), value.get("content", value.get("value"))
+    if role is not None and said is not None:
+        return f"{role}: {_plain(said)}"
+    return ", ".join(f"{key}: {_plain(item)}" for key, item in value.items())
+
+
+def _plain_picture(data: bytes) -> str:
     try:
-        return shorten(image_from_bytes(data))
+        return _plain(image_from_bytes(data))
     except InputError:
         return f"{len(data)} bytes"
 
