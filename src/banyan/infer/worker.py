@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import torch
 
+from banyan.core.logging import log_event
 from banyan.infer.admission import closed_engine_error
 from banyan.infer.decoding import Decoder
 from banyan.infer.requests import Request
@@ -15,6 +17,8 @@ from banyan.infer.scheduling import Budget, Line
 from banyan.infer.scoring import ScoringJob, run_jobs
 from banyan.model.transformer import Transformer
 from banyan.tokenizers.vocabulary import Vocabulary
+
+logger = logging.getLogger("banyan.infer")
 
 Work: TypeAlias = Request | ScoringJob
 
@@ -80,20 +84,33 @@ class Worker:
     def _do_round(self) -> None:
         """Score some, start some, and take one step with all that were started."""
         num_tokens = BUSY_TOKENS if self._decoder.num_live else IDLE_TOKENS
+        jobs, requests = self._take(num_tokens)
+        try:
+            if jobs:
+                run_jobs(self._model, jobs, max_batch_tokens=num_tokens)
+            for request in requests:
+                self._decoder.start(request)
+            self._decoder.step()
+        except Exception as error:
+            # A mistake of ours, not of a request; those it met hear of it, and the thread lives on for the others.
+            log_event(logger, "engine_round_failed", level=logging.ERROR, error=type(error).__name__)
+            self._fail([*jobs, *requests], error)
+            self._decoder.fail_all(error)
+
+    def _take(self, num_tokens: int) -> tuple[list[ScoringJob], list[Request]]:
         with self._changed:
             jobs = self._scoring.take(Budget(num_tokens=num_tokens, num_slots=0))
             slots = self._decoder.num_free_slots
-            requests = self._generating.take(Budget(num_tokens=num_tokens, num_slots=slots))
-        if jobs:
-            run_jobs(self._model, jobs, max_batch_tokens=num_tokens)
-        for request in requests:
-            self._decoder.start(request)
-        self._decoder.step()
+            return jobs, self._generating.take(Budget(num_tokens=num_tokens, num_slots=slots))
+
+    @staticmethod
+    def _fail(work: Sequence[Work], error: BaseException) -> None:
+        for item in work:
+            item.ticket.fail(error)
 
     def _abandon(self) -> None:
         error = closed_engine_error()
         self._decoder.fail_all(error)
         with self._changed:
             waiting: list[Work] = [*self._generating.take_all(), *self._scoring.take_all()]
-        for work in waiting:
-            work.ticket.fail(error)
+        self._fail(waiting, error)

@@ -1,0 +1,71 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from banyan.core.types import MaskKind, TokenSequence
+from banyan.infer.forward import Row, attend_until, hidden_states, prompt_row, sequence_row
+from banyan.testing.prompts import make_model, picture_prompt, text_prompt
+
+MODEL = make_model()
+
+
+def rows_strategy() -> st.SearchStrategy[Row]:
+    def build(ids: list[int], mask: MaskKind, prefix: float, has_grid: bool) -> Row:
+        return Row(
+            token_ids=tuple(ids),
+            mask=mask,
+            prefix_len=1 + int(prefix * (len(ids) - 1)),
+            positions=tuple(range(0, len(ids), 2)),
+            grid_ids=tuple(t % 9 for t in range(len(ids))) if has_grid else (),
+        )
+
+    ids = st.lists(st.integers(0, 335), min_size=1, max_size=12)
+    return st.builds(build, ids, st.sampled_from(MaskKind), st.floats(0, 1), st.booleans())
+
+
+@settings(max_examples=20)
+@given(st.lists(rows_strategy(), min_size=1, max_size=6), st.integers(1, 60))
+def test_a_row_has_the_same_hidden_states_alone_and_in_a_batch(rows: list[Row], max_batch_tokens: int) -> None:
+    with torch.inference_mode():
+        together = hidden_states(MODEL, rows, max_batch_tokens=max_batch_tokens)
+        for row, found in zip(rows, together, strict=True):
+            [alone] = hidden_states(MODEL, [row], max_batch_tokens=1)
+            assert found.shape == (len(row.positions), MODEL.config.embed_dim)
+            torch.testing.assert_close(found, alone, atol=2e-5, rtol=2e-5)
+
+
+def test_no_positions_and_no_rows_are_fine() -> None:
+    row = Row(token_ids=(1, 2), mask=MaskKind.FULL, prefix_len=2, positions=())
+    with torch.inference_mode():
+        assert hidden_states(MODEL, [row], max_batch_tokens=10)[0].shape == (0, MODEL.config.embed_dim)
+        assert hidden_states(MODEL, [], max_batch_tokens=10) == []
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [(MaskKind.CAUSAL, [0, 1, 2, 3]), (MaskKind.PREFIX, [1, 1, 2, 3]), (MaskKind.FULL, [3, 3, 3, 3])],
+)
+def test_a_mask_says_how_far_each_position_may_read(mask: MaskKind, expected: list[int]) -> None:
+    assert attend_until(seq_len=4, mask=mask, prefix_len=2) == expected
+
+
+def test_an_answer_behind_a_prompt_read_in_full_is_causal() -> None:
+    prompt = text_prompt("The banyan", mask=MaskKind.FULL)
+    row = prompt_row(prompt, positions=[0], answer_ids=(7, 8))
+    assert (row.mask, row.prefix_len, row.token_ids[-2:]) == (MaskKind.PREFIX, len(prompt), (7, 8))
+
+
+def test_a_training_sequence_keeps_its_mask_and_grid() -> None:
+    ids = picture_prompt("x").token_ids
+    sequence = TokenSequence(
+        task="a",
+        token_ids=ids,
+        targets=ids,
+        loss_weights=(1.0,) * len(ids),
+        mask=MaskKind.PREFIX,
+        prefix_len=2,
+        grid_ids=(0,) * len(ids),
+    )
+    row = sequence_row(sequence, positions=[1])
+    assert (row.mask, row.prefix_len, row.grid_ids) == (MaskKind.PREFIX, 2, sequence.grid_ids)

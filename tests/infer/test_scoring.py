@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from banyan.core.types import Completion, Text
+from banyan.infer.forward import Row
+from banyan.infer.scoring import ScoringJob, question_of, run_jobs
+from banyan.testing.prompts import make_model, scoring_prompts, text_prompt
+
+MODEL = make_model()
+
+
+def jobs() -> list[ScoringJob]:
+    questions = [question_of(prompt) for text in ("The banyan", "def add(") for prompt in scoring_prompts(text)]
+    return [ScoringJob(question) for question in questions if question is not None]
+
+
+def test_every_closed_decoding_is_a_question_and_free_text_is_none() -> None:
+    assert len(jobs()) == len(scoring_prompts("x")) * 2
+    prompt = text_prompt("x")
+    assert isinstance(prompt.decoding, Text) and question_of(prompt) is None
+
+
+@torch.inference_mode()
+def test_a_question_that_breaks_the_batch_fails_alone() -> None:
+    class Broken:
+        rows = (Row(token_ids=(10**9,), mask=text_prompt("x").mask, prefix_len=0, positions=(0,)),)
+
+    good, bad = jobs(), ScoringJob(Broken())  # type: ignore[arg-type]
+    run_jobs(MODEL, [*good[:3], bad, *good[3:]], max_batch_tokens=1000)
+    with pytest.raises(IndexError):
+        bad.ticket.result(0)
+    assert all(isinstance(job.ticket.result(0), Completion) for job in good)
+
+
+@torch.inference_mode()
+def test_a_question_whose_answer_cannot_be_read_fails_alone() -> None:
+    class Unreadable:
+        rows = (Row(token_ids=(5,), mask=text_prompt("x").mask, prefix_len=0, positions=(0,)),)
+
+        def answer(self, *_: object) -> None:
+            raise KeyError("no such head")
+
+    good, bad = jobs(), ScoringJob(Unreadable())  # type: ignore[arg-type]
+    run_jobs(MODEL, [bad, *good], max_batch_tokens=1000)
+    with pytest.raises(KeyError):
+        bad.ticket.result(0)
+    assert all(job.ticket.result(0) for job in good)
+
+
+def test_a_job_costs_the_tokens_of_all_its_rows_and_no_slot() -> None:
+    for job in jobs():
+        assert (job.num_tokens, job.num_slots) == (sum(len(row) for row in job.rows), 0)

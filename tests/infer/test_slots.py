@@ -1,0 +1,35 @@
+import torch
+
+from banyan.core.types import MaskKind
+from banyan.infer.slots import SlotModel
+from banyan.testing.prompts import make_model
+
+MODEL = make_model()
+
+
+@torch.inference_mode()
+def test_slots_advance_each_at_its_own_place_and_idle_ones_stay_as_they_are() -> None:
+    slots = SlotModel(MODEL, num_slots=3)
+    first, second = [5, 6, 7, 8], [9, 10]
+    slots.read_prompt(0, first, mask=MaskKind.CAUSAL)
+    slots.read_prompt(2, second, mask=MaskKind.CAUSAL)
+    slots.advance({0: (11, -1)})  # slot 2 is left alone
+    hidden = slots.advance({0: (12, -1), 2: (13, -1)})
+    torch.testing.assert_close(hidden[0], MODEL(torch.tensor([[*first, 11, 12]]))[0, -1], atol=2e-5, rtol=2e-5)
+    torch.testing.assert_close(hidden[2], MODEL(torch.tensor([[*second, 13]]))[0, -1], atol=2e-5, rtol=2e-5)
+
+
+@torch.inference_mode()
+def test_a_slot_forgets_what_it_held_when_a_new_prompt_comes() -> None:
+    slots = SlotModel(MODEL, num_slots=1)
+    fresh = slots.read_prompt(0, [5, 6], mask=MaskKind.PREFIX).clone()
+    slots.read_prompt(0, list(range(20)), mask=MaskKind.CAUSAL)
+    torch.testing.assert_close(slots.read_prompt(0, [5, 6], mask=MaskKind.PREFIX), fresh)
+
+
+def test_slots_are_handed_out_once_until_they_come_back() -> None:
+    slots = SlotModel(MODEL, num_slots=3)
+    pair, one = slots.take(2), slots.take(1)
+    assert slots.num_free == 0 and len({*pair, *one}) == 3
+    slots.give_back(pair)
+    assert slots.num_free == 2 and set(slots.take(2)) == set(pair)
