@@ -107,7 +107,7 @@ def run_app(app: FastAPI, listener: socket.socket, *, tls: TlsFiles | None = Non
     parts = app.state.parts
     assert isinstance(parts, ServerParts)
     config = server_config(app, parts.settings, tls=tls)
-    asyncio.run(_DrainingServer(config, parts).serve(sockets=[listener]))
+    asyncio.run(DrainingServer(config, parts).serve(sockets=[listener]))
 
 
 def server_config(app: FastAPI, settings: ServerSettings, *, tls: TlsFiles | None = None) -> uvicorn.Config:
@@ -130,7 +130,7 @@ def server_config(app: FastAPI, settings: ServerSettings, *, tls: TlsFiles | Non
     )
 
 
-class _DrainingServer(uvicorn.Server):
+class DrainingServer(uvicorn.Server):
     """Answers new requests with 503 while those being answered finish, and only then closes the door."""
 
     def __init__(self, config: uvicorn.Config, parts: ServerParts) -> None:

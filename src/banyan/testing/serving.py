@@ -1,0 +1,85 @@
+"""A server in a thread of the test's own process, with its insides within reach."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from banyan.serve.app import create_app
+from banyan.serve.listening import listen, url_of
+from banyan.serve.parts import ServerParts
+from banyan.serve.served_model import ServedModel
+from banyan.serve.server import DrainingServer, server_config
+from banyan.serve.settings import ServerSettings
+from banyan.store.keys import create_key
+from banyan.store.sql_store import SqlStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningServer:
+    """A server that answers."""
+
+    url: str
+    key: str = field(repr=False)
+    app: FastAPI
+    store: SqlStore
+    thread: ServerThread
+
+    @property
+    def parts(self) -> ServerParts:
+        """What its routes hold."""
+        parts = self.app.state.parts
+        assert isinstance(parts, ServerParts)
+        return parts
+
+    def client(self, **settings: Any) -> httpx.Client:
+        """Return a client that shows the key."""
+        headers = {"Authorization": f"Bearer {self.key}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30, **settings)
+
+
+class ServerThread:
+    """Runs an app on a free port until it is told to stop."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._listener = listen("127.0.0.1", 0)
+        self.url = url_of(self._listener, has_tls=False)
+        self._loop = asyncio.new_event_loop()
+        parts = app.state.parts
+        self._server = DrainingServer(server_config(app, parts.settings), parts)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._server.serve(sockets=[self._listener]))
+        self._loop.close()
+
+    def tell_to_stop(self) -> None:
+        """Do what SIGTERM does."""
+        self._loop.call_soon_threadsafe(self._server.stop)
+
+    def stop(self) -> None:
+        """Tell the server to stop and wait until it has."""
+        if self._thread.is_alive():
+            self.tell_to_stop()
+        self._thread.join(timeout=20)
+        assert not self._thread.is_alive(), "the server did not stop"
+
+
+@contextmanager
+def running_server(model: ServedModel, store: SqlStore, **settings: Any) -> Iterator[RunningServer]:
+    """Serve a model for the time of the block; `settings` are fields of ServerSettings."""
+    app = create_app(model, store, settings=ServerSettings(**settings))
+    key = create_key(store.database, name="test").secret
+    thread = ServerThread(app)
+    try:
+        yield RunningServer(url=thread.url, key=key, app=app, store=store, thread=thread)
+    finally:
+        thread.stop()

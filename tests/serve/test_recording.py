@@ -1,0 +1,185 @@
+"""What is answered is what is stored, for every endpoint, streamed or not, well ended or not."""
+
+from __future__ import annotations
+
+import base64
+import json
+from hashlib import sha256
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from banyan.runtime.loaded_model import LoadedModel
+from banyan.serve.recording import hash_prompts
+from banyan.store.sql_store import SqlStore
+from banyan.store.types import RequestState, StoredExchange
+from banyan.testing.serving import RunningServer
+
+CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
+MESSAGES = [{"role": "user", "content": "What grows? 独木成林"}]
+ASK = {"model": "tiny", "messages": MESSAGES, "max_tokens": 12, "temperature": 1, "seed": 7}
+CONTINUE = {"model": "tiny", "prompt": "The banyan", "max_tokens": 12, "temperature": 1, "seed": 7}
+
+
+def stored(store: SqlStore, response: httpx.Response) -> StoredExchange:
+    return store.queries.show(response.headers["X-Request-Id"])
+
+
+def events_of(response: httpx.Response) -> list[dict[str, Any]]:
+    frames = response.text.removesuffix("\n\n").split("\n\n")
+    assert frames[-1] == "data: [DONE]"
+    return [json.loads(frame.removeprefix("data: ")) for frame in frames[:-1]]
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("path", "body"), [(CHAT, ASK), (COMPLETIONS, CONTINUE)])
+def test_the_stored_text_is_the_answered_text(
+    client: httpx.Client, store: SqlStore, path: str, body: dict[str, Any], stream: bool, n: int
+) -> None:
+    body = {**body, "stream": stream, "n": n}
+    response = client.post(path, json=body)
+    assert response.status_code == 200
+    texts = [""] * n
+    for part in events_of(response) if stream else [response.json()]:
+        for choice in part["choices"]:
+            piece = choice.get("delta") or choice.get("message") or choice
+            texts[choice["index"]] += piece.get("content", piece.get("text")) or ""
+    exchange = stored(store, response)
+    assert exchange.state is RequestState.COMPLETED
+    assert exchange.answer is not None
+    assert [output.text for output in exchange.answer.outputs] == texts
+    assert exchange.request.body == body
+    assert (exchange.request.stream, exchange.request.num_choices, exchange.request.seed) == (stream, n, 7)
+    assert exchange.answer.num_completion_tokens == sum(len(output.token_ids) for output in exchange.answer.outputs)
+    assert len(set(texts)) == n, "every choice has a seed of its own"
+
+
+def test_streamed_and_whole_answers_have_the_same_text_for_the_same_seed(client: httpx.Client) -> None:
+    for seed in range(5):
+        whole = client.post(CHAT, json={**ASK, "seed": seed}).json()["choices"][0]["message"]["content"]
+        pieces = events_of(client.post(CHAT, json={**ASK, "seed": seed, "stream": True}))
+        assert "".join(piece["choices"][0]["delta"].get("content", "") for piece in pieces) == whole
+
+
+@pytest.mark.parametrize(
+    ("task", "given"),
+    [
+        ("topic", "a tree"),
+        ("words", "a tree"),
+        ("tags", "an oak in Berlin"),
+        ("mt", {"source": "hello", "source_language": "en", "target_language": "zh"}),
+        ("sum", "a long text"),
+        ("qa", {"question": "what?", "context": "the tree"}),
+        ("chat", {"messages": MESSAGES}),
+        ("lm", "The banyan"),
+        ("draw", "a seven"),
+    ],
+)
+def test_a_stored_task_holds_input_prediction_and_the_prompt_the_task_renders(
+    client: httpx.Client, store: SqlStore, loaded: LoadedModel, task: str, given: Any
+) -> None:
+    response = client.post(f"/v1/tasks/{task}", json={"input": given, "max_tokens": 6, "seed": 3})
+    assert response.status_code == 200, response.text
+    exchange = stored(store, response)
+    assert exchange.request.endpoint == f"/v1/tasks/{task}"
+    assert (exchange.request.task, exchange.request.task_kind) == (task, loaded.tasks[task].kind)
+    assert exchange.request.source == (given if isinstance(given, dict) else {"text": given})
+    parse = loaded.tasks[task]
+    example = parse.parse(given, with_answer=False) if isinstance(given, dict) else parse.example_from_text(given)
+    prompt = loaded.prompt(task, example)
+    ids = np.array(prompt.token_ids, dtype="<i4").tobytes()
+    assert exchange.request.prompt_sha256 == sha256(ids).hexdigest()
+    assert exchange.request.num_prompt_tokens == len(prompt.token_ids)
+    (told,) = response.json()["predictions"]
+    assert exchange.answer is not None
+    (output,) = exchange.answer.outputs
+    assert output.text == told["text"]
+    picture = told.pop("image", None)
+    assert {"index": 0, **(output.prediction or {})} == told
+    assert [artifact.data for artifact in output.artifacts] == (
+        [base64.b64decode(picture["b64_png"])] if picture else []
+    )
+
+
+def test_a_batch_is_answered_in_order_and_stored_as_one_request(client: httpx.Client, store: SqlStore) -> None:
+    inputs = ["a tree", "a very tall tree", "树"]
+    response = client.post("/v1/tasks/topic", json={"inputs": inputs})
+    predictions = response.json()["predictions"]
+    assert [prediction["index"] for prediction in predictions] == [0, 1, 2]
+    for text, prediction in zip(inputs, predictions, strict=True):
+        alone = client.post("/v1/tasks/topic", json={"input": text}).json()["predictions"][0]
+        assert alone["text"] == prediction["text"]
+    exchange = stored(store, response)
+    assert exchange.answer is not None
+    assert [output.text for output in exchange.answer.outputs] == [each["text"] for each in predictions]
+
+
+def test_stored_pictures_are_the_pictures_that_were_sent(client: httpx.Client, store: SqlStore) -> None:
+    response = client.post("/v1/images/generations", json={"prompt": "seven", "n": 2, "size": "16x16", "seed": 1})
+    sent = [base64.b64decode(picture["b64_json"]) for picture in response.json()["data"]]
+    assert all(png.startswith(b"\x89PNG") for png in sent)
+    exchange = stored(store, response)
+    assert exchange.answer is not None
+    assert [artifact.data for output in exchange.answer.outputs for artifact in output.artifacts] == sent
+    assert {artifact.width for output in exchange.answer.outputs for artifact in output.artifacts} == {16}
+
+
+def test_the_answer_id_names_the_stored_row(client: httpx.Client) -> None:
+    answer = client.post(CHAT, json=ASK).json()
+    shown = client.get(f"/v1/outputs/{answer['id']}").json()
+    assert shown["outputs"][0]["text"] == answer["choices"][0]["message"]["content"]
+    assert shown["body"] == ASK
+    assert shown["state"] == "completed"
+
+
+def test_stored_answers_are_listed_searched_and_paged(client: httpx.Client) -> None:
+    ids = [client.post("/v1/tasks/topic", json={"input": f"needle{n} tree"}).headers["X-Request-Id"] for n in range(3)]
+    first = client.get("/v1/outputs", params={"limit": 2, "task": "topic"}).json()
+    assert [row["id"] for row in first["data"]] == [ids[2], ids[1]]
+    assert first["has_more"] is True
+    second = client.get("/v1/outputs", params={"limit": 1, "before": ids[1]}).json()
+    assert second["data"][0]["id"] == ids[0]
+    found = client.get("/v1/outputs", params={"q": "NEEDLE1"}).json()
+    assert [row["id"] for row in found["data"]] == [ids[1]]
+    assert found["has_more"] is False
+
+
+def test_feedback_is_kept_with_the_answer(client: httpx.Client, store: SqlStore) -> None:
+    answered = client.post("/v1/tasks/topic", json={"input": "a tree"}).json()
+    judged = client.post("/v1/feedback", json={"id": answered["id"], "rating": -1, "correction": "tree"})
+    assert judged.status_code == 200
+    (kept,) = store.queries.show(answered["id"]).feedback
+    assert (kept.rating, kept.correction) == (-1, "tree")
+    assert client.get(f"/v1/outputs/{answered['id']}").json()["feedback"][0]["correction"] == "tree"
+
+
+def test_nobody_sees_what_another_key_asked(server: RunningServer, client: httpx.Client) -> None:
+    from banyan.store.keys import create_key
+
+    mine = client.post("/v1/tasks/topic", json={"input": "my secret tree"}).headers["X-Request-Id"]
+    other = create_key(server.store.database, name="other")
+    admin = create_key(server.store.database, name="admin", scopes=("admin",))
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {other.secret}"}) as neighbour:
+        assert neighbour.get("/v1/outputs").json()["data"] == []
+        assert neighbour.get("/v1/outputs", params={"q": "secret"}).json()["data"] == []
+        missing = neighbour.get(f"/v1/outputs/{'0' * 26}")
+        hidden = neighbour.get(f"/v1/outputs/{mine}")
+        assert (hidden.status_code, hidden.json()) == (missing.status_code, missing.json())
+        assert neighbour.post("/v1/feedback", json={"id": mine, "rating": 1}).status_code == 404
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {admin.secret}"}) as everybody:
+        assert everybody.get(f"/v1/outputs/{mine}").status_code == 200
+
+
+def test_prompts_are_hashed_as_little_endian_int32_one_after_the_other() -> None:
+    ids = np.array([1, 2, 70_000], dtype="<i4").tobytes()
+    assert hash_prompts([(1, 2), (70_000,)]) == sha256(ids).hexdigest()
+
+
+def test_a_client_label_is_kept_only_if_it_is_harmless(client: httpx.Client, store: SqlStore) -> None:
+    for label, kept in [("order-66", "order-66"), ("a b", None), ("x" * 129, None)]:
+        response = client.post("/v1/tasks/topic", json={"input": "a"}, headers={"X-Client-Request-Id": label})
+        assert stored(store, response).request.client_request_id == kept
