@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import zstandard
@@ -77,16 +77,17 @@ def unpack_ids(data: bytes) -> tuple[int, ...]:
     return struct.unpack(f"<{len(data) // 4}i", data)
 
 
-def strings_in(value: Any) -> Iterator[str]:
-    """Yield every text inside a JSON value, keys left out."""
+def strings_in(value: Any, *, without: Collection[str] = ()) -> Iterator[str]:
+    """Yield every text inside a JSON value, in order; keys, and what lies under the keys named, are left out."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from strings_in(item)
+        for key, item in value.items():
+            if key not in without:
+                yield from strings_in(item, without=without)
     elif isinstance(value, Sequence):
         for item in value:
-            yield from strings_in(item)
+            yield from strings_in(item, without=without)
 
 
 def _plain(value: Any) -> Any:

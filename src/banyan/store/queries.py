@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
@@ -22,7 +23,7 @@ from banyan.store.types import RequestState, StoredArtifact, StoredExchange
 
 _PAGE_ROWS = 200
 _MIN_ID_CHARACTERS = 6
-_NOT_SAID = ("model", "user", "response_format", "stream_options")  # settings in a body, not what was asked
+_NOT_SAID = ("model", "user", "role", "response_format", "stream_options")  # keys of a body that hold settings
 
 
 @config
@@ -63,7 +64,7 @@ class StoreQueries:
 
     def newest(self, wanted: RequestFilter | None = None) -> list[StoredExchange]:
         """Return the fitting requests, the newest first."""
-        return list(self.iterate(wanted, with_artifacts=False))
+        return list(self.iterate(wanted))
 
     def iterate(self, wanted: RequestFilter | None = None, *, with_artifacts: bool = True) -> Iterator[StoredExchange]:
         """Yield the fitting requests, the newest first, page by page."""
@@ -97,8 +98,9 @@ class StoreQueries:
         wanted = wanted or RequestFilter()
         found = 0
         for exchange in self.iterate(replace(wanted, limit=None), with_artifacts=False):
-            if any(needle in part.casefold() for part in texts_of(exchange)):
-                yield exchange
+            said = chain(texts_asked(exchange), texts_answered(exchange))
+            if any(needle in part.casefold() for part in said):
+                yield self.show(exchange.request.request_id)  # now with its pictures
                 found += 1
             if found == wanted.limit:
                 return
@@ -129,12 +131,14 @@ class StoreQueries:
             return load_exchanges(connection, ids, with_artifacts=with_artifacts)
 
 
-def texts_of(exchange: StoredExchange) -> Iterator[str]:
-    """Yield what was asked and what was answered."""
-    request = exchange.request
-    asked = {name: value for name, value in request.body.items() if name not in _NOT_SAID}
-    yield from strings_in(asked)
-    yield from strings_in(request.source)
+def texts_asked(exchange: StoredExchange) -> Iterator[str]:
+    """Yield what was asked, the newest words of a conversation last."""
+    yield from strings_in(exchange.request.body, without=_NOT_SAID)
+    yield from strings_in(exchange.request.source, without=_NOT_SAID)
+
+
+def texts_answered(exchange: StoredExchange) -> Iterator[str]:
+    """Yield what was answered so far."""
     yield exchange.partial_text
     for output in exchange.answer.outputs if exchange.answer else ():
         yield output.text

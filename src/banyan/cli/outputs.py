@@ -1,0 +1,225 @@
+"""`banyan outputs`: stored requests and answers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from banyan.cli.output import JsonOption, QuietOption, emit, print_table, say
+from banyan.cli.outputs_file import write_rows
+from banyan.core.errors import UnknownNameError
+from banyan.core.paths import default_database_url
+from banyan.core.registry import did_you_mean
+from banyan.store.dataset_export import dataset_row
+from banyan.store.export import exchange_to_json
+from banyan.store.queries import RequestFilter, StoreQueries, texts_answered, texts_asked
+from banyan.store.sql_store import open_database
+from banyan.store.times import iso_time, parse_time, utc_microseconds
+from banyan.store.types import RequestState, StoredExchange
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Stored requests and answers.")
+
+DatabaseOption = Annotated[str | None, typer.Option("--database", help="Database URL or SQLite file.")]
+TaskOption = Annotated[str | None, typer.Option("--task", help="Only this task.")]
+StateOption = Annotated[str | None, typer.Option("--state", help=f"Only this state: {', '.join(RequestState)}.")]
+ModelOption = Annotated[str | None, typer.Option("--model", help="Only this model.")]
+SinceOption = Annotated[str | None, typer.Option("--since", help="An age (30m, 2h, 7d) or a date (2026-03-01).")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", help="At most so many, the newest first.", min=1)]
+
+_PREVIEW_CHARACTERS = 40
+
+
+@app.command("list")
+def list_outputs(
+    task: TaskOption = None,
+    state: StateOption = None,
+    model: ModelOption = None,
+    since: SinceOption = None,
+    limit: LimitOption = 20,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Show the newest requests.
+
+    Example: banyan outputs list --task classification --since 2h
+    """
+    wanted = request_filter(task=task, state=state, model=model, since=since, limit=limit)
+    with opened(database) as queries:
+        report(queries.newest(wanted), as_json=as_json, quiet=quiet)
+
+
+@app.command()
+def search(
+    text: Annotated[str, typer.Argument(help="Any part of a prompt or an answer, in any script.")],
+    task: TaskOption = None,
+    state: StateOption = None,
+    model: ModelOption = None,
+    since: SinceOption = None,
+    limit: LimitOption = 20,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Show the newest requests whose prompt or answer contains a text.
+
+    Example: banyan outputs search 手写数字七
+    """
+    wanted = request_filter(task=task, state=state, model=model, since=since, limit=limit)
+    with opened(database) as queries:
+        report(list(queries.search(text, wanted)), as_json=as_json, quiet=quiet)
+
+
+@app.command()
+def show(
+    request_id: Annotated[str, typer.Argument(help="The id, its first characters, or `last`.")],
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Show one request with all that is stored of it.
+
+    Example: banyan outputs show last
+    """
+    with opened(database) as queries:
+        row = exchange_to_json(queries.show(request_id))
+    emit(row, as_json=as_json, quiet=quiet, text=lambda: tell(row))
+
+
+@app.command()
+def export(
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A new .jsonl file; default: print.")] = None,
+    as_dataset: Annotated[
+        bool, typer.Option("--as-dataset", help="Training rows in the task's own format, corrections included.")
+    ] = False,
+    task: TaskOption = None,
+    state: StateOption = None,
+    model: ModelOption = None,
+    since: SinceOption = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", help="At most so many.", min=1)] = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write stored requests as JSON lines, the newest first; pictures go to images/ beside the file.
+
+    Example: banyan outputs export --task classification --as-dataset --output more.jsonl
+    """
+    wanted = request_filter(task=task, state=state, model=model, since=since, limit=limit)
+    with opened(database) as queries:
+        pairs = exported(queries.iterate(wanted), as_dataset=as_dataset)
+        if output is not None:
+            written = write_rows(output, pairs)
+            summary = {"file": output, "rows": written.num_rows, "images": written.num_images}
+            emit(summary, as_json=as_json, quiet=quiet, text=lambda: say(f"{written.num_rows} rows in {output}"))
+        elif as_json:
+            emit({"rows": [row for row, _ in pairs]}, as_json=True)
+        elif not quiet:
+            print_rows(row for row, _ in pairs)
+
+
+def request_filter(
+    *, task: str | None, state: str | None, model: str | None, since: str | None, limit: int | None
+) -> RequestFilter:
+    """Build the filter from what a user typed.
+
+    Raises: UnknownNameError for a state that does not exist; ConfigError for a time that is none.
+    """
+    if state is not None and state not in list(RequestState):
+        raise UnknownNameError(f"no state {state!r}{did_you_mean(state, list(RequestState))}")
+    return RequestFilter(
+        task=task,
+        state=None if state is None else RequestState(state),
+        model=model,
+        since=None if since is None else parse_time(since, now=utc_microseconds()),
+        limit=limit,
+    )
+
+
+@contextmanager
+def opened(address: str | None) -> Iterator[StoreQueries]:
+    """Give the questions to a database that must be there already."""
+    database = open_database(address or default_database_url())
+    try:
+        yield StoreQueries(database)
+    finally:
+        database.close()
+
+
+def exported(
+    exchanges: Iterable[StoredExchange], *, as_dataset: bool
+) -> Iterator[tuple[dict[str, Any], StoredExchange]]:
+    """Yield each row with the request it came from."""
+    for exchange in exchanges:
+        row = dataset_row(exchange) if as_dataset else exchange_to_json(exchange)
+        if row is not None:
+            yield row, exchange
+
+
+def print_rows(rows: Iterable[dict[str, Any]]) -> None:
+    """Print rows as JSON lines."""
+    for row in rows:
+        sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def report(found: list[StoredExchange], *, as_json: bool, quiet: bool) -> None:
+    """Print a list of requests as a table or as one JSON object."""
+    rows = [exchange_to_json(exchange) for exchange in found] if as_json else []
+    emit({"outputs": rows}, as_json=as_json, quiet=quiet, text=lambda: tell_all(found))
+
+
+def tell_all(found: list[StoredExchange]) -> None:
+    """Print requests for a person: two lines each, so that an id is never cut off."""
+    if not found:
+        say("nothing stored fits.")
+    for exchange in found:
+        request = exchange.request
+        received = (iso_time(request.received_at) or "")[:19].replace("T", " ")
+        say(f"{request.request_id}  {received}  {request.task}  {exchange.state}")
+        say(f"    {_preview(_last(texts_asked(exchange)))} → {_preview(_answered(exchange))}")
+
+
+def tell(row: dict[str, Any]) -> None:
+    """Print one request for a person: its facts, what was asked, what was answered."""
+    aside = {"body", "source", "params", "outputs", "feedback", "partial_text"}
+    facts = [(name, value) for name, value in row.items() if name not in aside and value not in (None, "")]
+    print_table(("what", "value"), facts)
+    say(f"asked    {_readable(row['source'] or row['body'])}")
+    if row["partial_text"]:
+        say(f"so far   {_readable(row['partial_text'])}")
+    for output in row["outputs"]:
+        say(f"answer   {_readable(output['text'])}")
+        for name in ("prediction", "artifacts"):
+            if output[name]:
+                say(f"         {name}: {_readable(output[name])}")
+    for feedback in row["feedback"]:
+        say(f"feedback {_readable(feedback)}")
+
+
+def _answered(exchange: StoredExchange) -> str:
+    outputs = exchange.answer.outputs if exchange.answer else ()
+    num_pictures = sum(len(output.artifacts) for output in outputs)
+    text = next((text for text in texts_answered(exchange) if text), "")
+    return text or (f"[pictures: {num_pictures}]" if num_pictures else "–")
+
+
+def _last(texts: Iterable[str]) -> str:
+    return ([text for text in texts if text] or [""])[-1]
+
+
+def _preview(text: str) -> str:
+    line = " ".join(text[: 4 * _PREVIEW_CHARACTERS].split())
+    line = "".join(character if character.isprintable() else "�" for character in line)
+    return line if len(line) <= _PREVIEW_CHARACTERS else line[: _PREVIEW_CHARACTERS - 1] + "…"
+
+
+def _readable(value: Any) -> str:
+    """Return a value for the terminal; control characters of a stored text must not reach it."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

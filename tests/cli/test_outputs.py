@@ -1,0 +1,138 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from banyan.cli.outputs import app
+from banyan.core.errors import ConfigError, SpaceError, StoreError, UnknownNameError
+from banyan.store.sql_store import open_store
+from banyan.store.types import RequestState, StoredAnswer, StoredArtifact, StoredFeedback, StoredOutput
+from banyan.testing.store import tiny_request
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = str(tmp_path_factory.mktemp("store") / "a.db")
+    picture = StoredArtifact(media_type="image/png", data=b"png", width=8, height=8)
+    with open_store(path) as store:
+        area = {"task": "area", "task_kind": "classification", "body": {"input": "Wrap text"}}
+        for at, label in enumerate(("strings", "files")):
+            key = store.record(
+                tiny_request(**area, source={"text": "Wrap text"}, received_at=at + 1),
+                StoredAnswer(outputs=(StoredOutput(text=label),)),
+            ).result(10)
+        store.add_feedback(StoredFeedback(request_id=key, correction="text")).result(10)
+        draw = tiny_request(task="draw", task_kind="image_generation", source={"text": "手写数字七"}, received_at=3)
+        store.record(draw, StoredAnswer(outputs=(StoredOutput(artifacts=(picture,)),))).result(10)
+        failed = tiny_request(body={"prompt": "\x1b[31mred"}, received_at=4)
+        store.record(failed, StoredAnswer(state=RequestState.FAILED, http_status=500)).result(10)
+    return path
+
+
+def run(address: str, *words: str) -> Result:
+    result = CliRunner().invoke(app, [*words, "--database", address])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def tasks(result: Result) -> list[str]:
+    return [row["task"] for row in json.loads(result.stdout)["outputs"]]
+
+
+def test_a_list_is_one_json_object_with_the_newest_first(address: str) -> None:
+    assert tasks(run(address, "list", "--json")) == ["writing", "draw", "area", "area"]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["--task", "draw"], ["draw"]),
+        (["--state", "failed"], ["writing"]),
+        (["--model", "nobody"], []),
+        (["--limit", "2"], ["writing", "draw"]),
+        (["--since", "1h"], []),
+        (["--since", "1970-01-01"], ["writing", "draw", "area", "area"]),
+    ],
+)
+def test_filters_narrow_the_list(address: str, words: list[str], found: list[str]) -> None:
+    assert tasks(run(address, "list", "--json", *words)) == found
+
+
+def test_a_list_for_people_shows_whole_ids_and_no_control_characters(address: str) -> None:
+    shown = run(address, "list").stdout
+    ids = [row["id"] for row in json.loads(run(address, "list", "--json").stdout)["outputs"]]
+    assert all(key in shown for key in ids)
+    assert "手写数字七 → [pictures: 1]" in shown and "Wrap text → files" in shown
+    assert "\x1b" not in shown
+
+
+def test_quiet_says_nothing(address: str) -> None:
+    for words in (["list"], ["show", "last"], ["search", "Wrap"], ["export"]):
+        assert run(address, *words, "--quiet").stdout == ""
+
+
+def test_a_search_finds_chinese(address: str) -> None:
+    assert tasks(run(address, "search", "数字", "--json")) == ["draw"]
+    assert run(address, "search", "nowhere to be found").stdout == "nothing stored fits.\n"
+
+
+def test_one_request_is_shown_whole(address: str) -> None:
+    row = json.loads(run(address, "show", "last", "--json").stdout)
+    assert (row["task"], row["state"], row["http_status"]) == ("writing", "failed", 500)
+    shown = run(address, "show", row["id"]).stdout
+    assert row["id"] in shown and "red" in shown and "\x1b" not in shown
+
+
+def test_the_feedback_is_shown_with_the_answer(address: str) -> None:
+    key = json.loads(run(address, "search", "files", "--json").stdout)["outputs"][0]["id"]
+    shown = run(address, "show", key).stdout
+    assert "answer   files" in shown and '"correction": "text"' in shown
+
+
+def test_an_export_holds_every_request_and_picture(address: str, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "all.jsonl"
+    summary = json.loads(run(address, "export", "--output", str(target), "--json").stdout)
+    rows = [json.loads(line) for line in target.read_text("utf-8").splitlines()]
+    assert summary == {"file": str(target), "rows": 4, "images": 1}
+    assert [row["task"] for row in rows] == ["writing", "draw", "area", "area"]
+    picture = rows[1]["outputs"][0]["artifacts"][0]["file"]
+    assert (target.parent / picture).read_bytes() == b"png"
+    assert sorted(path.name for path in target.parent.iterdir()) == ["all.jsonl", "images"]
+
+
+def test_an_exported_data_set_is_in_the_tasks_format_with_corrections(address: str) -> None:
+    shown = run(address, "export", "--as-dataset", "--task", "area").stdout
+    assert [json.loads(line) for line in shown.splitlines()] == [
+        {"text": "Wrap text", "label": "text"},
+        {"text": "Wrap text", "label": "strings"},
+    ]
+    assert json.loads(run(address, "export", "--as-dataset", "--limit", "2", "--json").stdout)["rows"]
+
+
+def test_an_export_never_replaces_a_file(address: str, tmp_path: Path) -> None:
+    (tmp_path / "all.jsonl").write_text("precious")
+    with pytest.raises(ConfigError, match="exists already"):
+        run(address, "export", "--output", str(tmp_path / "all.jsonl"))
+    assert (tmp_path / "all.jsonl").read_text() == "precious"
+
+
+def test_a_place_that_cannot_be_written_is_reported(address: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SpaceError, match="cannot write"):
+        run(address, "export", "--output", str(tmp_path / "file" / "all.jsonl"))
+
+
+def test_unusable_words_are_errors_with_a_suggestion(address: str, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean failed"):
+        run(address, "list", "--state", "faild")
+    with pytest.raises(ConfigError, match="is not a time"):
+        run(address, "list", "--since", "yesterday")
+    with pytest.raises(StoreError, match="there is no database"):
+        run(str(tmp_path / "none.db"), "list")
+
+
+@pytest.mark.parametrize("verb", ["list", "search", "show", "export"])
+def test_help_gives_an_example(verb: str) -> None:
+    assert "Example: banyan outputs" in CliRunner().invoke(app, [verb, "--help"]).stdout
