@@ -17,6 +17,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     schemas.ImageRequest,
     schemas.TaskRequest,
     schemas.FeedbackRequest,
+    schemas.OutputsQuery,
 )
 _ERROR = {
     "type": "object",
@@ -46,12 +47,18 @@ def takes(schema: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": body}}
 
 
+def asks(schema: type[BaseModel]) -> dict[str, Any]:
+    """Return the description of a route that reads its own query."""
+    properties = schema.model_json_schema(ref_template=_REF)["properties"]
+    return {"parameters": [{"name": name, "in": "query", "schema": rule} for name, rule in properties.items()]}
+
+
 def describe(app: FastAPI) -> dict[str, Any]:
     """Return the whole description: routes, bodies, errors, and how to show a key."""
     document = app.openapi()
     _, definitions = models_json_schema([(body, "validation") for body in _BODIES], ref_template=_REF)
     components = document.setdefault("components", {})
-    components.setdefault("schemas", {}).update(definitions.get("$defs", {}), Error=_ERROR)
+    components["schemas"] = {**definitions.get("$defs", {}), "Error": _ERROR}
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, methods in document["paths"].items():
         for operation in methods.values():

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 from fastapi import FastAPI
 
+from banyan.core.types import Completion, Prompt
+from banyan.infer.sampling import SamplingConfig
+from banyan.runtime.loaded_model import LoadedModel
 from banyan.serve.app import create_app
 from banyan.serve.listening import listen, url_of
+from banyan.serve.local_model import LocalModel
 from banyan.serve.parts import ServerParts
-from banyan.serve.served_model import ServedModel
+from banyan.serve.served_model import PieceListener, ServedModel
 from banyan.serve.server import DrainingServer, server_config
 from banyan.serve.settings import ServerSettings
 from banyan.store.keys import create_key
 from banyan.store.sql_store import SqlStore
+
+Script: TypeAlias = Callable[[PieceListener], Awaitable[Completion]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +49,25 @@ class RunningServer:
         """Return a client that shows the key."""
         headers = {"Authorization": f"Bearer {self.key}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=30, **settings)
+
+
+class ScriptedModel(LocalModel):
+    """A model whose answers follow a script: pieces of text, then an end, an error, or silence."""
+
+    def __init__(self, loaded: LoadedModel, script: Script) -> None:
+        super().__init__(loaded)
+        self._script = script
+        self.num_running = 0  # answers in the making
+
+    async def answer(
+        self, prompt: Prompt, sampling: SamplingConfig, *, listener: PieceListener | None = None
+    ) -> Completion:
+        """Follow the script."""
+        self.num_running += 1
+        try:
+            return await self._script(listener or (lambda _: None))
+        finally:
+            self.num_running -= 1
 
 
 class ServerThread:

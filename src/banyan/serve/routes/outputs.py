@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from banyan.core.errors import InputError
 from banyan.serve.auth import require_scope
 from banyan.serve.errors import not_found
-from banyan.serve.openapi import takes
+from banyan.serve.openapi import asks, takes
 from banyan.serve.parts import ServerParts, key_id_of, may_see_all, parts_of
 from banyan.serve.pictures import picture_as_json
 from banyan.serve.reading import receive
@@ -29,7 +29,7 @@ router = APIRouter()
 _ID = re.compile(r"(?:[a-z]+-)?([0-9A-HJKMNP-TV-Z]{26})")  # a ULID, with or without the prefix of an endpoint
 
 
-@router.get("/v1/outputs", summary="List stored answers")
+@router.get("/v1/outputs", openapi_extra=asks(OutputsQuery), summary="List stored answers")
 async def outputs(request: Request) -> Response:
     """List one's own stored requests with their answers, the newest first; pictures only by id."""
     require_scope(request, "outputs")
