@@ -345,10 +345,12 @@ def test_a_cancelled_request_frees_its_slot_within_a_step(model: Transformer) ->
 
 def test_a_waiting_request_that_is_cancelled_is_never_begun(model: Transformer) -> None:
     heard: list[int] = []
+    may_go_on = threading.Event()
     with Engine(model, VOCABULARY, num_slots=1) as engine:
-        first = engine.submit(text_prompt("The", max_tokens=30), SamplingConfig(temperature=1.0))
+        first = engine.submit(text_prompt("The"), on_token=lambda *_: may_go_on.wait(30) and None)
         second = engine.submit(text_prompt("The"), on_token=lambda token, _: heard.append(token))
         second.cancel()
+        may_go_on.set()
         first.result(30)
     assert not heard
 

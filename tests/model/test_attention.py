@@ -7,7 +7,7 @@ from banyan.testing.models import tiny_model_config
 
 
 def plan(mask: torch.Tensor | None = None, *, rope: tuple[torch.Tensor, torch.Tensor] | None = None) -> AttentionPlan:
-    return AttentionPlan(mask=mask, is_causal=mask is None, rope=rope, cache=None)
+    return AttentionPlan(mask=mask, rope=rope, cache=None)
 
 
 def slow_attention(layer: Attention, x_TD: torch.Tensor) -> torch.Tensor:

@@ -1,3 +1,5 @@
+import random
+
 import pytest
 import torch
 
@@ -138,11 +140,33 @@ def test_neighbouring_slots_are_read_where_they_lie() -> None:
     config = tiny_model_config()
     cache = KVCache(config, num_slots=3)
     cache.slot_lengths[:] = [1, 1, 1]
-    rows = cache.rows(range(1, 3))
-    rows.begin(num_rows=2, seq_len=1)
-    keys, _ = rows.append(0, torch.ones(2, 1, 2, 8), torch.ones(2, 1, 2, 8))
+    reading = cache.rows(range(1, 3)).begin(num_rows=2, seq_len=1)
+    keys, _ = reading.append(0, torch.ones(2, 1, 2, 8), torch.ones(2, 1, 2, 8))
     assert keys.untyped_storage().data_ptr() == cache.keys[0].untyped_storage().data_ptr()
     assert keys.shape == (2, 2, KEY_STRETCH, 8)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("shape", ["grouped rope", "sliding window"])
+def test_any_order_of_reading_cutting_and_clearing_equals_the_model_without_a_cache(shape: str, seed: int) -> None:
+    model, draw = tiny_model(tiny_model_config(**SHAPES[shape])), random.Random(seed)
+    cache = KVCache(model.config, num_slots=4)
+    held: list[list[int]] = [[] for _ in range(4)]
+    for _ in range(8):
+        slots = draw.sample(range(4), draw.randint(1, 4))
+        added = [draw.randint(0, 5) for _ in slots]
+        token_ids = random_ids(len(slots), 5, seed=draw.randint(0, 99))
+        hidden = model(token_ids, cache=cache.rows(slots, num_tokens=added))
+        for row, (slot, num_new) in enumerate(zip(slots, added, strict=True)):
+            held[slot] += token_ids[row, :num_new].tolist()
+            if num_new:
+                expected = model(torch.tensor([held[slot]]))[0, -num_new:]
+                assert_near(hidden[row, :num_new], expected)
+        cut = draw.randrange(4)
+        held[cut] = held[cut][: draw.randint(0, len(held[cut]))]
+        cache.truncate(cut, len(held[cut]))
+    assert cache.lengths.tolist() == [len(tokens) for tokens in held]
 
 
 def test_more_tokens_than_a_slot_can_hold_are_refused_before_anything_is_stored() -> None:
@@ -159,6 +183,10 @@ def test_a_batch_that_does_not_match_the_rows_is_refused() -> None:
     cache = KVCache(model.config, num_slots=2)
     with pytest.raises(ShapeError, match="3 rows of tokens were given for 2 slots"):
         model(random_ids(3, 2), cache=cache.rows([0, 1]))
+    with pytest.raises(ShapeError, match=r"num_tokens=\(1, 3\) does not fit 2 rows of 2 tokens"):
+        model(random_ids(2, 2), cache=cache.rows([0, 1], num_tokens=[1, 3]))
+    with pytest.raises(ShapeError, match="each must be named once"):
+        cache.rows([1, 1])
     with pytest.raises(ShapeError, match="longer than model.max_seq_len=64"):
         KVCache(model.config, num_slots=1, max_seq_len=65)
     with pytest.raises(ShapeError, match="it cannot be cut to 1"):

@@ -37,7 +37,9 @@ def test_every_task_answers_a_typed_question(model: LoadedModel, task: str) -> N
     [prediction] = model.predict(task, ASKED[task])
     assert isinstance(prediction, Prediction)
     assert prediction.task == task and prediction.num_prompt_tokens > 0
-    assert model.predict(task, [ASKED[task]] * 2) == [prediction] * 2
+    again, repeated = model.predict(task, [ASKED[task]] * 2)
+    assert again == prediction
+    assert repeated == prediction or not model.sampling_for(task).is_greedy
 
 
 @pytest.mark.parametrize("kind", list(TASKS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from banyan.core.errors import DataError, missing_extra
 from banyan.core.types import Row
 from banyan.data.opening import read_lines, read_whole, read_whole_text
 
-_REPLACEMENT = "\ufffd"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_text_file(path: Path) -> Iterator[Row]:
@@ -113,16 +114,12 @@ def _as_row(value: Any, *, where: str) -> Row:
 def without_lone_surrogates(value: Any) -> Any:
     """Put U+FFFD where JSON's \\u escapes spell half a character, which no UTF-8 text can hold."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8") if _has_surrogate(value) else value
+        return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):
         return [without_lone_surrogates(item) for item in value]
     if isinstance(value, dict):
         return {without_lone_surrogates(key): without_lone_surrogates(item) for key, item in value.items()}
     return value
-
-
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def read_parquet(path: Path) -> Iterator[Row]:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from banyan.model.config import ModelConfig
-from banyan.model.kv_cache import CacheRows
+from banyan.model.kv_cache import CachePass
 from banyan.model.rope import rotate
 
 
@@ -17,10 +17,9 @@ from banyan.model.rope import rotate
 class AttentionPlan:
     """What all layers share in one forward pass, worked out once."""
 
-    mask: Tensor | None  # (B or 1, 1, T, S), True where a key may be read; None: `is_causal` decides
-    is_causal: bool  # without a mask: itself and those before it (True), or all keys (False)
+    mask: Tensor | None  # (B or 1, 1, T, S), True where a key may be read; None: itself and those before it
     rope: tuple[Tensor, Tensor] | None  # cosines and signed sines
-    cache: CacheRows | None
+    cache: CachePass | None
 
 
 class Attention(nn.Module):
@@ -78,5 +77,5 @@ class Attention(nn.Module):
     def _attend(self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, plan: AttentionPlan) -> Tensor:
         is_grouped = self.num_kv_heads != self.num_heads
         return F.scaled_dot_product_attention(
-            q_BHTK, k_BGSK, v_BGSK, attn_mask=plan.mask, is_causal=plan.is_causal, enable_gqa=is_grouped
+            q_BHTK, k_BGSK, v_BGSK, attn_mask=plan.mask, is_causal=plan.mask is None, enable_gqa=is_grouped
         )

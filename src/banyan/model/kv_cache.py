@@ -11,6 +11,7 @@ the lengths of the other slots are (measured on the CPU, torch 2.13; with stretc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -64,8 +65,12 @@ class KVCache:
 
         `num_tokens` says how many of each row's tokens are real when the rows have different lengths (the rest is
         padding on the right); 0 leaves a slot as it is. None: all of them.
+        Raises: ShapeError if a slot is named twice.
         """
-        return CacheRows(self, slots, num_tokens=num_tokens)
+        if not slots or len(set(slots)) != len(slots):
+            raise ShapeError(f"slots={tuple(slots)} cannot be the rows of one pass; each must be named once.")
+        num_tokens = None if num_tokens is None else tuple(num_tokens)
+        return CacheRows(cache=self, slots=tuple(slots), num_tokens=num_tokens)
 
     def clear(self, slots: Sequence[int]) -> None:
         """Forget what some slots hold."""
@@ -79,48 +84,51 @@ class KVCache:
         self.slot_lengths[slot] = length
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CacheRows:
-    """Some slots of a cache during one forward pass: row b of the batch is `slots[b]`."""
+    """Some slots of a cache, for one forward pass: row b of the batch is `slots[b]`."""
 
-    def __init__(self, cache: KVCache, slots: Sequence[int], *, num_tokens: Sequence[int] | None) -> None:
-        self.cache = cache
-        self.slots = list(slots)
-        self.num_tokens = None if num_tokens is None else list(num_tokens)
-        first = self.slots[0]
-        is_run = self.slots == list(range(first, first + len(self.slots)))
-        self._run = slice(first, first + len(self.slots)) if is_run else None
-        self._slots_B1 = torch.tensor(self.slots, device=cache.device)[:, None]
+    cache: KVCache
+    slots: tuple[int, ...]
+    num_tokens: tuple[int, ...] | None
 
-    def begin(self, *, num_rows: int, seq_len: int) -> Tensor:
-        """Find room for one pass and return the position of each of its tokens, (B, T).
+    def begin(self, *, num_rows: int, seq_len: int) -> CachePass:
+        """Find room for a batch of tokens; nothing is stored yet.
 
         Raises: ShapeError if the batch does not fit the rows; ContextLengthError if a slot would overflow.
         """
         if num_rows != len(self.slots):
             raise ShapeError(f"{num_rows} rows of tokens were given for {len(self.slots)} slots of the cache.")
-        self._added = self.num_tokens if self.num_tokens is not None else [seq_len] * num_rows
-        self._before = [self.cache.slot_lengths[slot] for slot in self.slots]
-        self._after = [before + added for before, added in zip(self._before, self._added, strict=True)]
-        self._check_room()
-        device = self.cache.device
-        before_B1 = torch.tensor(self._before, device=device)[:, None]
-        after_B1 = torch.tensor(self._after, device=device)[:, None]
-        positions_BT = before_B1 + torch.arange(seq_len, device=device)
-        is_whole = all(added == seq_len for added in self._added)
-        waste = self.cache.waste_place
-        self._places_BT = positions_BT if is_whole else positions_BT.where(positions_BT < after_B1, waste)
-        self._last_live_B1 = (after_B1 - 1).clamp(min=0)
-        self.is_fresh = is_whole and not any(self._before)  # what is read is just what is added
-        self.num_keys = seq_len if self.is_fresh else self._num_keys_read()
-        return positions_BT if is_whole else positions_BT.clamp(max=self.cache.max_seq_len - 1)
+        added = self.num_tokens if self.num_tokens is not None else (seq_len,) * num_rows
+        if len(added) != num_rows or max(added) > seq_len:
+            raise ShapeError(f"num_tokens={added} does not fit {num_rows} rows of {seq_len} tokens.")
+        return CachePass(self.cache, self.slots, added=added, seq_len=seq_len)
 
-    def _num_keys_read(self) -> int:
+
+class CachePass:
+    """One forward pass over some slots: where its tokens go, what they may read."""
+
+    def __init__(self, cache: KVCache, slots: tuple[int, ...], *, added: tuple[int, ...], seq_len: int) -> None:
+        self.cache = cache
+        self.slots = slots
+        before = [cache.slot_lengths[slot] for slot in slots]
+        self.lengths_after = [length + new for length, new in zip(before, added, strict=True)]
+        self._check_room()
+        is_whole = min(added) == seq_len
+        self.is_fresh = is_whole and not any(before)  # what is read is just what is added
+        live_lengths = [length for length, new in zip(self.lengths_after, added, strict=True) if new]
         # Rows that add nothing are read for nobody, so they do not count, however much they hold.
-        lengths = [after for after, added in zip(self._after, self._added, strict=True) if added]
-        return _whole_stretches(max(lengths, default=1))
+        self.num_keys = seq_len if self.is_fresh else _whole_stretches(max(live_lengths, default=1))
+        self._slots_B = torch.tensor(slots, device=cache.device)
+        self._run = _as_slice(slots)
+        after_B1 = torch.tensor(self.lengths_after, device=cache.device)[:, None]
+        places_BT = torch.tensor(before, device=cache.device)[:, None] + torch.arange(seq_len, device=cache.device)
+        self._places_BT = places_BT if is_whole else places_BT.where(places_BT < after_B1, cache.waste_place)
+        self._last_live_B1 = (after_B1 - 1).clamp(min=0)
+        self.position_ids_BT = places_BT if is_whole else places_BT.clamp(max=cache.max_seq_len - 1)
 
     def _check_room(self) -> None:
-        longest = max(self._after)
+        longest = max(self.lengths_after)
         if longest > self.cache.max_seq_len:
             raise ContextLengthError(
                 f"{longest} tokens do not fit in a cache slot of {self.cache.max_seq_len}.",
@@ -128,16 +136,20 @@ class CacheRows:
                 max_seq_len=self.cache.max_seq_len,
             )
 
-    def mask(self, positions_BT: Tensor, attend_until_BT: Tensor | None) -> Tensor:
-        """Return which of the stored keys each token may read, (B, 1, T, S)."""
-        last_BT = positions_BT if attend_until_BT is None else torch.maximum(positions_BT, attend_until_BT)
+    def mask(self, attend_until_BT: Tensor | None) -> Tensor | None:
+        """Return which keys each token may read, (B, 1, T, S), or None where causal says the same."""
+        window = self.cache.sliding_window
+        is_windowed = window is not None and window < self.num_keys
+        if self.is_fresh and attend_until_BT is None and not is_windowed:
+            return None
+        last_BT = own_BT = self.position_ids_BT.minimum(self._last_live_B1)
         # Rows with nothing real in them still read one key, so that no softmax is taken over nothing.
-        last_BT = torch.minimum(last_BT, self._last_live_B1)
+        if attend_until_BT is not None:
+            last_BT = own_BT.maximum(attend_until_BT).minimum(self._last_live_B1)
         place_S = torch.arange(self.num_keys, device=self.cache.device)
         mask_BTS = place_S <= last_BT[:, :, None]
-        if self.cache.sliding_window is not None and self.cache.sliding_window < self.num_keys:
-            own_BT1 = torch.minimum(positions_BT, self._last_live_B1)[:, :, None]
-            mask_BTS = mask_BTS & (place_S > own_BT1 - self.cache.sliding_window)
+        if window is not None and is_windowed:
+            mask_BTS = mask_BTS & (place_S > own_BT[:, :, None] - window)
         return mask_BTS[:, None]
 
     def append(self, layer: int, k_BTGK: Tensor, v_BTGK: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,20 +159,26 @@ class CacheRows:
         """
         keys, values = self.cache.keys[layer], self.cache.values[layer]
         # Two index tensors around a slice: the indexed dims come first, which is the layout (B, T, G, K) we have.
-        keys[self._slots_B1, :, self._places_BT] = k_BTGK.to(keys.dtype)
-        values[self._slots_B1, :, self._places_BT] = v_BTGK.to(values.dtype)
+        keys[self._slots_B[:, None], :, self._places_BT] = k_BTGK.to(keys.dtype)
+        values[self._slots_B[:, None], :, self._places_BT] = v_BTGK.to(values.dtype)
         if self.is_fresh:
             return k_BTGK.transpose(1, 2), v_BTGK.transpose(1, 2)
-        return self._live(keys), self._live(values)
+        return self._read(keys), self._read(values)
 
-    def _live(self, stored_NGSK: Tensor) -> Tensor:
-        live = stored_NGSK[:, :, : self.num_keys]
-        return live[self._run] if self._run is not None else live[self._slots_B1[:, 0]]
+    def _read(self, stored_NGSK: Tensor) -> Tensor:
+        stored_NGSK = stored_NGSK[:, :, : self.num_keys]
+        return stored_NGSK[self._slots_B] if self._run is None else stored_NGSK[self._run]
 
     def finish(self) -> None:
         """Count the tokens of this pass as held."""
-        for slot, after in zip(self.slots, self._after, strict=True):
-            self.cache.slot_lengths[slot] = after
+        for slot, length in zip(self.slots, self.lengths_after, strict=True):
+            self.cache.slot_lengths[slot] = length
+
+
+def _as_slice(slots: tuple[int, ...]) -> slice | None:
+    """Return neighbouring slots as a slice, which reads without copying; None if they lie apart."""
+    run = range(slots[0], slots[0] + len(slots))
+    return slice(run.start, run.stop) if slots == tuple(run) else None
 
 
 def _whole_stretches(num_keys: int) -> int:

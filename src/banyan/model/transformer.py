@@ -110,8 +110,8 @@ class Transformer(nn.Module):
         x_BTD = self._embed(token_ids_BT, position_ids_BT, grid_ids_BT)
         for block in self.blocks:
             x_BTD = block(x_BTD, plan)
-        if cache is not None:
-            cache.finish()
+        if plan.cache is not None:
+            plan.cache.finish()
         return self.final_norm(x_BTD)  # type: ignore[no-any-return]
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
@@ -156,19 +156,15 @@ class Transformer(nn.Module):
             sliding_window=self.config.sliding_window,
             device=device,
         )
-        rope = self._angles(position_ids)
-        return position_ids, AttentionPlan(mask=mask, is_causal=mask is None, rope=rope, cache=None)
+        return position_ids, AttentionPlan(mask=mask, rope=self._angles(position_ids), cache=None)
 
     def _plan_cached(
-        self, token_ids_BT: Tensor, attend_until_BT: Tensor | None, cache: CacheRows
+        self, token_ids_BT: Tensor, attend_until_BT: Tensor | None, rows: CacheRows
     ) -> tuple[Tensor, AttentionPlan]:
         num_rows, seq_len = token_ids_BT.shape
-        position_ids = cache.begin(num_rows=num_rows, seq_len=seq_len)
-        window = self.config.sliding_window
-        is_causal = cache.is_fresh and attend_until_BT is None and (window is None or window >= seq_len)
-        mask = None if is_causal else cache.mask(position_ids, attend_until_BT)
-        rope = self._angles(position_ids)
-        return position_ids, AttentionPlan(mask=mask, is_causal=is_causal, rope=rope, cache=cache)
+        cache = rows.begin(num_rows=num_rows, seq_len=seq_len)
+        rope, mask = self._angles(cache.position_ids_BT), cache.mask(attend_until_BT)
+        return cache.position_ids_BT, AttentionPlan(mask=mask, rope=rope, cache=cache)
 
     def _angles(self, position_ids: Tensor) -> tuple[Tensor, Tensor] | None:
         return None if self._rope is None else self._rope.at(position_ids, dtype=self.dtype)

@@ -1,10 +1,14 @@
-"""How each kind of task answers when neither the request nor the model says."""
+"""How answers are drawn: what a kind of task does by default, what a request changes, and a seed for each answer."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from banyan.core.types import Prompt
+from banyan.infer.randomness import derive_seed
 from banyan.infer.sampling import GREEDY, SamplingConfig
 
 # A right answer is best taken from the top; what has many right answers (prose, pictures) is drawn.
@@ -30,3 +34,17 @@ def override(
     given = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return replace(sampling, **changes)
+
+
+def own_seeds(prompts: Sequence[Prompt], sampling: SamplingConfig) -> list[SamplingConfig]:
+    """Return the sampling of each prompt: one that is asked again gets another seed, so that its answer is another draw.
+
+    A prompt asked once keeps the seed, whatever stands beside it.
+    """
+    times_asked: Counter[tuple[int, ...]] = Counter()
+    samplings = []
+    for prompt in prompts:
+        choice = times_asked[prompt.token_ids]
+        samplings.append(replace(sampling, seed=derive_seed(sampling.seed, choice)))
+        times_asked[prompt.token_ids] += 1
+    return samplings

@@ -12,10 +12,9 @@ from banyan.core.errors import ConfigError, InputError, UnknownNameError
 from banyan.core.registry import did_you_mean
 from banyan.core.types import Completion, Image, Prediction, Prompt, Row
 from banyan.infer.engine import Engine
-from banyan.infer.randomness import derive_seed
 from banyan.infer.sampling import SamplingConfig
 from banyan.model.transformer import Transformer, count_parameters
-from banyan.runtime.defaults import default_sampling, override
+from banyan.runtime.defaults import default_sampling, override, own_seeds
 from banyan.runtime.description import ModelDescription
 from banyan.runtime.streaming import stream_text
 from banyan.tasks.base import Task
@@ -101,10 +100,12 @@ class LoadedModel:
     def answer(self, task: str, examples: Sequence[Any], *, sampling: SamplingConfig | None = None) -> list[Prediction]:
         """Answer examples that a task has made (`task.parse`, `task.example_from_text`), in their order.
 
+        An example that comes more than once is answered with a seed of its own each time.
         Raises: ContextLengthError or InputError for the first example that cannot be answered.
         """
         prompts = [self.prompt(task, example) for example in examples]
-        completions = self.engine.complete(prompts, sampling or self.sampling_for(task))
+        samplings = own_seeds(prompts, sampling or self.sampling_for(task))
+        completions = self.engine.complete(prompts, samplings)
         return [self.read(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
 
     def predict(
@@ -220,10 +221,7 @@ class LoadedModel:
         chosen = override(sampling or self.sampling_for(task.name), temperature=temperature, seed=seed)
         if guidance_scale is not None:
             chosen = replace(chosen, guidance_scale=guidance_scale)
-        prompt = self.prompt(task.name, task.example_from_text(text))
-        samplings = [replace(chosen, seed=derive_seed(chosen.seed, choice)) for choice in range(num)]
-        completions = self.engine.complete([prompt] * num, samplings)
-        predictions = [self.read(prompt, completion) for completion in completions]
+        predictions = self.answer(task.name, [task.example_from_text(text)] * num, sampling=chosen)
         return [prediction.image for prediction in predictions if prediction.image is not None]
 
     def bits_per_byte(self, texts: Sequence[str]) -> float:

@@ -127,8 +127,14 @@ class Task(ABC, Generic[E]):
         prompt = self.prompt(example, vocabulary, max_tokens=max_tokens)
         if drop_source:
             prompt = _without_wish(prompt)
-        answer = self.supervise(example, prompt, vocabulary, max_tokens=max_tokens)
-        return join_prompt_and_answer(prompt, answer)
+        return self.complete(prompt, example, vocabulary, max_tokens=max_tokens)
+
+    def complete(self, prompt: Prompt, example: E, vocabulary: Vocabulary, *, max_tokens: int) -> TokenSequence:
+        """Lay the example's answer behind its prompt.
+
+        Raises: DataError if the example has no answer.
+        """
+        return join_prompt_and_answer(prompt, self.supervise(example, prompt, vocabulary, max_tokens=max_tokens))
 
     def score(self, examples: Sequence[E], predictions: Sequence[Prediction]) -> Scores:
         """Return every score of the kind, by name."""

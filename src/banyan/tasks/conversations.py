@@ -40,7 +40,7 @@ def read_messages(row: Row) -> tuple[Message, ...]:
     """Return the messages of a row, with the tools it offers as a part of the system message.
 
     Reads {"messages"}, ShareGPT's {"conversations"}, alpaca's {"instruction", "input", "output"} (with "system" and
-    "history"), and pairs of prompt and completion.
+    "history"), and pairs of prompt and completion. Of a preference pair the `chosen` answer is read.
     Raises: DataError if the row holds no conversation, or a role nobody knows.
     """
     for name in ("messages", "conversations"):
@@ -51,7 +51,13 @@ def read_messages(row: Row) -> tuple[Message, ...]:
         messages = _read_pair(row)
     if not messages:
         raise DataError("the conversation is empty; it needs at least one message.")
+    if row.get("chosen") is not None and messages[-1].role != ASSISTANT:
+        messages += (_read_message(row["chosen"] if isinstance(row["chosen"], dict) else _said(row["chosen"])),)
     return _with_system(_with_tools(messages, row.get("tools")), row.get("system"))
+
+
+def _said(content: Any) -> dict[str, Any]:
+    return {"role": ASSISTANT, "content": content}
 
 
 def _read_message(item: Any) -> Message:
@@ -128,3 +134,16 @@ def split_off_answer(messages: Sequence[Message]) -> tuple[tuple[Message, ...], 
     if last == 0 or not messages[last].content.strip():
         raise DataError("the conversation has no assistant message after a question; there is nothing to learn.")
     return tuple(messages[:last]), messages[last].content
+
+
+def without_answer(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Leave out what the assistant said last, so that it can be asked for.
+
+    Raises: DataError if nothing was said before.
+    """
+    end = len(messages)
+    while end and messages[end - 1].role == ASSISTANT:
+        end -= 1
+    if not end:
+        raise DataError("the conversation has no message to answer.")
+    return tuple(messages[:end])

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError, ContextLengthError, DataError, InputError
 from banyan.core.types import Completion, MaskKind, Prediction, Prompt, Row, Text
 from banyan.tasks.base import Supervision, Task, completed_text
-from banyan.tasks.conversations import ASSISTANT, Message, read_messages, split_off_answer
+from banyan.tasks.conversations import ASSISTANT, Message, read_messages, split_off_answer, without_answer
 from banyan.tasks.fitting import answer_room, end_answer
 from banyan.tasks.metrics.answers import measure_answers
 from banyan.tasks.metrics.measurement import Measurement
 from banyan.tasks.rows import rename_columns
 from banyan.tokenizers.vocabulary import Vocabulary
+
+_SHORTEST_TURN = 3  # its role, one token of text, its end
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,11 +54,14 @@ class Dialogue(Task[DialogueExample]):
             raise ConfigError(f"task {self.name}: max_answer_tokens={self.max_answer_tokens} must be at least 1.")
 
     def parse(self, row: Row, *, with_answer: bool = True) -> DialogueExample:
-        """Read {"messages"}, ShareGPT's {"conversations"}, alpaca's {"instruction", "input", "output"}."""
+        """Read {"messages"}, ShareGPT's {"conversations"}, alpaca's {"instruction", "input", "output"}.
+
+        The last message of the assistant is the answer; without it the row asks for that message.
+        """
         row = rename_columns(row, self.columns)
         messages = read_messages({"system": self.system, **row} if self.system else row)
         if not with_answer:
-            return DialogueExample(history=messages)
+            return DialogueExample(history=without_answer(messages))
         history, answer = split_off_answer(messages)
         return DialogueExample(history=history, answer=answer)
 
@@ -82,7 +87,8 @@ class Dialogue(Task[DialogueExample]):
     def prompt(self, example: DialogueExample, vocabulary: Vocabulary, *, max_tokens: int) -> Prompt:
         """Build `<|bos|>`, `<|role|> text <|end|>` for every message, and `<|assistant|>`.
 
-        Where the conversation is too long its oldest turns are left out, whole, after the system message.
+        Where the conversation is too long its oldest turns are left out whole, but never the system message; where
+        even that is not enough, the longer of the system message and the last one is cut at its end.
         """
         room = max_tokens - 2 - answer_room(self.max_answer_tokens, max_tokens=max_tokens)
         if self.max_source_tokens is not None:
@@ -110,14 +116,9 @@ class Dialogue(Task[DialogueExample]):
         kept = list(turns)
         while sum(len(turn.token_ids) for turn in kept) > room and _drop_oldest(kept):
             pass
-        excess = sum(len(turn.token_ids) for turn in kept) - room
-        if excess <= 0:
-            return kept
-        last = kept[-1].token_ids
-        if len(last) - excess < 3:  # its role, one token of text, its end
+        if not _shorten(kept, excess=sum(len(turn.token_ids) for turn in kept) - room, end_id=end_id):
             raise _too_long(self.name, num_tokens, room=room, max_tokens=max_tokens)
-        cut = (*last[: len(last) - excess - 1], end_id)
-        return [*kept[:-1], _Turn(is_system=False, is_assistant=kept[-1].is_assistant, token_ids=cut)]
+        return kept
 
     def supervise(
         self, example: DialogueExample, prompt: Prompt, vocabulary: Vocabulary, *, max_tokens: int
@@ -175,6 +176,17 @@ def _drop_oldest(turns: list[_Turn]) -> bool:
     while len(turns) - first > 1 and turns[first].is_assistant:
         del turns[first]
     return True
+
+
+def _shorten(turns: list[_Turn], *, excess: int, end_id: int) -> bool:
+    """Cut the ends of the last message and of the system message, the longer one first; False if that is not enough."""
+    for number in sorted({0, len(turns) - 1}, key=lambda number: -len(turns[number].token_ids)):
+        turn = turns[number]
+        num_cut = min(excess, len(turn.token_ids) - _SHORTEST_TURN)
+        if num_cut > 0:
+            turns[number] = replace(turn, token_ids=(*turn.token_ids[: -num_cut - 1], end_id))
+            excess -= num_cut
+    return excess <= 0
 
 
 def _too_long(task: str, num_tokens: int, *, room: int, max_tokens: int) -> ContextLengthError:

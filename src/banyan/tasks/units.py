@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from banyan.core.errors import DataError
@@ -108,8 +109,14 @@ def encode_units(text: str, units: Sequence[Unit], vocabulary: Vocabulary) -> En
     token_units: list[int] = []
     at = 0
     for number, unit in enumerate(units):
-        ids = vocabulary.encode(text[at : unit.end])
+        ids = _encode_piece(vocabulary, text[at : unit.end])
         token_ids.extend(ids)
         token_units.extend([number] * len(ids))
         at = unit.end
     return EncodedUnits(token_ids=tuple(token_ids), token_units=tuple(token_units))
+
+
+@lru_cache(maxsize=100_000)
+def _encode_piece(vocabulary: Vocabulary, piece: str) -> tuple[int, ...]:
+    """Encode one unit; words come again and again, and each call of the tokenizer costs more than looking one up."""
+    return tuple(vocabulary.encode(piece))

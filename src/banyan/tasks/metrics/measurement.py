@@ -46,6 +46,17 @@ class Measurement:
             lower_is_better=frozenset(new for old, new in names.items() if old in self.lower_is_better),
         )
 
+    def beside(self, other: Measurement) -> Measurement:
+        """Return both measurements of the same examples as one."""
+        border = self.statistics.shape[1]
+        first, second = self.summarize, other.summarize
+        return Measurement(
+            statistics=np.concatenate([self.statistics, other.statistics], axis=1),
+            summarize=lambda totals: first(totals[:border]) | second(totals[border:]),
+            signatures={**self.signatures, **other.signatures},
+            lower_is_better=self.lower_is_better | other.lower_is_better,
+        )
+
 
 def ratio(numerator: float, denominator: float) -> float:
     """Divide, taking nothing out of nothing as 0."""

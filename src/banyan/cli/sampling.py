@@ -1,0 +1,21 @@
+"""The options of every verb that draws its answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+import typer
+
+from banyan.infer.sampling import SamplingConfig
+
+TemperatureOption = Annotated[float | None, typer.Option(min=0.0, max=2.0, help="0: always the likeliest token.")]
+TopPOption = Annotated[float | None, typer.Option(help="Draw from the likeliest tokens that hold this probability.")]
+TopKOption = Annotated[int | None, typer.Option(min=0, help="Draw from the k likeliest tokens; 0: from all.")]
+MaxTokensOption = Annotated[int | None, typer.Option(min=1, help="The longest answer, in tokens.")]
+SeedOption = Annotated[int | None, typer.Option(help="The same seed gives the same answer.")]
+
+
+def changed(sampling: SamplingConfig, **options: Any) -> SamplingConfig:
+    """Return a task's own sampling with the options that were given."""
+    return dataclasses.replace(sampling, **{name: value for name, value in options.items() if value is not None})

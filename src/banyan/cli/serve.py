@@ -1,0 +1,62 @@
+"""`banyan serve MODEL`: an HTTP server with the OpenAI routes, every task, and a page to try it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from banyan.cli.output import say
+from banyan.core.errors import ConfigError
+from banyan.core.paths import default_database_url
+from banyan.serve.server import Started, TlsFiles, serve
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(name="serve")
+def serve_command(
+    model: Annotated[Path, typer.Argument(help="A model directory, for example runs/demo/best")],
+    host: Annotated[str, typer.Option(help="Address to listen on; others than this machine need keys and TLS.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
+    database: Annotated[str | None, typer.Option(help="Database URL; every request and answer is stored there.")] = None,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Ask for no key; only on this machine's own address.")] = (
+        False
+    ),
+    insecure: Annotated[bool, typer.Option("--insecure", help="Listen on other addresses without TLS.")] = False,
+    ssl_certfile: Annotated[Path | None, typer.Option(help="TLS certificate (PEM).")] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help="TLS key (PEM).")] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name in the API; its folder's name if not given.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    slots: Annotated[int, typer.Option(min=1, help="Answers written at once.")] = 16,
+) -> None:
+    """Serve a model until Ctrl-C. The first start prints a key, once.
+
+    Example: banyan serve runs/demo/best --port 8000
+    """
+    if (ssl_certfile is None) != (ssl_keyfile is None):
+        raise ConfigError("--ssl-certfile and --ssl-keyfile belong together; give both.")
+    tls = TlsFiles(certificate=ssl_certfile, key=ssl_keyfile) if ssl_certfile and ssl_keyfile else None
+    serve(
+        model,
+        host=host,
+        port=port,
+        database=database or default_database_url(),
+        no_auth=no_auth,
+        insecure=insecure,
+        tls=tls,
+        name=name,
+        device=device,
+        num_slots=slots,
+        on_start=announce,
+    )
+
+
+def announce(started: Started) -> None:
+    """Say where the server is and, on the first start, the key that opens it."""
+    say(f"serving {started.model_name} at {started.url}   (Ctrl-C stops)")
+    if started.first_key is not None:
+        say(f"key: {started.first_key}   (shown once; more with: banyan keys create)")

@@ -1,0 +1,1 @@
+"""Simple systems that every trained model is printed beside."""

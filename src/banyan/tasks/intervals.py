@@ -1,0 +1,99 @@
+"""How sure a score is: bootstrap intervals over examples, and paired comparisons of two systems.
+
+Source: Efron 1979 (percentile bootstrap); Koehn 2004 (paired resampling of corpus scores such as BLEU).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from banyan.core.errors import DataError
+from banyan.tasks.metrics.measurement import FloatArray, Measurement
+
+_CONFIDENCE = 0.95
+_CHUNK = 50  # resamples drawn at a time, so that memory stays small on large test sets
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """Where a score would lie in 95 of 100 test sets like this one."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """How much better one system is than another on the same examples; above zero is better."""
+
+    score: str
+    improvement: float
+    interval: Interval
+
+    @property
+    def is_better(self) -> bool:
+        """Does the whole 95 % interval lie above zero?"""
+        return self.interval.low > 0
+
+    @property
+    def is_worse(self) -> bool:
+        """Does the whole 95 % interval lie below zero?"""
+        return self.interval.high < 0
+
+
+def confidence_intervals(measurement: Measurement, *, num_samples: int = 1000, seed: int = 0) -> dict[str, Interval]:
+    """Return the 95 % interval of every score; the same seed gives the same interval."""
+    samples: dict[str, list[float]] = {}
+    for totals in _resampled_totals(measurement.statistics, num_samples=num_samples, seed=seed):
+        for name, value in measurement.summarize(totals).items():
+            samples.setdefault(name, []).append(value)
+    return {name: _interval(values) for name, values in samples.items()}
+
+
+def compare(
+    measurement: Measurement, other: Measurement, *, score: str, num_samples: int = 1000, seed: int = 0
+) -> Comparison:
+    """Say how much better the first system's score is; both are resampled with the same examples.
+
+    For scores where lower is better, such as bits per byte, the improvement is the decrease.
+    Raises: DataError if the two were not measured on the same number of examples, or lack the score.
+    """
+    if len(measurement) != len(other):
+        raise DataError(f"systems scored on {len(measurement)} and {len(other)} examples cannot be compared in pairs.")
+    sign = -1.0 if score in measurement.lower_is_better else 1.0
+    pairs = zip(
+        _resampled_totals(measurement.statistics, num_samples=num_samples, seed=seed),
+        _resampled_totals(other.statistics, num_samples=num_samples, seed=seed),
+        strict=True,
+    )
+    differences = [sign * (_named(measurement, a, score) - _named(other, b, score)) for a, b in pairs]
+    improvement = sign * (measurement.scores()[score] - other.scores()[score])
+    return Comparison(score=score, improvement=improvement, interval=_interval(differences))
+
+
+def _named(measurement: Measurement, totals: FloatArray, score: str) -> float:
+    scores = measurement.summarize(totals)
+    if score not in scores:
+        raise DataError(f"score {score!r} was not measured; there are {', '.join(scores)}.")
+    return scores[score]
+
+
+def _resampled_totals(statistics: FloatArray, *, num_samples: int, seed: int) -> Iterator[FloatArray]:
+    """Yield the summed counts of `num_samples` test sets drawn with replacement from the examples."""
+    num_examples = len(statistics)
+    if not num_examples:
+        raise DataError("no examples were scored, so there is nothing to resample.")
+    generator = np.random.default_rng(seed)
+    shares = np.full(num_examples, 1 / num_examples)
+    for start in range(0, num_samples, _CHUNK):
+        draws = generator.multinomial(num_examples, shares, size=min(_CHUNK, num_samples - start))
+        yield from draws.astype(np.float64) @ statistics
+
+
+def _interval(values: list[float]) -> Interval:
+    tail = (1 - _CONFIDENCE) / 2
+    low, high = np.quantile(np.asarray(values), [tail, 1 - tail])
+    return Interval(low=float(low), high=float(high))

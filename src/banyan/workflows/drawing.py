@@ -1,0 +1,63 @@
+"""`banyan draw`: words → pictures, saved as one sheet and remembered one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from banyan.core.files import atomic_write_bytes
+from banyan.infer.sampling import SamplingConfig
+from banyan.runtime.loaded_model import LoadedModel
+from banyan.store.types import StoredOutput
+from banyan.tokenizers.pictures import contact_sheet, image_to_png
+from banyan.workflows.answer_records import AnswerRecorder, artifact_of
+
+_SHEET_COLUMNS = 8
+_SMALL_PICTURE = 64  # pixels; smaller ones are enlarged on the sheet, so that a person can see them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawing:
+    """Where the sheet is, and under which id the pictures are stored."""
+
+    request_id: str
+    output: Path
+    num_pictures: int
+    width: int  # of one picture, in pixels
+    height: int
+
+
+def draw(
+    model: LoadedModel,
+    text: str,
+    output: Path,
+    *,
+    num: int,
+    sampling: SamplingConfig,
+    recorder: AnswerRecorder,
+) -> Drawing:
+    """Draw pictures of a text, write them as one PNG sheet, and store each of them.
+
+    Raises: ConfigError if the model does not draw; InputError for a blank wish; SpaceError if the file cannot be written.
+    """
+    task = model.task_of_kind("image_generation")
+    prompt = model.prompt(task.name, task.example_from_text(text))
+    images = model.draw(text, num=num, sampling=sampling)
+    outputs = tuple(
+        StoredOutput(choice_index=number, artifacts=(artifact_of(image),)) for number, image in enumerate(images)
+    )
+    request_id = recorder.record(
+        task.name,
+        body={"prompt": text, "n": num},
+        outputs=outputs,
+        prompt_token_ids=prompt.token_ids,
+        num_completion_tokens=num * prompt.decoding.num_tokens if hasattr(prompt.decoding, "num_tokens") else 0,
+        sampling=sampling,
+    )
+    recorder.wait()
+    scale = max(1, _SMALL_PICTURE // max(images[0].width, images[0].height))
+    sheet = contact_sheet(images, columns=min(num, _SHEET_COLUMNS), scale=scale)
+    atomic_write_bytes(output, image_to_png(sheet))
+    return Drawing(
+        request_id=request_id, output=output, num_pictures=num, width=images[0].width, height=images[0].height
+    )

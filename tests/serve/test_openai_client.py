@@ -1,0 +1,147 @@
+"""The official client works unchanged: whole and streamed, sync and async, typed, with its exceptions."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import math
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from banyan.testing.serving import RunningServer
+
+MESSAGES = [{"role": "user", "content": "hello"}]
+DRAWN = {"model": "tiny", "temperature": 1.0, "seed": 11}
+
+
+@pytest.fixture(scope="module")
+def official(server: RunningServer) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0, timeout=30) as client:
+        yield client
+
+
+def chat(client: openai.OpenAI, **fields: object) -> openai.types.chat.ChatCompletion:
+    return client.chat.completions.create(messages=MESSAGES, **{**DRAWN, "max_tokens": 12, **fields})  # type: ignore
+
+
+def test_models_are_listed_and_found(official: openai.OpenAI) -> None:
+    (model,) = official.models.list().data
+    assert model.id == official.models.retrieve("tiny").id == "tiny"
+    with pytest.raises(openai.NotFoundError):
+        official.models.retrieve("other")
+
+
+def test_a_chat_answer_is_typed_and_counted(official: openai.OpenAI) -> None:
+    answer = chat(official, n=2)
+    assert answer.object == "chat.completion"
+    assert [choice.index for choice in answer.choices] == [0, 1]
+    assert all(choice.message.role == "assistant" for choice in answer.choices)
+    assert {choice.finish_reason for choice in answer.choices} <= {"stop", "length"}
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+    assert 0 < answer.usage.completion_tokens <= 24
+
+
+def test_a_streamed_chat_is_the_whole_one_in_pieces(official: openai.OpenAI) -> None:
+    whole = chat(official, n=2)
+    chunks = list(
+        official.chat.completions.create(
+            messages=MESSAGES,  # type: ignore[arg-type]
+            **DRAWN,  # type: ignore[arg-type]
+            max_tokens=12,
+            n=2,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+    texts, reasons = ["", ""], [[], []]  # type: ignore[var-annotated]
+    for chunk in chunks:
+        for choice in chunk.choices:
+            texts[choice.index] += choice.delta.content or ""
+            if choice.finish_reason:
+                reasons[choice.index].append(choice.finish_reason)
+    assert texts == [choice.message.content for choice in whole.choices]
+    assert reasons == [[choice.finish_reason] for choice in whole.choices]
+    assert len({chunk.id for chunk in chunks}) == 1
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage == whole.usage
+    assert all(chunk.usage is None for chunk in chunks[:-1])
+
+
+def test_the_stream_helper_puts_the_message_together(official: openai.OpenAI) -> None:
+    with official.chat.completions.stream(messages=MESSAGES, **DRAWN, max_tokens=12) as stream:  # type: ignore[arg-type]
+        message = stream.get_final_completion().choices[0].message
+    assert message.content == chat(official).choices[0].message.content
+
+
+def test_a_stop_text_ends_the_answer_and_is_no_part_of_it(official: openai.OpenAI) -> None:
+    text = chat(official, max_tokens=40).choices[0].message.content or ""
+    stop = text[5:8]
+    answer = chat(official, max_tokens=40, stop=[stop])
+    assert answer.choices[0].message.content == text[: text.index(stop)]
+    assert answer.choices[0].finish_reason == "stop"
+    pieces = official.chat.completions.create(
+        messages=MESSAGES,  # type: ignore[arg-type]
+        **DRAWN,  # type: ignore[arg-type]
+        max_tokens=40,
+        stop=[stop],
+        stream=True,
+    )
+    assert "".join(piece.choices[0].delta.content or "" for piece in pieces) == text[: text.index(stop)]
+
+
+def test_log_probabilities_belong_to_the_tokens_of_the_answer(official: openai.OpenAI) -> None:
+    answer = chat(official, logprobs=True)
+    logprobs = answer.choices[0].logprobs
+    assert logprobs is not None and logprobs.content is not None
+    assert answer.usage is not None
+    assert len(logprobs.content) == answer.usage.completion_tokens
+    assert all(token.logprob <= 0 and math.isfinite(token.logprob) for token in logprobs.content)
+    raw = b"".join(bytes(token.bytes or ()) for token in logprobs.content)
+    assert raw.decode(errors="replace").replace("\0", "\ufffd") == answer.choices[0].message.content
+
+
+def test_completions_take_texts_and_token_ids(official: openai.OpenAI) -> None:
+    several = official.completions.create(prompt=["The banyan", "独木"], max_tokens=6, n=2, logprobs=0, **DRAWN)  # type: ignore
+    assert [choice.index for choice in several.choices] == [0, 1, 2, 3]
+    assert several.choices[0].logprobs is not None
+    assert len(several.choices[0].logprobs.token_logprobs or ()) > 0
+    by_ids = official.completions.create(prompt=[5, 6, 7], max_tokens=3, **DRAWN)  # type: ignore[arg-type]
+    assert by_ids.usage is not None and by_ids.usage.prompt_tokens == 3
+    pieces = official.completions.create(prompt="The banyan", max_tokens=6, stream=True, **DRAWN)  # type: ignore
+    alone = official.completions.create(prompt="The banyan", max_tokens=6, **DRAWN)  # type: ignore[arg-type]
+    assert "".join(piece.choices[0].text for piece in pieces) == alone.choices[0].text == several.choices[0].text
+
+
+def test_pictures_come_as_base64_png(official: openai.OpenAI) -> None:
+    answer = official.images.generate(prompt="a seven", n=2, model="tiny", response_format="b64_json", size="16x16")  # type: ignore
+    assert answer.data is not None and len(answer.data) == 2
+    assert all(base64.b64decode(picture.b64_json or "").startswith(b"\x89PNG") for picture in answer.data)
+
+
+def test_the_async_client_hears_the_same(server: RunningServer, official: openai.OpenAI) -> None:
+    async def run() -> str:
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key=server.key) as client:
+            stream = await client.chat.completions.create(messages=MESSAGES, **DRAWN, max_tokens=12, stream=True)  # type: ignore
+            return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+    assert asyncio.run(run()) == chat(official).choices[0].message.content
+
+
+def test_errors_become_the_clients_own_exceptions(server: RunningServer, official: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as bad:
+        chat(official, n=9)
+    assert (bad.value.code, bad.value.param) == ("out_of_range", "n")
+    with pytest.raises(openai.NotFoundError):
+        chat(official, model="other")
+    stranger = openai.OpenAI(base_url=f"{server.url}/v1", api_key="wrong", max_retries=0)
+    with pytest.raises(openai.AuthenticationError):
+        stranger.models.list()
+    stranger.close()
+
+
+def test_the_raw_response_carries_the_request_id(official: openai.OpenAI) -> None:
+    response = official.models.with_raw_response.list()
+    assert response.request_id is not None and len(response.request_id) == 26

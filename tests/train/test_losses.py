@@ -1,0 +1,129 @@
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from banyan.core.errors import DataError
+from banyan.core.types import HeadKind, HeadSpec, MaskKind, TokenSequence
+from banyan.data.batch import Batch, collate
+from banyan.model.transformer import Transformer
+from banyan.testing.models import tiny_model, tiny_model_config
+from banyan.train.losses import joint_loss, span_losses
+
+NUM_CODES = 64
+LABELS = HeadSpec(name="labels", kind=HeadKind.CLASSIFICATION, labels=("a", "b", "c"))
+TAGS = HeadSpec(name="tags", kind=HeadKind.TAGGING, labels=("O", "B-x", "I-x"))
+SPANS = HeadSpec(name="spans", kind=HeadKind.SPAN)
+TASKS = ("words", "labels", "tags", "spans", "absent")
+HEADS = (None, LABELS, TAGS, SPANS, None)
+
+
+def model() -> Transformer:
+    config = tiny_model_config(vocab_size=320 + NUM_CODES, num_image_codes=NUM_CODES, grid_size=2)
+    return tiny_model(config, heads=(LABELS, TAGS, SPANS))
+
+
+def sequence(task: str, targets: list[int], weights: list[float] | None = None) -> TokenSequence:
+    ids = tuple(range(7, 7 + len(targets)))
+    given = weights or [float(target >= 0) for target in targets]
+    return TokenSequence(
+        task=task, token_ids=ids, targets=tuple(targets), loss_weights=tuple(given), mask=MaskKind.FULL
+    )
+
+
+def mixed_batch() -> Batch:
+    rows = [
+        [sequence("words", [5, 6, -1, 330], [1.0, 0.5, 0.0, 2.0]), sequence("labels", [-1, -1, 2])],
+        [sequence("tags", [0, -1, 1, 2]), sequence("spans", [-1, 1, -1, 2, -1])],
+        [sequence("spans", [0, 0, 3, 0]), sequence("words", [-1, 3])],
+    ]
+    return collate(rows, seq_len=12, pad_id=0, task_names=TASKS)
+
+
+@torch.no_grad()
+def reference_losses(trunk: Transformer, batch: Batch) -> torch.Tensor:
+    """Position by position, in float64, from whole rows of logits."""
+    hidden = trunk(
+        batch.token_ids,
+        position_ids_BT=batch.position_ids,
+        segment_ids_BT=batch.segment_ids,
+        attend_until_BT=batch.attend_until,
+        grid_ids_BT=batch.grid_ids,
+    )
+    sums = [0.0] * len(TASKS)
+    for row in range(len(hidden)):
+        for t in range(hidden.shape[1]):
+            task, target, weight = (
+                int(batch.task_ids[row, t]),
+                int(batch.targets[row, t]),
+                float(batch.loss_weights[row, t]),
+            )
+            if not weight:
+                continue
+            head = HEADS[task]
+            if head is None:
+                logits = trunk.logits(hidden[row, t]) if target < 320 else trunk.image_logits(hidden[row, t])
+                sums[task] -= weight * float(logits.double().log_softmax(-1)[target if target < 320 else target - 320])
+            elif head.kind is not HeadKind.SPAN:
+                sums[task] -= weight * float(
+                    trunk.head_logits(head.name, hidden[row, t]).double().log_softmax(-1)[target]
+                )
+            else:
+                own = (batch.segment_ids[row] == batch.segment_ids[row, t]).nonzero().squeeze(1)
+                log_probs = trunk.head_logits(head.name, hidden[row, own]).double().log_softmax(0)
+                bits = batch.targets[row, own].clamp(min=0)
+                start, end = int((bits & 1).argmax()), int((bits & 2).argmax())
+                sums[task] -= weight * float(log_probs[start, 0] + log_probs[end, 1]) / 2
+    return torch.tensor(sums, dtype=torch.float64)
+
+
+def test_every_position_is_scored_by_its_tasks_layer_as_in_a_float64_loop() -> None:
+    trunk, batch = model(), mixed_batch()
+    losses = joint_loss(trunk, batch, task_heads=HEADS)
+    torch.testing.assert_close(losses.loss_sums.detach().double(), reference_losses(trunk, batch), rtol=1e-5, atol=1e-5)
+    assert losses.weight_sums.tolist() == [4.5, 1.0, 3.0, 6.0, 0.0]
+    assert losses.means[4].isnan()
+
+
+def test_micro_batches_add_up_to_the_batch() -> None:
+    trunk, batch = model(), mixed_batch()
+    whole = joint_loss(trunk, batch, task_heads=HEADS).loss_sums
+    parts = sum(joint_loss(trunk, part, task_heads=HEADS).loss_sums for part in batch.split(3))
+    torch.testing.assert_close(parts, whole)
+
+
+def test_targets_without_weight_do_not_matter() -> None:
+    trunk, batch = model(), mixed_batch()
+    changed = dataclasses.replace(batch, targets=torch.where(batch.loss_weights > 0, batch.targets, 1))
+    spans = batch.task_ids == TASKS.index("spans")  # there, marks without weight still say where the answer is
+    changed = dataclasses.replace(changed, targets=torch.where(spans, batch.targets, changed.targets))
+    before, after = (joint_loss(trunk, b, task_heads=HEADS).loss_sums for b in (batch, changed))
+    assert torch.equal(before, after)
+
+
+def test_an_untrained_span_head_is_as_good_as_guessing() -> None:
+    logits = torch.zeros(10, 2)
+    segments = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
+    losses = span_losses(logits, torch.tensor([1, 2, 0, 0, 0, 0, 0, 3, 0, 0]), segments)
+    torch.testing.assert_close(losses, torch.tensor([math.log(4)] * 4 + [math.log(6)] * 6))
+
+
+def test_large_span_scores_do_not_overflow() -> None:
+    logits = torch.tensor([[1e4, 0.0], [0.0, 1e4]])
+    losses = span_losses(logits, torch.tensor([1, 2]), torch.tensor([0, 0]))
+    torch.testing.assert_close(losses, torch.zeros(2))
+
+
+def test_a_span_example_without_an_answer_that_carries_loss_is_refused() -> None:
+    batch = collate([[sequence("spans", [0, 1, 0])]], seq_len=4, pad_id=0, task_names=TASKS)
+    with pytest.raises(DataError, match="head spans: an example carries loss but marks no start or no end"):
+        joint_loss(model(), batch, task_heads=HEADS)
+
+
+def test_gradients_reach_the_trunk_from_every_task() -> None:
+    trunk, batch = model(), mixed_batch()
+    for task in range(4):
+        trunk.zero_grad()
+        joint_loss(trunk, batch, task_heads=HEADS).loss_sums[task].backward()
+        assert trunk.blocks[0].attention.qkv.weight.grad.abs().sum() > 0

@@ -1,0 +1,78 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from banyan.core.errors import CheckpointError
+from banyan.testing.training import tiny_learner, tiny_loader
+from banyan.train.optimizer import ModelOptimizer, OptimizerConfig, build_optimizer
+from banyan.train.state import Progress, TransformerFiles, restore_state, save_state
+
+PROGRESS = Progress(step=7, seconds=1.5, num_tokens=99, best_step=5, best_score=0.1 + 0.2, skipped_steps=[3])
+
+
+def saved(directory: Path) -> ModelOptimizer:
+    model = tiny_learner()
+    optimizer = build_optimizer(model, OptimizerConfig())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    save_state(
+        directory,
+        model=model,
+        weight_files=TransformerFiles(),
+        optimizer=optimizer,
+        progress=PROGRESS,
+        loader_state=tiny_loader().state(),
+        settings={"seed": 1},
+        sidecars={"banyan.json": b"{}"},
+    )
+    return optimizer
+
+
+def test_what_was_saved_comes_back(tmp_path: Path) -> None:
+    optimizer = saved(tmp_path)
+    model = tiny_learner()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    restored_optimizer = build_optimizer(model, OptimizerConfig())
+    restored = restore_state(tmp_path, model=model, weight_files=TransformerFiles(), optimizer=restored_optimizer)
+    assert restored.progress == PROGRESS
+    assert restored.settings == {"seed": 1}
+    assert restored.loader_state == tiny_loader().state()
+    before, after = optimizer.tensors(), restored_optimizer.tensors()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert (tmp_path / "banyan.json").read_bytes() == b"{}"
+
+
+def test_a_checkpoint_holds_no_pickle(tmp_path: Path) -> None:
+    saved(tmp_path)
+    for path in tmp_path.iterdir():
+        assert path.suffix in (".json", ".safetensors")
+        assert not path.read_bytes().startswith((b"\x80", b"PK"))
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [("{}", "version"), (json.dumps({"version": 99}), "version 99; this program reads 1"), ("{", "not valid JSON")],
+)
+def test_a_state_of_another_version_is_refused(tmp_path: Path, content: str, problem: str) -> None:
+    saved(tmp_path)
+    (tmp_path / "state.json").write_text(content)
+    model = tiny_learner()
+    optimizer = build_optimizer(model, OptimizerConfig())
+    with pytest.raises(CheckpointError, match=problem):
+        restore_state(tmp_path, model=model, weight_files=TransformerFiles(), optimizer=optimizer)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"nothing of use")])
+def test_an_optimizer_file_that_cannot_be_read_is_refused(tmp_path: Path, damage: object) -> None:
+    saved(tmp_path)
+    damage(tmp_path / "optimizer.safetensors")  # type: ignore[operator]
+    model = tiny_learner()
+    optimizer = build_optimizer(model, OptimizerConfig())
+    with pytest.raises(CheckpointError, match="cannot be resumed"):
+        restore_state(tmp_path, model=model, weight_files=TransformerFiles(), optimizer=optimizer)
