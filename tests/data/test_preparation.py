@@ -8,8 +8,7 @@ import pytest
 from banyan.core.errors import BusyError, ConfigError, DataError, FileError
 from banyan.core.locks import LOCK_FILE, hold_directory
 from banyan.core.types import Document
-from banyan.data.cleaning import CleaningConfig
-from banyan.data.corpus import CorpusReport, corpus_key, fingerprint_files, load_corpus
+from banyan.data.corpus import CorpusReport, load_corpus
 from banyan.data.preparation import PreparationConfig, prepare_corpus
 
 
@@ -110,14 +109,6 @@ def test_a_damaged_shard_is_noticed_and_made_again(tmp_path: Path) -> None:
     assert _contents(tmp_path) == before
 
 
-def test_a_shard_of_another_corpus_is_refused(tmp_path: Path) -> None:
-    _prepare(_documents(), tmp_path)
-    (tmp_path / "00000.shard").write_bytes((tmp_path / "00001.shard").read_bytes() * 1)
-    (tmp_path / "00001.shard").write_bytes(sorted(tmp_path.glob("*.shard"))[-1].read_bytes())
-    with pytest.raises(DataError, match=r"holds \d+ tokens; corpus.json says \d+"):
-        load_corpus(tmp_path)
-
-
 def test_duplicates_stay_where_they_are_wanted(tmp_path: Path) -> None:
     report = _prepare(_documents(), tmp_path, drop_duplicates=False)
     assert (report.num_duplicates, report.num_documents) == (0, 39)
@@ -138,17 +129,6 @@ def test_progress_is_told(tmp_path: Path) -> None:
     prepare_corpus(_documents(), tmp_path, encoder=_Bytes(), vocab_size=256, key="a", on_progress=told.append)
     assert told
     assert told[-1] <= 40
-
-
-def test_keys_follow_the_content_of_files_not_their_place(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "a.txt").write_text("same")
-    first, second = (fingerprint_files([tmp_path / name]) for name in ("one", "two"))
-    assert first == second
-    (tmp_path / "two/a.txt").write_text("other")
-    assert fingerprint_files([tmp_path / "two"]) != first
-    assert corpus_key("a", CleaningConfig()) != corpus_key("a", CleaningConfig(min_characters=2))
 
 
 def test_a_shard_size_below_one_is_refused() -> None:
