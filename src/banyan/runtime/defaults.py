@@ -37,7 +37,7 @@ def override(
 
 
 def own_seeds(prompts: Sequence[Prompt], sampling: SamplingConfig) -> list[SamplingConfig]:
-    """Return the sampling of each prompt: one that is asked again gets another seed, so that its answer is another draw.
+    """Return the sampling of each prompt: one that is asked again gets another seed, and so another draw.
 
     A prompt asked once keeps the seed, whatever stands beside it.
     """

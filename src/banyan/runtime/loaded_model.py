@@ -144,7 +144,7 @@ class LoadedModel:
         `sampling` sets everything about the draw; the other three change single fields of it.
         Raises: ContextLengthError if the text is longer than the model can read.
         """
-        prompt, default = self._continuation(text)
+        prompt, default = self.continuation(text)
         chosen = override(sampling or default, max_tokens=max_tokens, temperature=temperature, seed=seed)
         return self.engine.submit(prompt, chosen).result().text or ""
 
@@ -162,7 +162,7 @@ class LoadedModel:
         >>> for piece in model.generate_stream("import "):
         ...     print(piece, end="", flush=True)
         """
-        prompt, default = self._continuation(text)
+        prompt, default = self.continuation(text)
         chosen = override(sampling or default, max_tokens=max_tokens, temperature=temperature, seed=seed)
         return stream_text(self.engine, prompt, chosen)
 
@@ -181,7 +181,7 @@ class LoadedModel:
 
         Raises: ConfigError if the model was not taught to talk; DataError for messages that are no conversation.
         """
-        prompt, default = self._reply(messages)
+        prompt, default = self.reply_prompt(messages)
         chosen = override(sampling or default, max_tokens=max_tokens, temperature=temperature, seed=seed)
         return self.engine.submit(prompt, chosen).result().text or ""
 
@@ -195,7 +195,7 @@ class LoadedModel:
         sampling: SamplingConfig | None = None,
     ) -> Iterator[str]:
         """Return the assistant's next message piece by piece; the pieces joined are what `chat` returns."""
-        prompt, default = self._reply(messages)
+        prompt, default = self.reply_prompt(messages)
         chosen = override(sampling or default, max_tokens=max_tokens, temperature=temperature, seed=seed)
         return stream_text(self.engine, prompt, chosen)
 
@@ -247,7 +247,7 @@ class LoadedModel:
     ) -> None:
         self.close()
 
-    def _continuation(self, text: str) -> tuple[Prompt, SamplingConfig]:
+    def continuation(self, text: str) -> tuple[Prompt, SamplingConfig]:
         """Return the prompt of a text that goes on, and how it is drawn unless asked otherwise."""
         tasks = (task for task in self.tasks.values() if isinstance(task, LanguageModeling))
         # Any model can go on with a text, because plain text is laid out without a task token.
@@ -257,7 +257,7 @@ class LoadedModel:
         prompt = whole.prompt(TextExample(text=text), self.vocabulary, max_tokens=self.max_seq_len)
         return prompt, self.description.sampling.get(task.name) or default_sampling(task.kind)
 
-    def _reply(self, messages: str | Sequence[ChatMessage]) -> tuple[Prompt, SamplingConfig]:
+    def reply_prompt(self, messages: str | Sequence[ChatMessage]) -> tuple[Prompt, SamplingConfig]:
         """Return the prompt of a conversation that goes on, and how it is drawn unless asked otherwise."""
         task = self.task_of_kind("dialogue")
         if isinstance(messages, str):
