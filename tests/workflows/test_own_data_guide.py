@@ -12,6 +12,8 @@ from banyan.tokenizers.pictures import image_from_array, image_to_png
 from banyan.workflows.datasets import SPLITS, load_splits
 from banyan.workflows.init import InitReport, write_recipe
 from banyan.workflows.recipe import Recipe
+from banyan.workflows.reporter import SilentReporter
+from banyan.workflows.training import train
 
 GUIDE = Path(__file__).parents[2] / "docs/guides/own-data.md"
 _EXAMPLE = re.compile(r"^`([\w./]+)`\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -80,3 +82,14 @@ def test_all_examples_make_one_recipe(files: Path) -> None:
     assert len(recipe.tasks) == len(_KINDS)
     assert report.next_command == "banyan train all.yaml"
     assert all(len(task.report.examples) >= 3 for task in report.tasks)
+
+
+@pytest.mark.slow
+def test_the_recipe_of_all_examples_trains_as_it_is(files: Path) -> None:
+    names = [Path(name) for group in _KINDS for name in group if name != "shapes"]
+    report = write_recipe(names, output=Path("recipe.yaml"))
+    small = ["minutes=null", "train.steps=2", "train.micro_batch_seqs=2", "model.num_layers=1"]
+    recipe = read_config(Recipe, report.recipe, overrides=[*small, "evaluation.max_validation_examples=2"])
+    outcome = train(recipe, reporter=SilentReporter())
+    assert outcome.result.steps == 2
+    assert not any(outcome.material.skipped.values())

@@ -52,7 +52,7 @@ def write_recipe(
         raise ConfigError("no files are named; there is nothing to look at.", hint="banyan init FILES…")
     if output.exists() and not overwrite:
         raise ConfigError(
-            f"{output} exists already and would be overwritten.", hint="name another with --output, or add --force"
+            f"{output} exists already and would be overwritten.", hint="name another with --output, or add --overwrite"
         )
     tasks = find_tasks(paths)
     sizes = suggest_sizes([task.report for task in tasks])
