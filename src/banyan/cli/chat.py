@@ -39,9 +39,7 @@ def chat(
     """
     with load(model) as loaded, AnswerRecorder(loaded, endpoint="chat", database=database) as recorder:
         task = loaded.task_of_kind("dialogue")
-        sampling = changed(
-            loaded.sampling_for(task.name), max_tokens=max_tokens, temperature=temperature, seed=seed
-        )
+        sampling = changed(loaded.sampling_for(task.name), max_tokens=max_tokens, temperature=temperature, seed=seed)
         start = [{"role": "system", "content": system}] if system else []
         if message is None:
             converse(loaded, start, sampling=sampling, recorder=recorder)

@@ -38,10 +38,10 @@ def generate(
     show = not (as_json or quiet)
     with load(model) as loaded, AnswerRecorder(loaded, endpoint="generate", database=database) as recorder:
         _, default = loaded.continuation(beginning)
-        sampling = changed(
-            default, max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed
+        sampling = changed(default, max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed)
+        spoken = continue_text(
+            loaded, beginning, sampling=sampling, recorder=recorder, on_text=write_piece if show else None
         )
-        spoken = continue_text(loaded, beginning, sampling=sampling, recorder=recorder, on_text=write_piece if show else None)
     emit(spoken, as_json=as_json, quiet=quiet, text=lambda: end_of(spoken))
 
 

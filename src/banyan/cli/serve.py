@@ -22,14 +22,18 @@ def serve_command(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
-    database: Annotated[str | None, typer.Option(help="Database URL; every request and answer is stored there.")] = None,
+    database: Annotated[
+        str | None, typer.Option(help="Database URL; every request and answer is stored there.")
+    ] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Ask for no key; only on this machine's own address.")] = (
         False
     ),
     insecure: Annotated[bool, typer.Option("--insecure", help="Listen on other addresses without TLS.")] = False,
     ssl_certfile: Annotated[Path | None, typer.Option(help="TLS certificate (PEM).")] = None,
     ssl_keyfile: Annotated[Path | None, typer.Option(help="TLS key (PEM).")] = None,
-    name: Annotated[str | None, typer.Option(help="The model's name in the API; its folder's name if not given.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The model's name in the API; its folder's name if not given.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     slots: Annotated[int, typer.Option(min=1, help="Answers written at once.")] = 16,
 ) -> None:

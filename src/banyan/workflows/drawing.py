@@ -38,7 +38,7 @@ def draw(
 ) -> Drawing:
     """Draw pictures of a text, write them as one PNG sheet, and store each of them.
 
-    Raises: ConfigError if the model does not draw; InputError for a blank wish; SpaceError if the file cannot be written.
+    Raises: ConfigError if the model does not draw; InputError for a blank wish; SpaceError if nothing can be written.
     """
     task = model.task_of_kind("image_generation")
     prompt = model.prompt(task.name, task.example_from_text(text))

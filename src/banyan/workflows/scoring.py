@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from banyan.core.types import Prediction
-from banyan.infer.likelihood import document_windows
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.tasks.base import Task
 from banyan.tasks.baselines.table import baselines_for, bits_baselines
@@ -81,7 +80,7 @@ def evaluate_one(
     """Score one task with the official metric of its kind."""
     if task.kind == "language_modeling":
         texts = [example.text for example in examples]
-        return evaluate_bits(task.name, texts, lambda given: bits_of(model, given), num_samples=num_samples)
+        return evaluate_bits(task.name, texts, model.engine.bits, num_samples=num_samples)
     if isinstance(task, ImageGeneration) and judge is None:
         return _likelihood(model, task, examples, num_samples=num_samples)
     evaluation = evaluate_task(
@@ -100,17 +99,6 @@ def answer_all(
     return (
         judge_pictures(predictions, judge) if judge is not None and isinstance(task, ImageGeneration) else predictions
     )
-
-
-def bits_of(model: LoadedModel, texts: Sequence[str]) -> list[float]:
-    """Return how many bits each text costs the model."""
-    vocabulary = model.vocabulary
-    windows = [
-        document_windows(ids, first_id=vocabulary.bos_id, max_seq_len=model.max_seq_len)
-        for ids in vocabulary.encode_batch(texts)
-    ]
-    log_probs = iter(model.engine.log_likelihood([window for group in windows for window in group]))
-    return [-math.fsum(value for _ in group for value in next(log_probs)) / math.log(2) for group in windows]
 
 
 def add_baselines(
