@@ -4,9 +4,14 @@ import pytest
 from PIL import Image
 
 from banyan.core.errors import SpaceError
-from banyan.train.callbacks import EvaluationRecord, RunStart
+from banyan.testing.training import tiny_trainer
+from banyan.train.callbacks import EvaluationRecord, FitResult, RunStart
 from banyan.train.loss_plot import LossPlot, draw_losses
 from banyan.train.run_files import append_json_line
+
+RESULT = FitResult(
+    steps=1, seconds=1.0, stopped_by="completed", last_checkpoint=Path(), best_checkpoint=Path(), best_step=1
+)
 
 
 def write_run(run: Path, *, num_lines: int = 20) -> None:
@@ -33,6 +38,24 @@ def test_more_tasks_need_a_larger_picture(tmp_path: Path) -> None:
         with Image.open(tmp_path / "loss.png") as picture:
             heights.append(picture.height)
     assert heights[1] > heights[0]
+
+
+def test_pictures_are_drawn_at_the_first_evaluation_then_not_too_often_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, drawn = [0.0], []
+    monkeypatch.setattr("banyan.train.loss_plot.draw_losses", lambda run, task_names: drawn.append(now[0]))
+    plot = LossPlot(tmp_path, clock=lambda: now[0])
+    for now[0] in (1.0, 11.0, 30.0, 31.0, 40.0):
+        plot.on_evaluation(EvaluationRecord(step=1, score=1.0, metrics={}, is_best=True, seconds=0.1))
+    plot.on_end(RESULT)
+    assert drawn == [1.0, 31.0, 40.0]
+
+
+def test_a_whole_run_leaves_a_picture(tmp_path: Path) -> None:
+    tiny_trainer(tmp_path, steps=2).fit()
+    with Image.open(tmp_path / "loss.png") as picture:
+        assert picture.format == "PNG"
 
 
 def test_a_picture_that_cannot_be_written_does_not_stop_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,8 @@ from banyan.train.losses import TaskLosses, joint_loss
 from banyan.train.run_files import read_json_lines
 from banyan.train.trainer import TrainConfig, step_seed
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 class At(Callback):
     """Does something once, after a step."""
@@ -92,7 +94,8 @@ def scores_by_step(model: Any, step: int) -> dict[str, Any]:
 def contents(checkpoint: Path) -> dict[str, Any]:
     """Everything in a checkpoint that must not depend on interruptions."""
     state = read_json(checkpoint / "state.json")
-    state.pop("seconds")
+    for key in ("seconds", "evaluated_step", "evaluations_without_gain"):  # an evaluation may come after its save
+        state.pop(key)
     tensors = {path.name: path.read_bytes() for path in checkpoint.glob("*.safetensors")}
     return {"state": state, **tensors}
 
@@ -166,8 +169,9 @@ def test_dropout_differs_from_step_to_step_but_not_from_run_to_run(tmp_path: Pat
 
 
 def test_training_leaves_the_processs_random_numbers_alone(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, steps=2)
     before = torch.get_rng_state()
-    tiny_trainer(tmp_path, steps=2).fit()
+    trainer.fit()
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -175,12 +179,12 @@ def test_a_run_learns_and_leaves_everything_a_person_looks_for(tmp_path: Path) -
     heard = Heard()
     sidecars = {"banyan.json": b"{}", "tokenizer.json": b"[]"}
     result = tiny_trainer(tmp_path, steps=60, dropout=0.0, callbacks=[heard], sidecars=sidecars).fit()
-    assert heard.steps[-1].loss < 0.8 * heard.steps[0].loss
-    assert set(heard.steps[0].task_losses) == set(TASKS)
+    first, last = (heard.steps[place].task_losses for place in (0, -1))
+    assert set(first) <= set(TASKS)
+    assert last["words"] < 0.8 * first["words"]
     for name in (
         "metrics.jsonl",
         "events.jsonl",
-        "loss.png",
         "tensorboard",
         "best/model.safetensors",
         "last/banyan.json",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +18,17 @@ from banyan.train.run_files import EVENTS_FILE, METRICS_FILE, read_json_lines
 PLOT_FILE = "loss.png"
 _PANEL_INCHES = (4.0, 2.6)
 _NUM_COLUMNS = 3
-_SMOOTHING = 0.9  # weight of the past in the thick line
+_SMOOTHING = 0.05  # of all points, averaged on both sides of each in the thick line
+_MIN_PAUSE_SECONDS = 30.0  # a picture takes up to a second: too much for every evaluation of a small model
 
 
 class LossPlot(Callback):
-    """Draws loss.png at every evaluation and at the end, from the files the run wrote; so it spans resumes."""
+    """Draws loss.png at evaluations and at the end, from the files the run wrote; so it spans resumes."""
 
-    def __init__(self, run_directory: Path) -> None:
+    def __init__(self, run_directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._run_directory = run_directory
+        self._clock = clock
+        self._drawn_at = -math.inf
         self._task_names: tuple[str, ...] = ()
 
     def on_start(self, record: RunStart) -> None:
@@ -30,18 +36,18 @@ class LossPlot(Callback):
         self._task_names = record.task_names
 
     def on_evaluation(self, record: EvaluationRecord) -> None:
-        """Draw what there is so far."""
-        self._draw()
+        """Draw what there is so far, unless that was done a moment ago."""
+        if self._clock() - self._drawn_at >= _MIN_PAUSE_SECONDS:
+            self._draw()
 
     def on_end(self, result: FitResult) -> None:
         """Draw the whole run."""
         self._draw()
 
     def _draw(self) -> None:
-        try:
+        with suppress(SpaceError):  # a picture that cannot be written does not stop a run
             draw_losses(self._run_directory, task_names=self._task_names)
-        except SpaceError:
-            return  # a picture that cannot be written does not stop a run
+        self._drawn_at = self._clock()
 
 
 def draw_losses(run_directory: Path, *, task_names: Sequence[str]) -> None:
@@ -66,7 +72,8 @@ def _draw_panels(curves: dict[str, list[tuple[int, float]]]) -> bytes:
 
     num_columns = min(_NUM_COLUMNS, len(curves))
     num_rows = -(-len(curves) // num_columns)
-    figure = Figure(figsize=(_PANEL_INCHES[0] * num_columns, _PANEL_INCHES[1] * num_rows), layout="constrained")
+    figure = Figure(figsize=(_PANEL_INCHES[0] * num_columns, _PANEL_INCHES[1] * num_rows))
+    _set_margins(figure, num_rows)  # by hand: an automatic layout takes longer than the drawing
     panels = figure.subplots(num_rows, num_columns, squeeze=False).flatten()
     for panel, (title, points) in zip(panels, curves.items(), strict=False):
         _draw_curve(panel, [(step, value) for step, value in points if value is not None])
@@ -79,20 +86,28 @@ def _draw_panels(curves: dict[str, list[tuple[int, float]]]) -> bytes:
     return picture.getvalue()
 
 
+def _set_margins(figure: Any, num_rows: int) -> None:
+    margin = 0.16 / num_rows
+    figure.subplots_adjust(left=0.05, right=0.98, bottom=margin, top=1 - 0.6 * margin, hspace=0.45, wspace=0.18)
+
+
 def _draw_curve(panel: Any, points: list[tuple[int, float]]) -> None:
     """Draw the values thin and their smoothed course thick."""
     steps = [step for step, _ in points]
     values = [value for _, value in points]
-    panel.plot(steps, values, linewidth=0.6, alpha=0.5, color="tab:green", marker="." if len(values) < 5 else None)
+    marker = "." if len(values) <= 30 else ""
+    panel.plot(steps, values, linewidth=0.6, alpha=0.5, color="tab:green", marker=marker)
     panel.plot(steps, _smooth(values), linewidth=1.4, color="tab:green")
     panel.set_xlabel("step", fontsize=7)
     panel.grid(alpha=0.2)
 
 
 def _smooth(values: list[float]) -> list[float]:
-    smoothed, total, weight = [], 0.0, 0.0
-    for value in values:
-        total = _SMOOTHING * total + value
-        weight = _SMOOTHING * weight + 1
-        smoothed.append(total / weight)
-    return smoothed
+    """Average each value with its neighbours on both sides, fewer at the ends, so that the line does not lag."""
+    reach = int(_SMOOTHING * len(values))
+    averages = []
+    for place in range(len(values)):
+        near = min(reach, place, len(values) - 1 - place)
+        window = values[place - near : place + near + 1]
+        averages.append(sum(window) / len(window))
+    return averages
