@@ -49,11 +49,11 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen(_BACKLOG)  # a bound port is only ours once it listens
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
-        if error.errno == errno.EADDRINUSE:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise BusyError(f"port {port} on {host} is in use.", hint=f"choose another: --port {port + 1}") from error
-        raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror or error}.") from error
+        raise ConfigError(f"cannot listen on {host} port {port}: {error}.") from error
     return listener
 
 
