@@ -1,0 +1,82 @@
+"""From a data set's own columns to the field's common ones. Further columns stay, under their own names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from banyan.core.types import Image, Row
+
+RowReader: TypeAlias = Callable[[Row], Row]
+
+_SOURCES = ("context", "question", "document", "instruction", "input", "prompt", "text")
+
+
+def same(row: Row) -> Row:
+    """Keep a row that is in a common format already."""
+    return row
+
+
+def headline_and_text(row: Row) -> Row:
+    """Join a news item's title and description as {"text"}; a title may be empty."""
+    text = "\n".join(part for part in (row["title"], row["description"]) if part)
+    return {"text": text, "label": row["label"], "label_name": row["label_name"]}
+
+
+def sentiment(row: Row) -> Row:
+    """Name the label of a row: 0 negative, 1 positive."""
+    return row | {"label_name": ("negative", "positive")[row["label"]]}
+
+
+def translation(source: str, target: str) -> RowReader:
+    """Return a reader that puts two languages together: {"translation": {"en": …, "de": …}}."""
+
+    def read(row: Row) -> Row:
+        rest = {name: value for name, value in row.items() if name not in (source, target)}
+        return {"translation": {source: row[source], target: row[target]}, **rest}
+
+    return read
+
+
+def summary(document: str, answer: str, *, several: str | None = None) -> RowReader:
+    """Return a reader for {"document", "summary"}, with all references as `summaries` where a row has several."""
+
+    def read(row: Row) -> Row:
+        known = {document, answer, several}
+        references = [row[answer]] if answer in row else []
+        references += list(row.get(several) or ()) if several else []
+        rest = {name: value for name, value in row.items() if name not in known}
+        more = {"summaries": references} if len(references) > 1 else {}
+        return {"document": row[document], "summary": references[0], **more, **rest}
+
+    return read
+
+
+def picture(caption: str) -> RowReader:
+    """Return a reader for {"image", "text"}; the image is a file's bytes."""
+
+    def read(row: Row) -> Row:
+        return row | {"text": row[caption]}
+
+    return read
+
+
+def source_text(row: Row) -> str | bytes | None:
+    """Return what a model is asked in a row of a common format, without the answer; None if there is no such thing."""
+    if "image" in row:
+        return _picture_bytes(row["image"])
+    if isinstance(row.get("translation"), Mapping):
+        return str(next(iter(row["translation"].values()), ""))
+    if isinstance(row.get("messages"), list):
+        return "\n".join(str(message.get("content")) for message in row["messages"] if isinstance(message, Mapping))
+    if isinstance(row.get("tokens"), list):
+        return " ".join(map(str, row["tokens"]))
+    parts = [row[name] for name in _SOURCES if isinstance(row.get(name), str)]
+    return "\n".join(parts) or next((value for value in row.values() if isinstance(value, str)), None)
+
+
+def _picture_bytes(value: Any) -> bytes | None:
+    if isinstance(value, Mapping):
+        value = value.get("bytes")
+    data = value.pixels if isinstance(value, Image) else value
+    return data if isinstance(data, bytes) else None

@@ -1,0 +1,141 @@
+"""Data sets by name or path: which there are, what is in one, whether it is fit to learn from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from banyan.core.errors import DataError, FileError
+from banyan.core.paths import data_directory
+from banyan.core.registry import did_you_mean
+from banyan.core.types import Row
+from banyan.data.catalog import CATALOG, NO_ROWS, Dataset, find_dataset, is_known_variant, load_split
+from banyan.data.checking import DataReport, check_splits
+from banyan.data.sources import list_files, read_rows
+
+_SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "eval", "heldout"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileFacts:
+    """One file of a catalogued data set, as it should be and as it is here."""
+
+    split: str
+    file: str
+    num_rows: int | None
+    sha256: str
+    size_bytes: int | None = None  # None: it is not here
+    is_known: bool | None = None  # whether the content is the variant we know
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetFacts:
+    """What `data show` tells."""
+
+    name: str
+    kind: str
+    languages: tuple[str, ...]
+    licence: str
+    source: str
+    folder: str | None  # None: not here
+    files: tuple[FileFacts, ...]
+    examples: tuple[Row, ...] = ()
+
+
+def list_datasets() -> list[DatasetFacts]:
+    """Return what is known of every data set in the catalog; nothing is read."""
+    return [_facts(dataset) for dataset in CATALOG.values()]
+
+
+def show_dataset(name: str, *, num_examples: int = 3) -> DatasetFacts:
+    """Return what is known of one data set, with its first rows if it is here.
+
+    Raises: UnknownNameError for a name the catalog lacks; FileError or DataError if its files cannot be read.
+    """
+    dataset = CATALOG[name]
+    if _folder(dataset) is None or dataset.kind in NO_ROWS:
+        return _facts(dataset, looks_inside=True)
+    first = next(iter(dataset.files))
+    examples = tuple(islice(load_split(name, first), num_examples))
+    return _facts(dataset, looks_inside=True, examples=examples)
+
+
+def check_data(place: str) -> DataReport:
+    """Check a data set of the catalog, a file, or a folder whose files are named after their splits.
+
+    Raises: FileError if there is no such thing; DataError if a file cannot be read as rows.
+    """
+    return check_splits(dict(_splits_of(place)))
+
+
+def _splits_of(place: str) -> Iterator[tuple[str, Iterable[Row]]]:
+    if place in CATALOG and not Path(place).exists():
+        if CATALOG[place].kind in NO_ROWS:
+            raise DataError(f"data set {place!r} holds a {CATALOG[place].kind}; there are no rows to check.")
+        find_dataset(place)
+        yield from ((split, load_split(place, split)) for split in CATALOG[place].files)
+        return
+    path = Path(place)
+    if not path.exists():
+        hint = f"no data set of the catalog is called so{did_you_mean(place, CATALOG)}"
+        raise FileError(f"{place} not found.", hint=hint)
+    yield from (files_by_split(path) if path.is_dir() else [(path.name, read_rows(path))])
+
+
+def files_by_split(folder: Path) -> Iterator[tuple[str, Iterable[Row]]]:
+    """Yield each split of a folder with its rows; without files named train, test … the folder is one split."""
+    files = {split: [file for file in list_files(folder) if split_of(file.name) == split] for split in _SPLIT_WORDS}
+    if not any(files.values()):
+        yield folder.name, read_rows(folder)
+        return
+    for split, found in files.items():
+        if found:
+            yield split, (row for file in found for row in read_rows(file))
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that a file's name speaks of: train-00001.jsonl → train."""
+    words = set(re.split(r"[\W_\d]+", name.lower()))
+    return next((split for split, known in _SPLIT_WORDS.items() if words & set(known)), None)
+
+
+def _folder(dataset: Dataset) -> Path | None:
+    root = data_directory()
+    folder = root / dataset.name if root else None
+    return folder if folder and folder.is_dir() else None
+
+
+def _facts(dataset: Dataset, *, looks_inside: bool = False, examples: tuple[Row, ...] = ()) -> DatasetFacts:
+    folder = _folder(dataset)
+    files = tuple(_file_facts(dataset, split, folder, looks_inside=looks_inside) for split in dataset.files)
+    return DatasetFacts(
+        name=dataset.name,
+        kind=dataset.kind,
+        languages=dataset.languages,
+        licence=dataset.licence,
+        source=dataset.source,
+        folder=str(folder) if folder else None,
+        files=files,
+        examples=examples,
+    )
+
+
+def _file_facts(dataset: Dataset, split: str, folder: Path | None, *, looks_inside: bool) -> FileFacts:
+    file = dataset.files[split]
+    path = folder / file.name if folder else None
+    is_here = path is not None and path.is_file()
+    return FileFacts(
+        split=split,
+        file=file.name,
+        num_rows=file.num_rows,
+        sha256=file.sha256,
+        size_bytes=path.stat().st_size if path and is_here else None,
+        is_known=is_known_variant(path, file.sha256) if path and is_here and looks_inside else None,
+    )
