@@ -4,6 +4,7 @@ import pytest
 
 
 @pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out loss.png, which takes longer to draw than a tiny run to train."""
+def light_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out loss.png and waiting for the disk, which take longer than a tiny run takes to train."""
     monkeypatch.setattr("banyan.train.loss_plot.draw_losses", lambda run_directory, task_names: None)
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)

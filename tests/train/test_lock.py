@@ -1,7 +1,6 @@
-import multiprocessing
 import os
-import signal
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,23 +22,23 @@ def test_a_run_is_free_again_afterwards(tmp_path: Path) -> None:
             pass
 
 
-def _hold(directory: Path) -> None:
-    with run_lock(directory):
-        time.sleep(60)
+HOLD = """
+import sys, time
+from pathlib import Path
+from banyan.train.lock import run_lock
+with run_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
 
 
 def test_a_killed_trainer_holds_nothing(tmp_path: Path) -> None:
-    holder = multiprocessing.get_context("spawn").Process(target=_hold, args=(tmp_path,))
-    holder.start()
-    assert holder.pid is not None
-    deadline = time.monotonic() + 30
-    while not (tmp_path / ".lock").is_file() or not (tmp_path / ".lock").read_text().strip():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    with pytest.raises(BusyError, match=f"pid {holder.pid}"), run_lock(tmp_path):
-        pass
-    os.kill(holder.pid, signal.SIGKILL)
-    holder.join()
+    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(BusyError, match=f"pid {holder.pid}"), run_lock(tmp_path):
+            pass
+        holder.kill()
     with run_lock(tmp_path):
         pass
 

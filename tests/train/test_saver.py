@@ -13,7 +13,7 @@ from banyan.testing.training import tiny_trainer
 from banyan.train.callbacks import Callback, CheckpointRecord, EventRecord, StepRecord
 from banyan.train.checkpoints import CheckpointFolder
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
+pytestmark = pytest.mark.usefixtures("light_runs")
 EVERY_2 = {"checkpoint_every": 2}
 
 

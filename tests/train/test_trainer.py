@@ -22,7 +22,7 @@ from banyan.train.losses import TaskLosses, joint_loss
 from banyan.train.run_files import read_json_lines
 from banyan.train.trainer import TrainConfig, step_seed
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
+pytestmark = pytest.mark.usefixtures("light_runs")
 
 
 class At(Callback):

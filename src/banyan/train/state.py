@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from banyan.core.errors import CheckpointError, FileError
-from banyan.core.files import atomic_write_bytes, atomic_write_json, read_json
+from banyan.core.files import read_json
 from banyan.model.checkpoint import load_model, save_model
 from banyan.model.transformer import Transformer
 from banyan.train.optimizer import ModelOptimizer
@@ -84,14 +85,17 @@ def save_state(
     settings: Mapping[str, Any],
     sidecars: Mapping[str, bytes],
 ) -> None:
-    """Write everything from which a run can go on, and the sidecars that make the directory a whole model."""
+    """Write everything from which a run can go on, and the sidecars that make the directory a whole model.
+
+    The directory is one that appears, flushed to disk, only when all is written.
+    """
     weight_files.save(model, directory)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in optimizer.tensors().items()}
-    atomic_write_bytes(directory / OPTIMIZER_FILE, save(tensors))
+    (directory / OPTIMIZER_FILE).write_bytes(save(tensors))
     state = {"version": _VERSION, **dataclasses.asdict(progress), "loader": loader_state, "settings": settings}
-    atomic_write_json(directory / STATE_FILE, state)
+    (directory / STATE_FILE).write_text(json.dumps(state, ensure_ascii=False, indent=2) + "\n", "utf-8")
     for name, content in sidecars.items():
-        atomic_write_bytes(directory / name, content)
+        (directory / name).write_bytes(content)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
