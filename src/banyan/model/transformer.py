@@ -50,6 +50,15 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, heads: Sequence[HeadSpec] = ()) -> None:
         super().__init__()
         self.config = config
+        device = torch.get_default_device()
+        # PyTorch's layers draw weights of their own from the global generator; on the meta device they draw none.
+        with torch.device("meta"):
+            self._build(config, heads)
+        if device.type != "meta":
+            self.to_empty(device=device)
+            self.init_weights(torch.Generator().manual_seed(0))
+
+    def _build(self, config: ModelConfig, heads: Sequence[HeadSpec]) -> None:
         self.embedding = nn.Embedding(config.vocab_size, config.embed_dim)
         has_positions = config.position == "learned"
         self.position_embedding = nn.Embedding(config.max_seq_len, config.embed_dim) if has_positions else None
@@ -60,8 +69,6 @@ class Transformer(nn.Module):
         self.word_head = None if is_tied else nn.Linear(config.embed_dim, config.vocab_size, bias=False)
         self.heads = TaskHeads(heads, embed_dim=config.embed_dim)
         self._rope = RopeTable(config) if config.position == "rope" else None
-        if not self.embedding.weight.is_meta:  # on the meta device there is nothing to draw: weights will be loaded
-            self.init_weights(torch.Generator().manual_seed(0))
 
     @property
     def head_specs(self) -> tuple[HeadSpec, ...]:
