@@ -38,7 +38,7 @@ def tiny_sequence(task: str, number: int, *, length: int | None = None) -> Token
     targets = {
         "words": [i + 1 for i in ids],
         "labels": [NO_TARGET] * (length - 1) + [first % 3],
-        "spans": [0, 1, 2] + [0] * (length - 3),
+        "spans": [NO_TARGET, 1, 2] + [NO_TARGET] * (length - 3),
     }[task]
     return TokenSequence(
         task=task,

@@ -124,21 +124,18 @@ def _losses(model: Transformer, hidden_MD: Tensor, group: _Group, batch: Batch, 
 
 
 def span_losses(logits_M2: Tensor, targets_M: Tensor, segments_M: Tensor) -> Tensor:
-    """Choose the start and the end among all positions of an example; every position gets its example's loss.
+    """Return, at each position that a start or an end is marked at, its cross-entropy among its example's positions.
 
-    The loss of an example is the mean of the two cross-entropies; several marked starts count equally.
-    Shapes: logits (M, 2); targets and segments (M,), segments counted from 0; returns (M,).
+    A position that marks both pays for both, so an answer of one token counts as much as a longer one.
+    Shapes: logits (M, 2); targets and segments (M,), segments counted from 0; returns (M,), 0 where nothing is marked.
     Source: Devlin et al. 2019 (BERT), section 4.2.
     """
     num = int(segments_M.max()) + 1
-    rows_M2 = segments_M[:, None].expand(-1, 2)
-    highest_S2 = torch.full((num, 2), -torch.inf, device=logits_M2.device)
-    highest_S2 = highest_S2.scatter_reduce(0, rows_M2, logits_M2.detach(), "amax")  # keeps exp() from overflowing
+    highest_S2 = torch.full((num, 2), -torch.inf, device=logits_M2.device)  # taken off, to keep exp() from overflowing
+    highest_S2 = highest_S2.scatter_reduce(0, segments_M[:, None].expand(-1, 2), logits_M2.detach(), "amax")
     sums_S2 = _sum_by(segments_M, (logits_M2 - highest_S2[segments_M]).exp(), num)
-    marks_M2 = _marks(targets_M).float()
-    chosen_S2 = _sum_by(segments_M, logits_M2 * marks_M2, num) / _sum_by(segments_M, marks_M2, num)
-    losses_S = (sums_S2.log() + highest_S2 - chosen_S2).mean(dim=1)
-    return losses_S[segments_M]
+    normalisers_M2 = (sums_S2.log() + highest_S2)[segments_M]
+    return ((normalisers_M2 - logits_M2) * _marks(targets_M)).sum(dim=1)
 
 
 def _marks(targets_M: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ class RunSaver:
         self._folder.clean()
         step, quarantined = self._folder.newest_valid()
         events = [
-            EventRecord(step=step or 0, kind="checkpoint_quarantined", detail={"path": q.path, "reason": q.reason})
+            EventRecord(step=step or 0, kind="checkpoint_quarantined", detail={"path": str(q.path), "reason": q.reason})
             for q in quarantined
         ]
         if step is None:
