@@ -30,6 +30,7 @@ from banyan.core.types import (
 )
 from banyan.infer.engine import Engine
 from banyan.infer.sampling import GREEDY, SamplingConfig
+from banyan.infer.scoring import question_of
 from banyan.model.transformer import Transformer
 from banyan.testing.prompts import (
     GRID_SIZE,
@@ -161,6 +162,13 @@ def test_every_kind_of_request_is_answered_the_same_alone_and_batched(engine: En
     together = engine.complete([prompt for prompt, _ in work], [sampling for _, sampling in work])
     for one, other in zip(alone, together, strict=True):
         assert_same(one, other)
+
+
+def test_a_written_answer_has_the_same_bits_alone_and_among_others(engine: Engine) -> None:
+    work = [(prompt, sampling) for prompt, sampling in mixed_work() if question_of(prompt) is None]
+    alone = [engine.complete([prompt], sampling)[0] for prompt, sampling in work]
+    together = engine.complete([prompt for prompt, _ in work], [sampling for _, sampling in work])
+    assert together == alone  # log-probabilities too, to the last digit
 
 
 def test_requests_join_and_leave_from_many_threads(engine: Engine) -> None:

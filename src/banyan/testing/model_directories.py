@@ -27,7 +27,6 @@ def tiny_image_tokenizer() -> ImageTokenizer:
 def tiny_task_model(*, seed: int = 0, max_seq_len: int = 96) -> Transformer:
     """Return an untrained model with the heads that the tiny tasks need."""
     config = tiny_model_config(
-        embed_dim=48,
         vocab_size=VOCABULARY.size,
         num_image_codes=VOCABULARY.num_image_codes,
         grid_size=2,
