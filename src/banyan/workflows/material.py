@@ -210,7 +210,7 @@ class _Renderer:
                 examples.append(task.parse(row))
             except DataError as error:
                 raise DataError(f"task {task.name}, {split} row {number}: {error.message}", hint=error.hint) from error
-        return examples
+        return self._with_codes(task, examples)
 
     def usable(self, task: Task[Any], rows: Sequence[Row]) -> tuple[list[Any], int]:
         """Return the examples of the training rows that can be read, and how many cannot.
@@ -224,9 +224,13 @@ class _Renderer:
             except DataError as error:
                 skipped, last = skipped + 1, error
         _check_usable(task, skipped, len(rows), error=last)
-        if isinstance(task, ImageGeneration) and self._image_tokenizer is not None:
-            examples = encode_pictures(examples, self._image_tokenizer)
-        return examples, skipped
+        return self._with_codes(task, examples), skipped
+
+    def _with_codes(self, task: Task[Any], examples: list[Any]) -> list[Any]:
+        """Return the examples of a task that draws with the codes of their pictures; others as they are."""
+        if not isinstance(task, ImageGeneration) or self._image_tokenizer is None:
+            return examples
+        return encode_pictures(examples, self._image_tokenizer)
 
     def _render(self, task: Task[Any], example: Any, number: int) -> Iterator[TokenSequence]:
         if not isinstance(task, ImageGeneration):
