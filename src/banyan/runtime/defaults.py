@@ -11,6 +11,9 @@ from banyan.core.types import Prompt
 from banyan.infer.randomness import derive_seed
 from banyan.infer.sampling import GREEDY, SamplingConfig
 
+# Rooms that may import the runtime and not the engine's own room find how to ask for a draw here.
+__all__ = ["GREEDY", "SamplingConfig", "default_sampling", "override", "own_seeds"]
+
 # A right answer is best taken from the top; what has many right answers (prose, pictures) is drawn.
 _DRAWN_KINDS = {
     "language_modeling": SamplingConfig(temperature=0.8, top_p=0.95),
