@@ -36,13 +36,13 @@ def test_a_filter_takes_what_fits_all_of_it(store: SqlStore) -> None:
     assert ids(store.queries.newest(all_of_it)) == [wanted]
 
 
-@pytest.mark.parametrize("limit", [1, 199, 200, 201, 450, None])
-def test_a_limit_holds_across_pages(file_store: SqlStore, limit: int | None) -> None:
+def test_a_limit_holds_across_pages(file_store: SqlStore) -> None:
     same_time = [file_store.begin(tiny_request(received_at=number // 7)) for number in range(420)]
     keys = [future.result(10) for future in same_time]
-    found = ids(list(file_store.queries.iterate(RequestFilter(limit=limit))))
-    assert len(found) == min(limit or 420, 420) == len(set(found))
-    assert set(found) <= set(keys)
+    for limit in (1, 199, 200, 201, 450, None):
+        found = ids(list(file_store.queries.iterate(RequestFilter(limit=limit))))
+        assert len(found) == min(limit or 420, 420) == len(set(found))
+        assert set(found) <= set(keys)
 
 
 def test_pages_follow_each_other_without_gap_or_overlap(store: SqlStore) -> None:

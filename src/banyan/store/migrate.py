@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -17,11 +18,15 @@ _VERSION_TABLE = "alembic_version"
 _POSTGRES_LOCK = 0x62616E79616E  # any number, the same in every process
 
 
+@cache
+def known_versions() -> tuple[str, ...]:
+    """Return every schema version this program knows, the newest first."""
+    return tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
 def newest_version() -> str:
     """Return the schema version this program was written for."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
+    return known_versions()[0]
 
 
 def schema_version(connection: Connection) -> str | None:
@@ -83,8 +88,7 @@ def _config() -> Config:
 
 
 def _refuse_strangers(database: Database, connection: Connection, version: str | None) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if version is not None and version not in known:
+    if version is not None and version not in known_versions():
         raise StoreError(
             f"{shown_url(database.url)}: schema {version} is newer than this program, which knows {newest_version()}.",
             hint="update Banyan, or choose another database with --database",

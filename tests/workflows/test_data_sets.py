@@ -1,0 +1,84 @@
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from banyan.core.errors import DataError, FileError
+from banyan.workflows.data_sets import check_data, list_datasets, show_dataset, split_of
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BANYAN_DATA", str(tmp_path / "data"))
+    for split, text in {"train": "a", "validation": "b", "test": "A!"}.items():
+        folder = tmp_path / "data" / "trec"
+        folder.mkdir(parents=True, exist_ok=True)
+        line = json.dumps({"text": text, "label": "HUM"}) + "\n"
+        (folder / f"{split}.jsonl.gz").write_bytes(gzip.compress(line.encode()))
+    return tmp_path
+
+
+def test_the_list_tells_what_is_here_and_what_is_not(root: Path) -> None:
+    here = {dataset.name: dataset.folder is not None for dataset in list_datasets()}
+    assert here["trec"] and not here["imdb"]
+
+
+def test_a_data_set_is_shown_with_its_first_rows(root: Path) -> None:
+    facts = show_dataset("trec")
+    assert facts.examples == ({"text": "a", "label": "HUM"},)
+    assert [file.is_known for file in facts.files] == [False, False, False]
+
+
+def test_a_data_set_that_is_not_here_is_shown_without_rows(root: Path) -> None:
+    facts = show_dataset("imdb")
+    assert (facts.folder, facts.examples) == (None, ())
+    assert facts.files[0].num_rows == 23778
+
+
+def test_a_data_set_is_checked_by_name(root: Path) -> None:
+    report = check_data("trec")
+    assert [split.split for split in report.splits] == ["train", "validation", "test"]
+    assert [(leak.split, leak.also_in) for leak in report.leaks] == [("test", "train")]
+
+
+def test_a_folder_is_checked_by_the_names_of_its_files(root: Path) -> None:
+    assert [split.split for split in check_data(str(root / "data" / "trec")).splits] == ["train", "validation", "test"]
+
+
+def test_a_folder_without_splits_and_a_file_are_one_split(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("a")
+    (tmp_path / "notes" / "b.txt").write_text("b")
+    for place in (tmp_path / "notes", tmp_path / "notes" / "a.txt"):
+        assert [split.split for split in check_data(str(place)).splits] == [place.name]
+
+
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
+    with pytest.raises(FileError, match="not UTF-8"):
+        check_data(str(tmp_path / "latin.txt"))
+
+
+def test_a_place_that_does_not_exist_suggests_a_data_set(root: Path) -> None:
+    with pytest.raises(FileError, match="imdbb not found") as caught:
+        check_data("imdbb")
+    assert "did you mean imdb" in (caught.value.hint or "")
+    with pytest.raises(DataError, match="no rows to check"):
+        check_data("stories260K")
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train.jsonl.gz", "train"),
+        ("my-Train-00001.csv", "train"),
+        ("dev.conll", "validation"),
+        ("reviews_valid.tsv", "validation"),
+        ("test.txt", "test"),
+        ("contest.txt", None),
+        ("data.csv", None),
+    ],
+)
+def test_a_split_is_known_by_a_whole_word(name: str, split: str | None) -> None:
+    assert split_of(name) == split
