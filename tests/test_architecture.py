@@ -34,7 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tokenizers", "model", "store", "data", "tasks", "train", "transfer", "compress", "infer", "runtime",
     },
     "cli": {"workflows", "serve", "runtime", "store"},
-    "testing": {"tokenizers", "model", "store", "data", "tasks", "train", "infer", "runtime"},
+    "testing": {"tokenizers", "model", "store", "data", "tasks", "train", "infer", "runtime", "serve", "workflows"},
+    "recipes": set(),  # no code: YAML that comes with the package
     "": {"runtime", "cli"},  # banyan itself: `banyan.load` and `python -m banyan`
 }  # fmt: skip
 

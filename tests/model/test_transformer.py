@@ -134,6 +134,16 @@ def test_dropout_acts_in_training_only() -> None:
     assert not torch.allclose(model(token_ids), model(token_ids))
 
 
+@torch.no_grad()
+def test_plain_and_packed_batches_can_be_compiled_whole() -> None:
+    model, token_ids = tiny_model(), random_ids(2, 6)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    segment_ids, until = torch.tensor([[0, 0, 1, 1, 1, PAD]] * 2), torch.arange(6).expand(2, 6)
+    torch.testing.assert_close(compiled(token_ids), model(token_ids))
+    packed = compiled(token_ids, segment_ids_BT=segment_ids, attend_until_BT=until)
+    torch.testing.assert_close(packed, model(token_ids, segment_ids_BT=segment_ids, attend_until_BT=until))
+
+
 def test_a_row_longer_than_the_model_can_address_is_refused_with_both_numbers() -> None:
     with pytest.raises(ContextLengthError, match=r"65 tokens .*max_seq_len=64") as caught:
         tiny_model()(random_ids(1, 65))

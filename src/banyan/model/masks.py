@@ -35,16 +35,13 @@ def attention_mask(
 def is_plain_causal(segment_ids_BT: Tensor | None, attend_until_BT: Tensor | None) -> bool:
     """Return whether every real position sees exactly itself and all before it.
 
-    Only looked for on the CPU: elsewhere the answer would have to wait for the device.
+    The values are only looked at on the CPU and outside of compiled code: elsewhere one would have to wait for them.
     """
-    if segment_ids_BT is None and attend_until_BT is None:
-        return True
-    if (segment_ids_BT if segment_ids_BT is not None else attend_until_BT).device.type != "cpu":  # type: ignore[union-attr]
+    given = [ids for ids in (segment_ids_BT, attend_until_BT) if ids is not None]
+    if given and (given[0].device.type != "cpu" or torch.compiler.is_compiling()):
         return False
-    is_fine = torch.ones((), dtype=torch.bool)
-    if attend_until_BT is not None:
-        place_T = torch.arange(attend_until_BT.shape[1])
-        is_fine = is_fine & (attend_until_BT <= place_T).all()
-    if segment_ids_BT is not None:
-        is_fine = is_fine & ((segment_ids_BT == segment_ids_BT[:, :1]) | (segment_ids_BT < 0)).all()
-    return bool(is_fine)
+    if attend_until_BT is not None and (attend_until_BT > torch.arange(attend_until_BT.shape[1])).any():
+        return False
+    if segment_ids_BT is None:
+        return True
+    return bool(((segment_ids_BT == segment_ids_BT[:, :1]) | (segment_ids_BT < 0)).all())
