@@ -1,0 +1,42 @@
+// Thumbs and corrections: what a person thinks of a stored answer.
+
+import { post } from "./api.js";
+import { iconButton, labelled, make, problemLine } from "./dom.js";
+
+export function feedbackRow(requestId) {
+  const row = make("div", { class: "feedback" });
+  const rate = async (rating, chosen) => {
+    await send(row, { id: requestId, rating });
+    for (const other of row.querySelectorAll("button[aria-pressed]")) other.setAttribute("aria-pressed", "false");
+    chosen.setAttribute("aria-pressed", "true");
+    if (rating < 0) askForCorrection(row, requestId);
+  };
+  const good = iconButton("feedback.good", "up", { "aria-pressed": "false", onclick: () => rate(1, good) });
+  const bad = iconButton("feedback.bad", "down", { "aria-pressed": "false", onclick: () => rate(-1, bad) });
+  row.append(good, bad);
+  return row;
+}
+
+function askForCorrection(row, requestId) {
+  if (row.querySelector("form")) return;
+  const input = make("input", { type: "text", required: true, maxlength: 4000 });
+  const form = make("form", { class: "correction" }, labelled("feedback.correction", input),
+    make("button", { type: "submit", word: "feedback.send" }));
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    await send(row, { id: requestId, correction: input.value });
+    form.remove();
+  });
+  row.append(form);
+  input.focus();
+}
+
+async function send(row, body) {
+  row.querySelector(".hint, .problem")?.remove();
+  try {
+    await post("/v1/feedback", body);
+    row.append(make("span", { class: "hint", role: "status", word: "feedback.thanks" }));
+  } catch (problem) {
+    row.append(problemLine(problem.message));
+  }
+}

@@ -1,0 +1,114 @@
+// One panel for each task: its fields, and its answer in the form that suits it.
+
+import { post, stream } from "./api.js";
+import { titleOf } from "./chat.js";
+import { display, finishNote } from "./displays.js";
+import { button, growing, heading, labelled, make, problemLine, submitOnEnter } from "./dom.js";
+import { feedbackRow } from "./feedback.js";
+import { makeSettings } from "./settings.js";
+import { word } from "./words.js";
+
+const WRITES = new Set(["language_modeling", "translation", "summarization", "dialogue"]);
+const LANGUAGES = ["en", "de", "zh", "fr", "es", "it", "ja", "ru", "pt", "nl"];
+
+export function makePanel({ model, task, isMain }) {
+  const fields = makeFields(task);
+  const runButton = button("run", "send", { type: "submit", class: "primary" });
+  const settings = makeSettings(WRITES.has(task.kind) ? ["temperature", "max_tokens", "seed"] : []);
+  const hasSettings = WRITES.has(task.kind);
+  const form = make("form", { class: "card" }, fields.node, hasSettings ? settings.node : null, make("div", { class: "row end" }, runButton));
+  const output = make("section", { class: "card result", "aria-live": "polite", hidden: true });
+  const node = make("section", { class: "view panel" }, heading(`kind.${task.kind}`, `about.${task.kind}`, titleOf(task)), form, output);
+  const area = form.querySelector("textarea");
+  for (const each of form.querySelectorAll("textarea")) submitOnEnter(each, form, { withModifier: true });
+
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (runButton.disabled) return;
+    const asked = fields.read();
+    output.hidden = false;
+    if (!asked) {
+      output.replaceChildren(problemLine(word("problem.empty")));
+      return;
+    }
+    runButton.disabled = true;
+    output.replaceChildren(make("p", { class: "hint", word: "run.busy" }));
+    try {
+      const streams = task.kind === "language_modeling" && isMain;
+      await (streams ? write(asked) : run(asked));
+    } catch (problem) {
+      output.replaceChildren(problemLine(problem.message));
+    }
+    runButton.disabled = false;
+  });
+
+  async function run(asked) {
+    const answered = await post(`/v1/tasks/${encodeURIComponent(task.name)}`, { input: asked, ...settings.read() });
+    const [prediction] = answered.predictions;
+    output.replaceChildren(display(task.kind, prediction, asked), feedbackRow(answered.requestId));
+  }
+
+  async function write(asked) {
+    const text = make("p", { class: "answer-text writing" }, make("span", { class: "given" }, asked.text));
+    const note = make("p", { class: "hint" });
+    output.replaceChildren(make("div", { class: "display" }, text, note));
+    const body = { model, prompt: asked.text, max_tokens: 120, ...settings.read() };
+    let id = null;
+    for await (const chunk of stream("/v1/completions", body)) {
+      id = chunk.requestId;
+      for (const choice of chunk.choices) {
+        text.append(choice.text);
+        if (choice.finish_reason) note.textContent = finishNote(choice.finish_reason);
+      }
+    }
+    text.classList.remove("writing");
+    output.append(feedbackRow(id));
+  }
+
+  return { node, focus: () => area.focus() };
+}
+
+function makeFields(task) {
+  if (task.kind === "question_answering") return questionFields();
+  if (task.kind === "translation") return translationFields(task);
+  const name = task.kind === "summarization" ? "document" : "text";
+  const area = growing(make("textarea", { rows: 4, required: true }));
+  const read = () => (area.value.trim() ? { [name]: area.value } : null);
+  return { node: labelled(`field.${name}`, area), read };
+}
+
+function questionFields() {
+  const question = growing(make("textarea", { rows: 1, required: true }));
+  const context = growing(make("textarea", { rows: 5, required: true }));
+  const node = make("div", {}, labelled("field.question", question), labelled("field.context", context));
+  const read = () => {
+    const isComplete = question.value.trim() && context.value.trim();
+    return isComplete ? { question: question.value, context: context.value } : null;
+  };
+  return { node, read };
+}
+
+function translationFields(task) {
+  const area = growing(make("textarea", { rows: 3, required: true }));
+  if (task.source_language) {
+    const read = () => (area.value.trim() ? { source: area.value } : null);
+    const direction = make("p", { class: "hint" }, `${task.source_language} → ${task.target_language}`);
+    return { node: make("div", {}, labelled("field.text", area), direction), read };
+  }
+  const [from, to] = [languageInput("en"), languageInput("de")];
+  const node = make("div", {},
+    make("div", { class: "grid" }, labelled("field.from", from), labelled("field.to", to)),
+    labelled("field.text", area));
+  const read = () => area.value.trim() && from.value.trim() && to.value.trim()
+    ? { source: area.value, source_language: from.value.trim(), target_language: to.value.trim() }
+    : null;
+  return { node, read };
+}
+
+function languageInput(value) {
+  const id = "languages";
+  if (!document.getElementById(id)) {
+    document.body.append(make("datalist", { id }, LANGUAGES.map((code) => make("option", { value: code }))));
+  }
+  return make("input", { type: "text", value, list: id, maxlength: 12, spellcheck: "false", autocapitalize: "off", required: true });
+}
