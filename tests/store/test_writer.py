@@ -1,3 +1,4 @@
+import os
 import sqlite3
 import threading
 import time
@@ -115,17 +116,22 @@ def test_writes_that_come_together_share_a_commit(file_store: SqlStore) -> None:
     assert 10 <= len(commits) <= 80
 
 
-def test_a_full_disk_fails_the_write_and_later_writes_go_on(file_store: SqlStore) -> None:
+def test_a_full_disk_fails_the_write_and_later_writes_go_on(
+    file_store: SqlStore, caplog: pytest.LogCaptureFixture
+) -> None:
     def limit(pages: int) -> None:
         with file_store.database.write() as connection:
             connection.execute(text(f"PRAGMA max_page_count={pages}"))
 
     limit(1)
-    futures = [file_store.begin(tiny_request(body={"prompt": "x" * n})) for n in range(200)]
+    futures = [file_store.begin(tiny_request(body={"prompt": os.urandom(9000).hex()})) for _ in range(100)]
     messages = {str(future.exception(10)) for future in futures if future.exception(10)}
     assert len(messages) == 1 and "the disk is full" in messages.pop()
+    assert not file_store.is_available
     limit(1 << 30)
     assert file_store.begin(tiny_request()).result(10)
+    assert file_store.is_available
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["store_outage", "store_is_back"]
     failed = sum(future.exception() is not None for future in futures)
     counts = file_store.queries.counts()
     assert (counts.num_requests, counts.num_dead_letters) == (len(futures) - failed + 1, 0)

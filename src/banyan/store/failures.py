@@ -33,7 +33,7 @@ _CONNECTION_ERRORS = (OperationalError, InterfaceError)
 
 def shown_url(url: URL) -> str:
     """Write a database's address for people, without the password and without its options."""
-    return url.set(query={}).render_as_string(hide_password=True)
+    return url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
 
 
 def sqlite_code(error: BaseException) -> int | None:

@@ -63,6 +63,11 @@ class SqlStore:
         """Writes that are not committed yet."""
         return self._writer.num_waiting
 
+    @property
+    def is_available(self) -> bool:
+        """Whether the last write found the database in order."""
+        return self._writer.is_available
+
     def begin(self, request: StoredRequest) -> Future[RequestId]:
         """Write a request before any work on it begins; the future fails with StoreError if the store is overloaded."""
         return self._writer.submit(BeginRequest(request=request, instance_id=self.instance_id))

@@ -57,6 +57,7 @@ class GroupWriter:
     def __init__(self, database: Database, *, config: WriterConfig | None = None) -> None:
         self._database = database
         self._config = config or WriterConfig()
+        self.is_available = True  # whether the last batch found the database in order
         self._queue: deque[_Waiting] = deque()
         self._queue_bytes = 0
         self._changed = threading.Condition()
@@ -142,16 +143,26 @@ class GroupWriter:
             results = self._try_patiently(lambda: self._apply(batch))
         except Exception as error:
             if is_outage(error):
-                log_event(logger, "store_outage", level=logging.ERROR, rows=len(batch), error=type(error).__name__)
-                _fail(batch, as_store_error(error, self._database.url, doing="write to"))
+                failure = as_store_error(error, self._database.url, doing="write to")
+                self._note(is_available=False, reason=failure.message)
+                _fail(batch, failure)
             elif len(batch) == 1:
                 self._bury(batch[0], error)
             else:  # one of these rows is the poison; the halves keep their order
                 self._commit(batch[: len(batch) // 2])
                 self._commit(batch[len(batch) // 2 :])
         else:
+            self._note(is_available=True)
             for waiting, result in zip(batch, results, strict=True):
                 _resolve(waiting.future, result)
+
+    def _note(self, *, is_available: bool, reason: str = "") -> None:
+        """Log the beginning and the end of an outage, not every batch in between."""
+        if is_available and not self.is_available:
+            log_event(logger, "store_is_back", level=logging.WARNING)
+        elif self.is_available and not is_available:
+            log_event(logger, "store_outage", level=logging.ERROR, reason=reason)
+        self.is_available = is_available
 
     def _apply(self, batch: Sequence[_Waiting]) -> list[Any]:
         with self._database.transaction() as connection:
