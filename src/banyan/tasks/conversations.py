@@ -9,7 +9,7 @@ from typing import Any
 
 from banyan.core.errors import DataError
 from banyan.core.types import Row
-from banyan.tasks.rows import text_column
+from banyan.tasks.rows import list_column, text_column
 
 ASSISTANT = "assistant"
 _ROLES = {
@@ -45,7 +45,7 @@ def read_messages(row: Row) -> tuple[Message, ...]:
     """
     for name in ("messages", "conversations"):
         if row.get(name) is not None:
-            messages = tuple(_read_message(item) for item in row[name])
+            messages = tuple(_read_message(item) for item in list_column(row, name))
             break
     else:
         messages = _read_pair(row)
@@ -53,7 +53,7 @@ def read_messages(row: Row) -> tuple[Message, ...]:
         raise DataError("the conversation is empty; it needs at least one message.")
     if row.get("chosen") is not None and messages[-1].role != ASSISTANT:
         messages += (_read_message(row["chosen"] if isinstance(row["chosen"], dict) else _said(row["chosen"])),)
-    return _with_system(_with_tools(messages, row.get("tools")), row.get("system"))
+    return _with_system(_with_tools(messages, row.get("tools")), str(row.get("system") or ""))
 
 
 def _said(content: Any) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _read_message(item: Any) -> Message:
     if not isinstance(item, dict):
         raise DataError(f"a message must be a mapping with role and content, got {type(item).__name__}.")
     role, content = item.get("role", item.get("from")), item.get("content", item.get("value"))
-    if role not in _ROLES:
+    if not isinstance(role, str) or role not in _ROLES:
         raise DataError(f"role {role!r} of a message is not one of {', '.join(_ROLES)}.")
     return Message(role=_ROLES[role], content=_content_text(content))
 
@@ -102,15 +102,15 @@ def _read_pair(row: Row) -> tuple[Message, ...]:
 
 def _read_history(row: Row) -> list[Message]:
     """Read alpaca's earlier turns: [[question, answer], …]."""
-    turns = row.get("history") or []
+    turns = list_column(row, "history") if row.get("history") else []
     return [
         Message(role=role, content=str(text))
         for turn in turns
-        for role, text in zip(("user", ASSISTANT), turn, strict=False)
+        for role, text in zip(("user", ASSISTANT), turn if isinstance(turn, list | tuple) else (turn,), strict=False)
     ]
 
 
-def _with_system(messages: tuple[Message, ...], system: str | None) -> tuple[Message, ...]:
+def _with_system(messages: tuple[Message, ...], system: str) -> tuple[Message, ...]:
     if not system or messages[0].role == "system":
         return messages
     return (Message(role="system", content=system), *messages)

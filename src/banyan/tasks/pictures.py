@@ -33,7 +33,9 @@ def read_picture(value: Any) -> Image:
             return image_from_bytes(data, channels=_channels_of_file(data))
         if isinstance(value, Mapping):
             return _read_mapping(value)
-    except (InputError, OSError) as error:
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:  # also a path with a null byte
         raise DataError(f"column 'image' cannot be read as a picture ({error}).") from error
     raise DataError(f"column 'image' must hold a picture, its bytes or its path, got {type(value).__name__}.")
 
@@ -48,12 +50,12 @@ def _read_mapping(value: Mapping[str, Any]) -> Image:
         samples = np.asarray(list(value["pixels"]))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"column 'image' needs width, height, channels and pixels ({error!r}).") from error
-    if samples.ndim > 1:
-        samples = samples.reshape(-1)
-    if samples.size != sizes[0] * sizes[1] * sizes[2] or samples.min(initial=0) < 0 or samples.max(initial=0) > 255:
+    num_samples = sizes[0] * sizes[1] * sizes[2]
+    is_whole = samples.dtype.kind in "iub" and samples.size == num_samples > 0
+    if not is_whole or samples.min() < 0 or samples.max() > 255:
         raise DataError(
-            f"column 'image' says {sizes[1]}×{sizes[0]} with {sizes[2]} channels and has {samples.size} samples "
-            f"between {samples.min(initial=0)} and {samples.max(initial=0)}; each must lie in 0 to 255."
+            f"column 'image' says {sizes[1]}×{sizes[0]} with {sizes[2]} channels: it needs {num_samples} whole numbers "
+            f"from 0 to 255 as pixels, and has {samples.size} values."
         )
     return image_from_array(samples.astype(np.uint8).reshape(sizes))
 

@@ -14,7 +14,7 @@ from banyan.tasks.base import Supervision, Task
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.answers import measure_answers
 from banyan.tasks.metrics.measurement import Measurement
-from banyan.tasks.rows import needed_columns, rename_columns, text_column
+from banyan.tasks.rows import list_column, needed_columns, rename_columns, text_column
 from banyan.tasks.units import Unit, encode_units, split_units
 from banyan.tokenizers.vocabulary import Vocabulary
 
@@ -234,16 +234,23 @@ def _read_answers(row: Row) -> tuple[ReferenceSpan, ...]:
     """
     context, given = text_column(row, "context"), row.get("answers") or []
     if isinstance(given, dict):
-        starts = given.get("answer_start", given.get("start")) or []
-        given = [{"text": text, "start": start} for text, start in zip(given.get("text") or [], starts, strict=True)]
-    return tuple(_read_answer(context, item) for item in given)
+        texts, starts = given.get("text") or [], given.get("answer_start", given.get("start")) or []
+        if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+            raise DataError("column 'answers' must hold as many starts as texts.")
+        return tuple(_read_answer(context, text, start) for text, start in zip(texts, starts, strict=True))
+    items = list_column({"answers": given}, "answers")
+    return tuple(_read_answer(context, *_text_and_start(item)) for item in items)
 
 
-def _read_answer(context: str, item: Any) -> ReferenceSpan:
-    values = item if isinstance(item, dict) else {"text": item}
-    text, start = str(values.get("text") or ""), values.get("start", values.get("answer_start"))
-    if start is None or context[start : start + len(text)] != text:
-        start = context.find(text) if text else -1
+def _text_and_start(item: Any) -> tuple[Any, Any]:
+    return (item.get("text"), item.get("start", item.get("answer_start"))) if isinstance(item, dict) else (item, None)
+
+
+def _read_answer(context: str, text: Any, start: Any) -> ReferenceSpan:
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"an answer must be a text with something in it, got {text!r:.40}; no answer is an empty list.")
+    if not isinstance(start, int) or start < 0 or context[start : start + len(text)] != text:
+        start = context.find(text)
     if start < 0:
-        raise DataError(f"answer {text!r} does not occur in its context of {len(context)} characters.")
+        raise DataError(f"answer {text!r:.60} does not occur in its context of {len(context)} characters.")
     return ReferenceSpan(text=text, start=start)

@@ -14,15 +14,16 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 def rename_columns(row: Row, columns: Mapping[str, str]) -> Row:
-    """Return the row under our column names, where the user's differ.
+    """Return the row under our column names, where the user's differ; a row that has ours already may keep them.
 
-    Raises: DataError if the row has no such column.
+    Raises: DataError if the row has neither.
     """
     if not columns:
         return row
     renamed = dict(row)
     for ours, theirs in columns.items():
-        renamed[ours] = column(row, theirs)
+        if row.get(theirs) is not None or row.get(ours) is None:
+            renamed[ours] = column(row, theirs)
     return renamed
 
 
@@ -59,6 +60,17 @@ def text_column(row: Row, name: str) -> str:
     return value
 
 
+def list_column(row: Row, name: str) -> list[Any]:
+    """Return one value of the row that must be a list.
+
+    Raises: DataError if it is missing or something else.
+    """
+    value = column(row, name)
+    if not isinstance(value, list | tuple):
+        raise DataError(f"column {name!r} must hold a list, got {type(value).__name__}.")
+    return list(value)
+
+
 def fill_template(template: str, row: Row) -> str:
     """Put the row's values in place of `{column}`; other braces stay as they are.
 
@@ -70,9 +82,10 @@ def fill_template(template: str, row: Row) -> str:
 def source_text(row: Row, *, template: str | None) -> str:
     """Return the text a task is about: the filled template, or the column `text`.
 
+    A row that has `text` and none of the template's columns (a question as a person asks it) needs no template.
     Raises: DataError if a column is missing or the text is blank.
     """
-    if template is None:
+    if template is None or (row.get("text") is not None and row.keys().isdisjoint(_PLACEHOLDER.findall(template))):
         return text_column(row, "text")
     return text_column({"text": fill_template(template, row)}, "text")
 

@@ -11,7 +11,7 @@ from banyan.core.errors import DataError, InputError
 from banyan.core.types import Prediction, Row
 from banyan.tasks.metrics.measurement import Measurement
 from banyan.tasks.metrics.summaries import measure_summaries
-from banyan.tasks.rows import column, needed_columns, rename_columns, source_text, text_column
+from banyan.tasks.rows import list_column, needed_columns, rename_columns, source_text, text_column
 from banyan.tasks.text_to_text import TextToText
 
 
@@ -36,7 +36,7 @@ class Summarization(TextToText[SummaryExample]):
         """Read {"document", "summary"}; a summary may be a list, and `summaries` is read as well."""
         row = rename_columns(row, needed_columns(self.columns, with_answer, answers=("summary", "summaries")))
         if self.template is None:
-            document = text_column(row, "document" if row.get("document") is not None or "text" not in row else "text")
+            document = text_column(row, "text" if row.get("document") is None and "text" in row else "document")
         else:
             document = source_text(row, template=self.template)
         return SummaryExample(document=document, summaries=_read_summaries(row) if with_answer else ())
@@ -66,11 +66,9 @@ class Summarization(TextToText[SummaryExample]):
 
 
 def _read_summaries(row: Row) -> tuple[str, ...]:
-    value = row.get("summaries")
-    if value is None:
-        value = column(row, "summary")
-    texts = [value] if isinstance(value, str) else list(value)
+    name = "summaries" if row.get("summaries") is not None else "summary"
+    texts = list_column(row, name) if isinstance(row.get(name), list | tuple) else [text_column(row, name)]
     summaries = tuple(text for text in texts if isinstance(text, str) and text.strip())
     if not summaries:
-        raise DataError("column 'summary' is blank; every example needs a text there.")
+        raise DataError(f"column {name!r} is blank; every example needs a text there.")
     return summaries

@@ -14,7 +14,7 @@ from banyan.tasks.base import Supervision, Task
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.entities import measure_entities
 from banyan.tasks.metrics.measurement import Measurement
-from banyan.tasks.rows import column, needed_columns, rename_columns, text_column
+from banyan.tasks.rows import list_column, needed_columns, rename_columns, text_column
 from banyan.tasks.tags import (
     OUTSIDE,
     entities_to_tags,
@@ -72,7 +72,7 @@ class Tagging(Task[TaggingExample]):
         labels: set[str] = set()
         for row in renamed:
             if row.get("tags") is not None:
-                labels.update(entity_labels(map(str, row["tags"])))
+                labels.update(entity_labels(map(str, list_column(row, "tags"))))
             else:
                 labels.update(entity.label for entity in _read_entities(row))
         by_character = all(_is_by_character(row) for row in renamed)
@@ -96,16 +96,17 @@ class Tagging(Task[TaggingExample]):
         if row.get("tokens") is None:
             text = text_column(row, "text")
             return text, split_units(text, self.unit)
-        tokens = [str(token) for token in row["tokens"]]
+        tokens = [str(token) for token in list_column(row, "tokens")]
         if row.get("text") is None:
             return join_words(tokens)
-        return row["text"], find_words(row["text"], tokens)
+        text = text_column(row, "text")
+        return text, find_words(text, tokens)
 
     def _read_tags(self, row: Row, text: str, units: tuple[Unit, ...]) -> tuple[str, ...]:
         if row.get("tags") is None:
             tags = entities_to_tags(_read_entities(row), units)
         else:
-            tags = to_iob2([self._tag_name(tag) for tag in row["tags"]])
+            tags = to_iob2([self._tag_name(tag) for tag in list_column(row, "tags")])
             if _is_by_character(row) and self.unit == "word":
                 tags = entities_to_tags(tags_to_entities(tags, split_units(text, "character"), text), units)
         if len(tags) != len(units):
@@ -192,7 +193,8 @@ class Tagging(Task[TaggingExample]):
 
 
 def _is_by_character(row: Row) -> bool:
-    return row.get("tokens") is None and row.get("tags") is not None and len(row["tags"]) == len(row.get("text", ""))
+    text, tags = row.get("text"), row.get("tags")
+    return row.get("tokens") is None and isinstance(tags, list) and isinstance(text, str) and len(tags) == len(text)
 
 
 def _read_entities(row: Row) -> tuple[Entity, ...]:
@@ -202,8 +204,8 @@ def _read_entities(row: Row) -> tuple[Entity, ...]:
     """
     text = text_column(row, "text")
     entities = []
-    for item in column(row, "entities"):
-        values = item if isinstance(item, dict) else dict(zip(("start", "end", "label"), item, strict=False))
+    for item in list_column(row, "entities"):
+        values = item if isinstance(item, dict) else dict(zip(("start", "end", "label"), _as_list(item), strict=False))
         label = values.get("label") or values.get("type") or values.get("entity_group")
         start, end = values.get("start"), values.get("end")
         if not label or not isinstance(start, int) or not isinstance(end, int) or not 0 <= start < end <= len(text):
@@ -212,3 +214,7 @@ def _read_entities(row: Row) -> tuple[Entity, ...]:
             )
         entities.append(Entity(label=str(label), start=start, end=end, text=text[start:end]))
     return tuple(entities)
+
+
+def _as_list(item: Any) -> list[Any]:
+    return list(item) if isinstance(item, list | tuple) else []

@@ -1,0 +1,27 @@
+import json
+
+import pytest
+
+from banyan.core.errors import ConfigError, UnknownNameError
+from banyan.tasks.registry import TASK_KINDS, task_from_spec
+from banyan.testing.tasks import TASKS
+
+
+def test_every_kind_is_registered_under_its_own_name() -> None:
+    assert all(TASK_KINDS[name].kind == name for name in TASK_KINDS)
+    assert len(TASK_KINDS) == 8
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_description_survives_a_file(name: str) -> None:
+    written = json.dumps(TASKS[name].spec(), ensure_ascii=False)
+    assert task_from_spec(json.loads(written)) == TASKS[name]
+
+
+def test_a_description_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(ConfigError, match="needs its kind"):
+        task_from_spec({"name": "x"})
+    with pytest.raises(UnknownNameError, match="did you mean tagging"):
+        task_from_spec({"kind": "taging", "name": "x"})
+    with pytest.raises(UnknownNameError, match="unknown key 'lables'; did you mean labels"):
+        task_from_spec({"kind": "tagging", "name": "x", "lables": ["a"]})
