@@ -1,8 +1,12 @@
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from banyan.core.errors import MemoryLimitError
-from banyan.train.memory import explained_memory_errors
+from banyan.train.memory import explained_memory_errors, keep_freed_memory
 
 
 @pytest.mark.parametrize(
@@ -29,3 +33,29 @@ def test_a_real_allocation_beyond_all_memory_is_recognised() -> None:
 def test_other_errors_pass_as_they_are() -> None:
     with pytest.raises(RuntimeError, match="shapes"), explained_memory_errors(micro_batch_seqs=1, seq_len=1):
         raise RuntimeError("shapes do not fit")
+
+
+COUNT_FAULTS = """
+import resource, torch
+from banyan.train.memory import keep_freed_memory
+def count():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.set_num_threads(1)
+assert keep_freed_memory()
+before = count()
+for attempt in range(30):
+    torch.ones(10 << 20)  # 40 MiB, 10,240 pages: more than glibc ever keeps by default
+print((count() - before) / 10240)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has other ways")
+def test_kept_memory_is_not_asked_for_again() -> None:
+    # In a process of its own: an allocation that failed earlier moves the C library to memory it cannot keep.
+    done = subprocess.run([sys.executable, "-c", COUNT_FAULTS], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 15  # of 30 allocations, those that had to ask
+
+
+def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    assert not keep_freed_memory()

@@ -15,7 +15,7 @@ from banyan.data.batch import BatchLoader
 from banyan.model.transformer import Transformer
 from banyan.train.balance import default_balance
 from banyan.train.losses import joint_loss
-from banyan.train.memory import explained_memory_errors
+from banyan.train.memory import explained_memory_errors, keep_freed_memory
 from banyan.train.optimizer import OptimizerConfig, build_optimizer
 from banyan.train.parallel import in_precision
 from banyan.train.step import train_step
@@ -37,6 +37,7 @@ def measure_step_seconds(
     Model, loader and random numbers are afterwards as they were. The first step, which warms caches, is not counted.
     Raises: MemoryLimitError if a step does not fit into memory; DataError if a batch cannot be learned from.
     """
+    keep_freed_memory()  # as the run will
     trial = copy.deepcopy(model).train()
     trial_optimizer = build_optimizer(trial, optimizer)
     loss_function = in_precision(

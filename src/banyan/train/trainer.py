@@ -33,7 +33,7 @@ from banyan.train.interrupt import InterruptWatch
 from banyan.train.lock import run_lock
 from banyan.train.loss_plot import LossPlot
 from banyan.train.losses import joint_loss
-from banyan.train.memory import explained_memory_errors
+from banyan.train.memory import explained_memory_errors, keep_freed_memory
 from banyan.train.optimizer import OptimizerConfig, build_optimizer
 from banyan.train.parallel import Precision, device_of, in_precision
 from banyan.train.run_files import EventsFile, MetricsFile, TensorBoard
@@ -153,6 +153,7 @@ class Trainer:
         """
         device = device_of(self.model)
         devices = [device] if device.type == "cuda" else []
+        keep_freed_memory()
         with run_lock(self._run_directory), InterruptWatch() as watch, torch.random.fork_rng(devices=devices):
             try:
                 self._begin(resume=resume)
