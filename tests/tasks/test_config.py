@@ -1,6 +1,6 @@
 import pytest
 
-from banyan.core.errors import ConfigError, UnknownNameError
+from banyan.core.errors import ConfigError, DataError, UnknownNameError
 from banyan.tasks.classification import Classification
 from banyan.tasks.config import TaskConfig, TaskDataConfig, build_task
 from banyan.tasks.registry import task_from_spec
@@ -10,6 +10,14 @@ def test_a_recipe_becomes_a_task_and_its_labels_come_from_the_rows() -> None:
     config = TaskConfig(name="mood", kind="classification", data=TaskDataConfig(columns={"text": "review"}))
     task = build_task(config, rows=[{"review": "x", "label": "good"}, {"review": "y", "label": "bad"}])
     assert task == Classification(name="mood", labels=("bad", "good"), columns={"text": "review"})
+
+
+def test_one_bad_row_does_not_hide_the_labels_but_bad_rows_alone_do() -> None:
+    config = TaskConfig(name="mood", kind="classification")
+    good = [{"text": "x", "label": "good"}, {"text": "y", "label": "bad"}]
+    assert build_task(config, rows=[{"text": "z"}, *good]).labels == ("bad", "good")
+    with pytest.raises(DataError, match="no 'label'"):
+        build_task(config, rows=[{"text": "z"}])
 
 
 def test_a_task_survives_its_description() -> None:

@@ -13,7 +13,7 @@ from banyan.tasks.base import Supervision, Task
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.labels import measure_labels
 from banyan.tasks.metrics.measurement import Measurement
-from banyan.tasks.rows import label_column, needed_columns, rename_columns, source_text
+from banyan.tasks.rows import label_column, needed_columns, read_each, rename_columns, source_text
 from banyan.tokenizers.vocabulary import Vocabulary
 
 
@@ -54,10 +54,14 @@ class Classification(Task[ClassificationExample]):
     @classmethod
     def fields_from_rows(cls, rows: Sequence[Row], *, columns: Mapping[str, str]) -> dict[str, Any]:
         """Return the labels, in order of their numbers where they have numbers, else in alphabetical order."""
-        renamed = [rename_columns(row, columns) for row in rows]
-        names = {label_column(row, ()): row.get("label") for row in renamed}
+
+        def name_and_number(row: Row) -> tuple[str, Any]:
+            renamed = rename_columns(row, columns)
+            return label_column(renamed, ()), renamed.get("label")
+
+        names = dict(read_each(rows, name_and_number))
         if all(isinstance(number, int) for number in names.values()):
-            return {"labels": tuple(sorted(names, key=lambda name: names[name] or 0))}
+            return {"labels": tuple(sorted(names, key=lambda name: names[name]))}
         return {"labels": tuple(sorted(names))}
 
     def parse(self, row: Row, *, with_answer: bool = True) -> ClassificationExample:

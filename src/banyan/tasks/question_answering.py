@@ -14,7 +14,7 @@ from banyan.tasks.base import Supervision, Task
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.answers import measure_answers
 from banyan.tasks.metrics.measurement import Measurement
-from banyan.tasks.rows import list_column, needed_columns, rename_columns, text_column
+from banyan.tasks.rows import list_column, needed_columns, read_each, rename_columns, text_column
 from banyan.tasks.units import Unit, encode_units, split_units
 from banyan.tokenizers.vocabulary import Vocabulary
 
@@ -99,7 +99,8 @@ class QuestionAnswering(Task[QuestionExample]):
     @classmethod
     def fields_from_rows(cls, rows: Sequence[Row], *, columns: Mapping[str, str]) -> dict[str, Any]:
         """Find out whether some questions have no answer."""
-        return {"may_be_empty": any(not _read_answers(rename_columns(row, columns)) for row in rows)}
+        answers = read_each(rows, lambda row: _read_answers(rename_columns(row, columns)))
+        return {"may_be_empty": not all(answers)}
 
     def parse(self, row: Row, *, with_answer: bool = True) -> QuestionExample:
         """Read a SQuAD row: {"question", "context", "answers"}, each answer with its text and start."""

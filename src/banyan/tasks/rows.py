@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
 from banyan.core.errors import DataError
 from banyan.core.registry import did_you_mean
 from banyan.core.types import Row
+
+T = TypeVar("T")
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
@@ -69,6 +71,23 @@ def list_column(row: Row, name: str) -> list[Any]:
     if not isinstance(value, list | tuple):
         raise DataError(f"column {name!r} must hold a list, got {type(value).__name__}.")
     return list(value)
+
+
+def read_each(rows: Iterable[Row], read: Callable[[Row], T]) -> list[T]:
+    """Return what could be read of the rows; a few bad ones do not matter where all are looked at together.
+
+    Raises: DataError of the first row if none can be read.
+    """
+    results: list[T] = []
+    first_error: DataError | None = None
+    for row in rows:
+        try:
+            results.append(read(row))
+        except DataError as error:
+            first_error = first_error or error
+    if first_error is not None and not results:
+        raise first_error
+    return results
 
 
 def fill_template(template: str, row: Row) -> str:

@@ -14,7 +14,7 @@ from banyan.tasks.base import Supervision, Task
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.entities import measure_entities
 from banyan.tasks.metrics.measurement import Measurement
-from banyan.tasks.rows import list_column, needed_columns, rename_columns, text_column
+from banyan.tasks.rows import list_column, needed_columns, read_each, rename_columns, text_column
 from banyan.tasks.tags import (
     OUTSIDE,
     entities_to_tags,
@@ -68,14 +68,9 @@ class Tagging(Task[TaggingExample]):
     @classmethod
     def fields_from_rows(cls, rows: Sequence[Row], *, columns: Mapping[str, str]) -> dict[str, Any]:
         """Return the labels of the entities, and whether the tags are given by character."""
-        renamed = [rename_columns(row, columns) for row in rows]
-        labels: set[str] = set()
-        for row in renamed:
-            if row.get("tags") is not None:
-                labels.update(entity_labels(map(str, list_column(row, "tags"))))
-            else:
-                labels.update(entity.label for entity in _read_entities(row))
-        by_character = all(_is_by_character(row) for row in renamed)
+        found = read_each(rows, lambda row: _labels_and_form(rename_columns(row, columns)))
+        labels = {label for row_labels, _ in found for label in row_labels}
+        by_character = all(is_by_character for _, is_by_character in found)
         return {"labels": tuple(sorted(labels)), "unit": "character" if by_character else "word"}
 
     def parse(self, row: Row, *, with_answer: bool = True) -> TaggingExample:
@@ -190,6 +185,13 @@ class Tagging(Task[TaggingExample]):
         """Count strict entity F1."""
         expected = [example.tags or () for example in examples]
         return measure_entities(expected, [prediction.tags or () for prediction in predictions])
+
+
+def _labels_and_form(row: Row) -> tuple[tuple[str, ...], bool]:
+    """Return the labels of a row's entities, and whether each character has a tag."""
+    if row.get("tags") is not None:
+        return entity_labels(map(str, list_column(row, "tags"))), _is_by_character(row)
+    return tuple(entity.label for entity in _read_entities(row)), False
 
 
 def _is_by_character(row: Row) -> bool:

@@ -9,7 +9,11 @@ def example(context: str, answer: str | None) -> QuestionExample:
 
 
 def test_the_stretch_that_is_most_often_right_is_always_answered() -> None:
-    train = [example("one big oak grows", "big oak"), example("that old fig stands", "old fig"), example("x y z", "y z")]
+    train = [
+        example("one big oak grows", "big oak"),
+        example("that old fig stands", "old fig"),
+        example("x y z", "y z"),
+    ]
     predictions = best_fixed_span("qa", train, seed=0)([example("this tall elm fell", None), example("独木成林", None)])
     assert [prediction.text for prediction in predictions] == ["tall elm", "木成"]
     assert predictions[0].span == (5, 13)
