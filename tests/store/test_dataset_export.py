@@ -15,6 +15,7 @@ CONTEXT = "Banyan trees grow wide."
 MESSAGES = [{"role": "user", "content": "hi"}]
 PICTURE = StoredArtifact(media_type="image/png", data=b"png")
 TAGS = {"tags": ["O", "B-X"]}
+ENTITIES = [{"label": "X", "start": 2, "end": 3, "text": "b"}]
 
 
 def exchange(
@@ -56,6 +57,25 @@ ANSWERED = [
         {"text": "tree", **LANGUAGES},
         StoredOutput(text="Baum"),
         {"translation": {"en": "tree", "de": "Baum"}},
+    ),
+    (
+        "translation",
+        {"translation": {"en": "tree"}, **LANGUAGES},
+        StoredOutput(text="Baum"),
+        {"translation": {"en": "tree", "de": "Baum"}},
+    ),
+    ("translation", {"text": "tree"}, StoredOutput(text="Baum"), {"source": "tree", "target": "Baum"}),
+    (
+        "tagging",
+        {"text": "a b"},
+        StoredOutput(prediction={"entities": ENTITIES, **TAGS}),
+        {"text": "a b", "entities": ENTITIES},
+    ),
+    (
+        "question_answering",
+        {"text": f"how? ||| {CONTEXT}"},
+        StoredOutput(text="wide"),
+        {"context": CONTEXT, "question": "how?", "answers": [{"text": "wide", "start": 18}]},
     ),
     ("summarization", {"document": "long"}, StoredOutput(text="s"), {"document": "long", "summary": "s"}),
     (
@@ -116,11 +136,13 @@ def test_a_correction_takes_the_place_of_the_answer(
         exchange("classification", {}, StoredOutput(text="x")),
         exchange("unheard_of", {"text": "a"}, StoredOutput(text="x")),
         exchange("tagging", {"text": "a b"}, StoredOutput(prediction=TAGS)),
+        exchange("tagging", {"text": "a b"}, StoredOutput(prediction={"entities": ENTITIES}), said("not json")),
+        exchange("question_answering", {"text": "how? of what?"}, StoredOutput(text="wide")),
         exchange("tagging", {"tokens": ["a"]}, StoredOutput(prediction=TAGS)),
         exchange("tagging", {"tokens": ["a", "b"]}, StoredOutput(prediction=TAGS), said("not json")),
         exchange("question_answering", {"context": CONTEXT, "question": "?"}, StoredOutput(text="palm")),
         exchange("question_answering", {"question": "?"}, StoredOutput(text="palm")),
-        exchange("translation", {"text": "tree"}, StoredOutput(text="Baum")),
+        exchange("translation", {"translation": {"en": "tree"}}, StoredOutput(text="Baum")),
         exchange("image_generation", {"text": "a seven"}, StoredOutput()),
         exchange("dialogue", {}, StoredOutput(text="x"), body={"seed": 1}),
         exchange("summarization", {}, StoredOutput(text="x"), body={"seed": 1}),

@@ -13,7 +13,12 @@ from banyan.core.types import Row
 from banyan.store.export import artifact_file_name
 from banyan.store.types import RequestState, StoredExchange, StoredOutput
 
-_SOURCE_NAMES = ("text", "prompt", "input", "document", "question", "messages")
+_TEXT_NAMES = ("text", "prompt", "input", "document")
+_SOURCE_NAMES = (
+    *_TEXT_NAMES,
+    *("tokens", "messages", "question", "context", "translation", "source", "source_language", "target_language"),
+)
+_QUESTION_MARK = "|||"  # question ||| context, as `banyan predict` takes the two in one text
 
 
 def dataset_rows(exchanges: Iterable[StoredExchange]) -> Iterator[Row]:
@@ -57,12 +62,11 @@ def _source(exchange: StoredExchange) -> Mapping[str, Any] | None:
     if exchange.request.source is not None:
         return exchange.request.source
     body = exchange.request.body
-    found = {name: body[name] for name in (*_SOURCE_NAMES, "context") if name in body}
-    return found or None
+    return {name: body[name] for name in _SOURCE_NAMES if name in body} or None
 
 
 def _text(source: Mapping[str, Any]) -> str | None:
-    return next((source[name] for name in _SOURCE_NAMES if isinstance(source.get(name), str)), None)
+    return next((source[name] for name in _TEXT_NAMES if isinstance(source.get(name), str)), None)
 
 
 def _labelled(source: Mapping[str, Any], output: StoredOutput, correction: str | None, _: Any) -> Row | None:
@@ -71,18 +75,25 @@ def _labelled(source: Mapping[str, Any], output: StoredOutput, correction: str |
 
 
 def _tagged(source: Mapping[str, Any], output: StoredOutput, correction: str | None, _: Any) -> Row | None:
-    """Return {"tokens", "tags"}; a correction must be a JSON list with one tag per token."""
-    tokens = source.get("tokens")
-    tags = _json_list(correction) if correction is not None else (output.prediction or {}).get("tags")
-    if not isinstance(tokens, list) or not isinstance(tags, list) or len(tags) != len(tokens):
-        return None
-    return {"tokens": tokens, "tags": tags}
+    """Return {"tokens", "tags"}, or {"text", "entities"} where the text came whole.
+
+    A correction is a JSON list: one tag per token, or the entities with start, end and label.
+    """
+    given = None if correction is None else _json_list(correction)
+    said = output.prediction or {}
+    tokens, text = source.get("tokens"), _text(source)
+    if isinstance(tokens, list):
+        tags = said.get("tags") if correction is None else given
+        fits = isinstance(tags, list) and len(tags) == len(tokens)
+        return {"tokens": tokens, "tags": tags} if fits else None
+    entities = said.get("entities") if correction is None else given
+    return {"text": text, "entities": entities} if text is not None and isinstance(entities, list) else None
 
 
 def _answered(source: Mapping[str, Any], output: StoredOutput, correction: str | None, _: Any) -> Row | None:
     """Return a SQuAD row; an answer that is not in the context cannot be learned as a span and gives none."""
-    context, question = source.get("context"), source.get("question")
-    if not isinstance(context, str) or not isinstance(question, str):
+    question, context = _question_and_context(source)
+    if not question or not context:
         return None
     text = output.text if correction is None else correction
     span = (output.prediction or {}).get("span")
@@ -93,17 +104,28 @@ def _answered(source: Mapping[str, Any], output: StoredOutput, correction: str |
     return {"context": context, "question": question, "answers": answers}
 
 
+def _question_and_context(source: Mapping[str, Any]) -> tuple[str, str]:
+    question, context = source.get("question"), source.get("context")
+    if isinstance(question, str) and isinstance(context, str):
+        return question, context
+    first, _, second = (_text(source) or "").partition(_QUESTION_MARK)
+    return first.strip(), second.strip()
+
+
 def _translated(
     source: Mapping[str, Any], output: StoredOutput, correction: str | None, params: Mapping[str, Any]
 ) -> Row | None:
-    """Return {"translation": {language: text}}; the languages come with the source or the parameters."""
+    """Return {"translation": {language: text}} where the languages are known, else {"source", "target"}."""
     known = {**params, **source}
     ours, theirs = known.get("source_language"), known.get("target_language")
     pair = source.get("translation")
-    text = pair.get(ours) if isinstance(pair, Mapping) else _text(source)
-    if not isinstance(text, str) or not isinstance(ours, str) or not isinstance(theirs, str):
+    text = pair.get(ours) if isinstance(pair, Mapping) else source.get("source", _text(source))
+    answer = correction or output.text
+    if not isinstance(text, str):
         return None
-    return {"translation": {ours: text, theirs: correction or output.text}}
+    if not isinstance(ours, str) or not isinstance(theirs, str):
+        return {"source": text, "target": answer}
+    return {"translation": {ours: text, theirs: answer}}
 
 
 def _summarised(source: Mapping[str, Any], output: StoredOutput, correction: str | None, _: Any) -> Row | None:
