@@ -1,9 +1,130 @@
-"""What every test shares: one thread, so that two test processes do not fight over two cores."""
+"""What every test shares: one thread, tiny rows of all eight kinds, and one tiny run trained on them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from banyan.core.config import config_from_mapping
+from banyan.workflows.recipe import Recipe
+from banyan.workflows.reporter import SilentReporter
+from banyan.workflows.training import TrainingOutcome, train
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
+    # Two test processes would otherwise fight over two cores.
     torch.set_num_threads(1)
+
+
+def _picture(label: int) -> dict[str, Any]:
+    pixels = [255 if (x + y * label) % 3 == 0 else 16 * label for y in range(4) for x in range(4)]
+    return {"width": 4, "height": 4, "channels": 1, "pixels": pixels}
+
+
+def rows_of_every_kind(num: int) -> dict[str, list[dict[str, Any]]]:
+    """Return rows in the field's formats, both scripts, several of them too long for a row of training."""
+    words = ["red", "blue", "gelb", "红色", "蓝色", "alpha", "beta", "gamma"]
+    colour = [words[i % len(words)] for i in range(num)]
+    long = ["", " and so on" * 60]
+    return {
+        "language_modeling": [
+            {"text": f"def f{i}():\n    return '{colour[i]}'\n" + long[i % 9 == 0]} for i in range(num)
+        ],
+        "classification": [
+            {"text": f"{colour[i]} thing number {i}{long[i % 11 == 0]}", "label": ["cold", "warm"][i % 2]}
+            for i in range(num)
+        ],
+        "tagging": [
+            {"tokens": ["see", colour[i], "in", "Paris"], "tags": ["O", "B-colour", "O", "B-place"]} for i in range(num)
+        ],
+        "translation": [
+            {
+                "translation": {"en": f"{i} apples", "de": f"{i} Äpfel"}
+                if i % 2
+                else {"zh": f"{i}个苹果", "en": f"{i}"},
+                "source_language": "en" if i % 2 else "zh",
+                "target_language": "de" if i % 2 else "en",
+            }
+            for i in range(num)
+        ],
+        "summarization": [
+            {"document": f"def name_{i}(x):\n    return x{long[i % 7 == 0]}", "summary": f"Return {colour[i]}."}
+            for i in range(num)
+        ],
+        "question_answering": [
+            {
+                "context": f"f{i}(width={i}) makes {colour[i]}.",
+                "question": "What is the default of width?",
+                "answers": [{"text": str(i), "start": len(f"f{i}(width=")}],
+            }
+            for i in range(num)
+        ],
+        "dialogue": [
+            {
+                "messages": [
+                    {"role": "user", "content": f"What is {colour[i]}?"},
+                    {"role": "assistant", "content": "A colour."},
+                    {"role": "user", "content": "Sure?"},
+                    {"role": "assistant", "content": "Yes."},
+                ]
+            }
+            for i in range(num)
+        ],
+        "image_generation": [
+            {"image": _picture(i % 3), "text": [f"picture {i % 3}", f"图片{i % 3}"][i % 2], "label": str(i % 3)}
+            for i in range(num)
+        ],
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One JSON-lines file for each kind of task."""
+    directory = tmp_path_factory.mktemp("rows")
+    files = {}
+    for kind, rows in rows_of_every_kind(210).items():
+        files[kind] = directory / f"{kind}.jsonl"
+        files[kind].write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return files
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tiny_files: dict[str, Path]) -> Recipe:
+    """All eight kinds of task in a model that trains in seconds."""
+    return config_from_mapping(
+        Recipe,
+        {
+            "name": "tiny",
+            "model": {
+                "num_layers": 2,
+                "embed_dim": 32,
+                "num_heads": 2,
+                "num_kv_heads": 1,
+                "head_dim": 16,
+                "ffn_dim": 48,
+            },
+            "tokenizer": {"vocab_size": 300},
+            "image_tokenizer": {"num_codes": 8},
+            "train": {"steps": 6, "seq_len": 96, "micro_batch_seqs": 8, "evaluate_every": 3, "log_every": 1},
+            "evaluation": {"max_validation_examples": 2},
+            "tasks": [
+                {
+                    "name": kind,
+                    "kind": kind,
+                    "data": {"train": str(path), "validation_fraction": 0.02, "test_fraction": 0.02},
+                }
+                for kind, path in tiny_files.items()
+            ],
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> TrainingOutcome:
+    """One finished training run over all eight kinds of task."""
+    return train(tiny_recipe, reporter=SilentReporter(), run_directory=tmp_path_factory.mktemp("runs") / "tiny")

@@ -76,6 +76,8 @@ def prepare_process(*, debug: bool) -> None:
     """Set what must be set before torch loads: idle threads sleep, and a thread count if one was asked for."""
     # Spinning OpenMP barriers slow small steps several times when another process wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # The same answer, bit for bit, whatever its neighbours: on two threads half of them differed without it.
+    os.environ.setdefault("MKL_CBWR", "AUTO")
     if threads := thread_count():
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     for stream in (sys.stdout, sys.stderr):

@@ -12,7 +12,7 @@ from banyan.cli.progress import TerminalReporter
 from banyan.cli.sampling import MaxTokensOption, SeedOption, TemperatureOption, changed
 from banyan.core.errors import ConfigError
 from banyan.core.types import Prediction
-from banyan.infer.sampling import SamplingConfig
+from banyan.runtime.defaults import SamplingConfig
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.runtime.loading import load
 from banyan.store.export import prediction_to_json

@@ -9,7 +9,7 @@ import typer
 
 from banyan.cli.output import JsonOption, QuietOption, console, emit, say
 from banyan.cli.progress import TerminalReporter
-from banyan.data.corpus import CorpusReport
+from banyan.workflows.preparing import CorpusReport
 from banyan.workflows.preparing import prepare
 
 app = typer.Typer(add_completion=False)

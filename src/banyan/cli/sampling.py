@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from banyan.infer.sampling import SamplingConfig
+from banyan.runtime.defaults import SamplingConfig
 
 TemperatureOption = Annotated[float | None, typer.Option(min=0.0, max=2.0, help="0: always the likeliest token.")]
 TopPOption = Annotated[float | None, typer.Option(help="Draw from the likeliest tokens that hold this probability.")]
