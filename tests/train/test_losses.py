@@ -102,14 +102,16 @@ def test_targets_without_weight_do_not_matter() -> None:
 
 def test_an_untrained_span_head_is_as_good_as_guessing() -> None:
     segments = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
-    losses = span_losses(torch.zeros(10, 2), torch.tensor([1, -1, 2, -1, -1, -1, -1, 3, -1, -1]), segments)
+    losses = span_losses(
+        torch.zeros(10, 2), torch.tensor([1, -1, 2, -1, -1, -1, -1, 3, -1, -1]), segments, num_segments=2
+    )
     four, six = math.log(4), math.log(6)
     torch.testing.assert_close(losses, torch.tensor([four, 0, four, 0, 0, 0, 0, 2 * six, 0, 0]))
 
 
 def test_large_span_scores_do_not_overflow() -> None:
     logits = torch.tensor([[1e4, 0.0], [0.0, 1e4]])
-    losses = span_losses(logits, torch.tensor([1, 2]), torch.tensor([0, 0]))
+    losses = span_losses(logits, torch.tensor([1, 2]), torch.tensor([0, 0]), num_segments=1)
     torch.testing.assert_close(losses, torch.zeros(2))
 
 

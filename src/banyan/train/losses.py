@@ -71,6 +71,7 @@ class _Group:
     head: HeadSpec | None = None  # None: the language-model head
     is_image: bool = False  # its picture slice instead of its word slice
     segments: Tensor | None = None  # (M,) which example each position belongs to, counted from 0; spans only
+    num_segments: int = 0
 
 
 def _positions_by_layer(batch: Batch, task_heads: Sequence[HeadSpec | None], *, first_image_id: int) -> list[_Group]:
@@ -106,7 +107,7 @@ def _span_group(batch: Batch, task: int, head: HeadSpec, has_loss: Tensor) -> _G
     marks_M2 = _marks(batch.targets.flatten()[positions])
     if (_sum_by(segments, marks_M2, len(learned)) == 0).any():
         raise DataError(f"head {head.name}: an example carries loss but marks no start or no end of its answer.")
-    return _Group(positions=positions, head=head, segments=segments)
+    return _Group(positions=positions, head=head, segments=segments, num_segments=len(learned))
 
 
 def _losses(model: Transformer, hidden_MD: Tensor, group: _Group, batch: Batch, positions: Tensor) -> Tensor:
@@ -120,20 +121,19 @@ def _losses(model: Transformer, hidden_MD: Tensor, group: _Group, batch: Batch, 
     logits_MC = model.head_logits(group.head.name, hidden_MD).float()
     if group.segments is None:
         return F.cross_entropy(logits_MC, targets_M, reduction="none")
-    return span_losses(logits_MC, targets_M, group.segments.to(logits_MC.device))
+    return span_losses(logits_MC, targets_M, group.segments.to(logits_MC.device), num_segments=group.num_segments)
 
 
-def span_losses(logits_M2: Tensor, targets_M: Tensor, segments_M: Tensor) -> Tensor:
+def span_losses(logits_M2: Tensor, targets_M: Tensor, segments_M: Tensor, *, num_segments: int) -> Tensor:
     """Return, at each position that a start or an end is marked at, its cross-entropy among its example's positions.
 
     A position that marks both pays for both, so an answer of one token counts as much as a longer one.
     Shapes: logits (M, 2); targets and segments (M,), segments counted from 0; returns (M,), 0 where nothing is marked.
     Source: Devlin et al. 2019 (BERT), section 4.2.
     """
-    num = int(segments_M.max()) + 1
-    highest_S2 = torch.full((num, 2), -torch.inf, device=logits_M2.device)  # taken off, to keep exp() from overflowing
+    highest_S2 = torch.full((num_segments, 2), -torch.inf, device=logits_M2.device)  # taken off: exp() may overflow
     highest_S2 = highest_S2.scatter_reduce(0, segments_M[:, None].expand(-1, 2), logits_M2.detach(), "amax")
-    sums_S2 = _sum_by(segments_M, (logits_M2 - highest_S2[segments_M]).exp(), num)
+    sums_S2 = _sum_by(segments_M, (logits_M2 - highest_S2[segments_M]).exp(), num_segments)
     normalisers_M2 = (sums_S2.log() + highest_S2)[segments_M]
     return ((normalisers_M2 - logits_M2) * _marks(targets_M)).sum(dim=1)
 
