@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+from concurrent.futures import Future
 from hashlib import sha256
 from typing import Any
 
@@ -12,10 +14,13 @@ import numpy as np
 import pytest
 
 from banyan.runtime.loaded_model import LoadedModel
-from banyan.serve.recording import hash_prompts
+from banyan.serve.errors import ApiError
+from banyan.serve.recording import Record, Recorder
+from banyan.store.keys import create_key
 from banyan.store.sql_store import SqlStore
-from banyan.store.types import RequestState, StoredExchange
+from banyan.store.types import RequestState, StoredAnswer, StoredExchange, StoredRequest
 from banyan.testing.serving import RunningServer
+from banyan.testing.store import tiny_request
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
@@ -158,8 +163,6 @@ def test_feedback_is_kept_with_the_answer(client: httpx.Client, store: SqlStore)
 
 
 def test_nobody_sees_what_another_key_asked(server: RunningServer, client: httpx.Client) -> None:
-    from banyan.store.keys import create_key
-
     mine = client.post("/v1/tasks/topic", json={"input": "my secret tree"}).headers["X-Request-Id"]
     other = create_key(server.store.database, name="other")
     admin = create_key(server.store.database, name="admin", scopes=("admin",))
@@ -174,12 +177,105 @@ def test_nobody_sees_what_another_key_asked(server: RunningServer, client: httpx
         assert everybody.get(f"/v1/outputs/{mine}").status_code == 200
 
 
-def test_prompts_are_hashed_as_little_endian_int32_one_after_the_other() -> None:
-    ids = np.array([1, 2, 70_000], dtype="<i4").tobytes()
-    assert hash_prompts([(1, 2), (70_000,)]) == sha256(ids).hexdigest()
-
-
 def test_a_client_label_is_kept_only_if_it_is_harmless(client: httpx.Client, store: SqlStore) -> None:
     for label, kept in [("order-66", "order-66"), ("a b", None), ("x" * 129, None)]:
         response = client.post("/v1/tasks/topic", json={"input": "a"}, headers={"X-Client-Request-Id": label})
         assert stored(store, response).request.client_request_id == kept
+
+
+class SlowStore:
+    """A store whose commits happen when the test says so."""
+
+    def __init__(self) -> None:
+        self.begun: Future[str] = Future()
+        self.finished: Future[None] = Future()
+        self.answers: list[StoredAnswer] = []
+        self.notes: list[str] = []
+
+    def begin(self, request: StoredRequest) -> Future[str]:
+        return self.begun
+
+    def progress(self, request_id: str, partial_text: str) -> None:
+        self.notes.append(partial_text)
+
+    def finish(self, request_id: str, answer: StoredAnswer) -> Future[None]:
+        self.answers.append(answer)
+        return self.finished
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+def commit(future: Future[Any]) -> None:
+    future.set_result(None)
+
+
+def test_nothing_begins_or_ends_before_its_commit() -> None:
+    async def run() -> None:
+        store = SlowStore()
+        beginning = asyncio.create_task(Recorder(store, progress_seconds=1).begin(tiny_request()))
+        await asyncio.sleep(0.01)
+        assert not beginning.done()
+        commit(store.begun)
+        record = await beginning
+        ending = asyncio.create_task(record.complete((), num_completion_tokens=1))
+        await asyncio.sleep(0.01)
+        assert not ending.done()
+        commit(store.finished)
+        await ending
+
+    asyncio.run(run())
+
+
+def test_a_record_ends_once_and_the_first_ending_counts() -> None:
+    async def run() -> list[StoredAnswer]:
+        store = SlowStore()
+        commit(store.begun)
+        commit(store.finished)
+        record = await Recorder(store, progress_seconds=1).begin(tiny_request())
+        await record.fail(ApiError(504, "timeout", "x"), (), num_completion_tokens=0)
+        await record.complete((), num_completion_tokens=1)
+        await record.cancel((), num_completion_tokens=1)
+        return store.answers
+
+    (answer,) = asyncio.run(run())
+    assert (answer.state, answer.error_code) == (RequestState.FAILED, "timeout")
+
+
+def test_a_client_that_leaves_during_the_first_commit_is_recorded_as_gone() -> None:
+    async def run() -> list[StoredAnswer]:
+        store = SlowStore()
+        commit(store.finished)
+        beginning = asyncio.create_task(Recorder(store, progress_seconds=1).begin(tiny_request()))
+        await asyncio.sleep(0.01)
+        beginning.cancel()
+        await asyncio.gather(beginning, return_exceptions=True)
+        assert not store.begun.cancelled(), "the writer still holds this future"
+        return store.answers
+
+    (answer,) = asyncio.run(run())
+    assert answer.state is RequestState.CANCELLED
+
+
+@pytest.mark.parametrize(("seconds", "notes"), [(0.0, ["a", "ab"]), (60.0, [])])
+def test_progress_is_noted_now_and_then(seconds: float, notes: list[str]) -> None:
+    store = SlowStore()
+    record = Record(store, "01", progress_seconds=seconds)
+    record.note_progress("a")
+    record.note_progress("ab")
+    assert store.notes == notes
+
+
+def test_no_key_and_no_text_reaches_the_log(
+    server: RunningServer, client: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    canary = "canary-4711"
+    client.post(CHAT, json={**ASK, "messages": [{"role": "user", "content": canary}]})
+    client.post(CHAT, json={**ASK, canary: 1})
+    client.post("/v1/tasks/qa", json={"input": {"question": canary}})
+    client.get(f"/v1/{canary}", headers={"X-Canary": canary})
+    httpx.get(f"{server.url}/v1/models", headers={"Authorization": f"Bearer {canary}"})
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith(("banyan", "uvicorn"))]
+    assert "key_refused" in " ".join(ours)
+    assert not any(canary in line or server.key in line for line in ours)

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from banyan.core.errors import BusyError, CheckpointError, ConfigError, SafetyError
-from banyan.serve.listening import check_exposure, is_loopback, listen, url_of
+from banyan.core.errors import BusyError, CheckpointError, ConfigError, FileError, SafetyError
+from banyan.serve.listening import TlsFiles, check_exposure, is_loopback, listen, url_of
 from banyan.serve.local_model import name_of
 from banyan.serve.server import serve
 from banyan.store.sql_store import open_store
@@ -66,10 +66,6 @@ def test_a_server_process_answers_drains_on_sigterm_and_ends_with_zero(model_dir
         exchange = store.queries.show(response.headers["X-Request-Id"])
         assert exchange.state is RequestState.COMPLETED
         assert store.verify_key(key) is not None
-    with server_process(model_directory, database) as (process, (_, _, second_key)):
-        assert second_key is None
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 0
 
 
 def test_a_killed_server_leaves_its_request_interrupted(model_directory: Path, tmp_path: Path) -> None:
@@ -121,6 +117,16 @@ def test_an_address_that_is_not_ours_is_refused_in_one_line() -> None:
     for host, port in (("192.0.2.1", 0), ("no.such.host.invalid", 0), ("127.0.0.1", 70_000)):
         with pytest.raises(ConfigError):
             listen(host, port).close()
+
+
+def test_tls_files_that_cannot_be_used_are_named_before_anything_starts(tmp_path: Path) -> None:
+    tls = TlsFiles(certificate=tmp_path / "cert.pem", key=tmp_path / "key.pem")
+    with pytest.raises(FileError, match="cert.pem not found"):
+        serve(tmp_path / "no-model", port=0, database="sqlite://", tls=tls)
+    tls.certificate.write_text("no certificate")
+    tls.key.write_text("no key")
+    with pytest.raises(ConfigError, match="cannot be used for TLS"):
+        tls.check()
 
 
 def test_the_url_is_what_a_person_types() -> None:

@@ -11,7 +11,6 @@ from banyan.core.errors import (
     DataError,
     InputError,
     StoreError,
-    UnknownNameError,
 )
 
 
@@ -80,8 +79,6 @@ def as_api_error(error: BaseException, *, request_id: str) -> ApiError:
     if isinstance(error, ContextLengthError):
         details = {"n_prompt_tokens": error.num_prompt_tokens, "n_ctx": error.max_seq_len}
         return ApiError(400, "context_length_exceeded", error.message, details=details)
-    if isinstance(error, UnknownNameError):
-        return not_found(error.message)
     if isinstance(error, InputError | DataError | ConfigError):
         return bad_request("invalid_value", _with_hint(error))
     return internal_error(request_id)

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from banyan.core.config import config_to_mapping
 from banyan.core.errors import ContextLengthError
+from banyan.core.hashing import hash_token_ids
 from banyan.core.types import Prompt
 from banyan.serve.answering import Ask, Choice, Listener, Question, answer
 from banyan.serve.errors import as_api_error
@@ -21,7 +22,6 @@ from banyan.serve.live import LiveAnswer, until_disconnected
 from banyan.serve.openai_shapes import Delta, Shape
 from banyan.serve.parts import key_id_of, request_id_of
 from banyan.serve.reading import Received, client_label
-from banyan.serve.recording import hash_prompts
 from banyan.serve.sampling_fields import sampling_of, seed_of
 from banyan.serve.schemas import GenerationFields
 from banyan.serve.task_lookup import sampling_for_task
@@ -100,7 +100,7 @@ def stored_request(
         seed=seed,
         num_choices=len(questions),
         stream=bool(getattr(received.asked, "stream", False)),
-        prompt_sha256=hash_prompts(prompt.token_ids for prompt in prompts),
+        prompt_sha256=hash_token_ids(prompt.token_ids for prompt in prompts),
         num_prompt_tokens=sum(len(prompt) for prompt in prompts),
         client_request_id=client_label(request),
         api_key_id=key_id_of(request),

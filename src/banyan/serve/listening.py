@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
 
-from banyan.core.errors import BusyError, ConfigError, SafetyError
+from banyan.core.errors import BusyError, ConfigError, FileError, SafetyError
 
 _BACKLOG = 512
 
@@ -26,7 +29,7 @@ def check_exposure(host: str, *, no_auth: bool, has_tls: bool, insecure: bool) -
     if not has_tls and not insecure:
         raise SafetyError(
             f"refusing to listen on {host} without TLS: keys and texts could be read on the way.",
-            hint="give --tls-certificate and --tls-key, or --insecure behind a proxy that encrypts",
+            hint="give --ssl-certfile and --ssl-keyfile, or --insecure behind a proxy that encrypts",
         )
 
 
@@ -36,6 +39,28 @@ def is_loopback(host: str) -> bool:
     Raises: ConfigError if the host is unknown.
     """
     return all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for _, address in _addresses(host, 0))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TlsFiles:
+    """A certificate and its key, as PEM files."""
+
+    certificate: Path
+    key: Path
+
+    def check(self) -> None:
+        """Try them out before anything else is started.
+
+        Raises: FileError if one cannot be read; ConfigError if they are no certificate and key, or no pair.
+        """
+        for path in (self.certificate, self.key):
+            if not path.is_file():
+                raise FileError(f"{path} not found.", hint="TLS needs a certificate and its key as PEM files")
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.certificate, self.key)
+        except OSError as error:
+            what = f"{self.certificate} and {self.key}"
+            raise ConfigError(f"{what} cannot be used for TLS: {error.strerror or error}.") from error
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import struct
 import time
-from collections.abc import Iterable, Sequence
-from hashlib import sha256
+from collections.abc import Sequence
 
 from banyan.core.errors import StoreError
 from banyan.core.logging import log_event
@@ -18,14 +16,6 @@ from banyan.store.types import AnswerStore, RequestState, StoredAnswer, StoredOu
 logger = logging.getLogger("banyan.serve")
 
 CLIENT_GONE_STATUS = 499  # never sent; it says in the database that the client left
-
-
-def hash_prompts(prompts: Iterable[Sequence[int]]) -> str:
-    """Return the SHA-256 of token ids as little-endian int32, prompt after prompt."""
-    digest = sha256()
-    for token_ids in prompts:
-        digest.update(struct.pack(f"<{len(token_ids)}i", *token_ids))
-    return digest.hexdigest()
 
 
 class Recorder:

@@ -21,24 +21,18 @@ from banyan.runtime.loading import load
 from banyan.serve.app import create_app
 from banyan.serve.auth import ensure_first_key
 from banyan.serve.http_protocol import StrictProtocol
-from banyan.serve.listening import check_exposure, listen, url_of
+from banyan.serve.listening import TlsFiles, check_exposure, listen, url_of
 from banyan.serve.local_model import LocalModel
 from banyan.serve.parts import ServerParts
 from banyan.serve.settings import ServerSettings
 from banyan.store.sql_store import SqlStore, open_store
 
+__all__ = ["DrainingServer", "Started", "TlsFiles", "run_app", "serve", "server_config"]
+
 logger = logging.getLogger("banyan.serve")
 
 _FLUSH_SECONDS = 5  # for the last bytes of finished answers
 _REQUEST_LINE_BYTES = 8_192
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TlsFiles:
-    """A certificate and its key, as PEM files."""
-
-    certificate: Path
-    key: Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +66,8 @@ def serve(
     (10), FileError (3) or CheckpointError (4) if database or model cannot be used.
     """
     check_exposure(host, no_auth=no_auth, has_tls=tls is not None, insecure=insecure)
+    if tls is not None:
+        tls.check()
     settings = settings or ServerSettings()
     hosts = (*settings.allowed_hosts, host.lower())
     settings = dataclasses.replace(settings, needs_key=settings.needs_key and not no_auth, allowed_hosts=hosts)
