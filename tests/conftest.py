@@ -33,7 +33,7 @@ def rows_of_every_kind(num: int) -> dict[str, list[dict[str, Any]]]:
     long = ["", " and so on" * 60]
     return {
         "language_modeling": [
-            {"text": f"def f{i}():\n    return '{colour[i]}'\n" + long[i % 9 == 0]} for i in range(num)
+            {"text": f"def f{i}():\n    return '{colour[i]}'" + long[i % 9 == 0]} for i in range(num)
         ],
         "classification": [
             {"text": f"{colour[i]} thing number {i}{long[i % 11 == 0]}", "label": ["cold", "warm"][i % 2]}

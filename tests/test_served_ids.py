@@ -82,11 +82,18 @@ def check(sequences: Sequence[TokenSequence], hashes: Sequence[tuple[str, int]])
         assert digest == hash_token_ids([expected_prompt(sequence, num_prompt_tokens)])
 
 
-def stored_hashes(database: str, task: str) -> list[tuple[str, int]]:
+def stored_hashes(database: str, task: str, rows: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
+    """Return what the store knows of each row's prompt, in the order of the rows."""
     with open_store(database) as store:
-        exchanges = list(store.queries.iterate(RequestFilter(task=task, limit=10_000)))
-    ordered = sorted(exchanges, key=lambda exchange: exchange.request.client_request_id or exchange.request.request_id)
-    return [(exchange.request.prompt_sha256, exchange.request.num_prompt_tokens) for exchange in ordered]
+        requests = [exchange.request for exchange in store.queries.iterate(RequestFilter(task=task, limit=10_000))]
+    assert len(requests) == len(rows)
+    asked = {canonical(request.body.get("input", request.body)): request for request in requests}
+    found = [asked[canonical(row)] for row in rows]
+    return [(request.prompt_sha256, request.num_prompt_tokens) for request in found]
+
+
+def canonical(row: Any) -> str:
+    return json.dumps(row, sort_keys=True)
 
 
 @contextmanager
@@ -106,17 +113,15 @@ def test_a_server_process_gives_the_engine_the_ids_of_training(
     database = f"sqlite:///{tmp_path / 'served.db'}"
     with served(tiny_run.result.last_checkpoint, database) as url, httpx.Client(base_url=url, timeout=60) as client:
 
-        def ask(job: tuple[str, int, dict[str, Any]]) -> int:
-            task, number, row = job
-            headers = {"X-Request-Id": f"{number:06d}"}
-            body = {"input": row, "max_tokens": 1}
-            return client.post(f"/v1/tasks/{task}", json=body, headers=headers).status_code
+        def ask(job: tuple[str, dict[str, Any]]) -> int:
+            task, row = job
+            return client.post(f"/v1/tasks/{task}", json={"input": row, "max_tokens": 1}).status_code
 
-        jobs = [(task, number, row) for task, rows in asked.items() for number, row in enumerate(rows)]
+        jobs = [(task, row) for task, rows in asked.items() for row in rows]
         with ThreadPoolExecutor(8) as pool:
             assert set(pool.map(ask, jobs)) == {200}
     for task, sequences in taught.items():
-        check(sequences, stored_hashes(database, task))
+        check(sequences, stored_hashes(database, task, asked[task]))
 
 
 def test_batch_prediction_gives_the_engine_the_ids_of_training(
@@ -134,7 +139,7 @@ def test_batch_prediction_gives_the_engine_the_ids_of_training(
                     model, task, source, output, sampling=sampling, recorder=recorder, reporter=SilentReporter()
                 )
             assert done.num_failed == 0
-            check(taught[task], stored_hashes(database, task))
+            check(taught[task], stored_hashes(database, task, rows))
 
 
 def test_evaluation_gives_the_engine_the_ids_of_training(
