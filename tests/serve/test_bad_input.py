@@ -9,8 +9,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from banyan.serve.local_model import LocalModel
+from banyan.serve.schemas import ChatRequest, CompletionRequest, FeedbackRequest, ImageRequest, TaskRequest
 from banyan.store.sql_store import SqlStore
 from banyan.testing.serving import RunningServer, running_server
 
@@ -222,6 +225,37 @@ def test_a_query_that_makes_no_sense_is_refused(client: httpx.Client) -> None:
         (f"before={'0' * 26}", "invalid_value"),
     ]:
         assert_refused(client.get(f"/v1/outputs?{query}"), 400, code)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+SCHEMAS = {
+    CHAT: ChatRequest,
+    COMPLETIONS: CompletionRequest,
+    IMAGES: ImageRequest,
+    "/v1/tasks/topic": TaskRequest,
+    "/v1/tasks/qa": TaskRequest,
+    "/v1/tasks/chat": TaskRequest,
+    "/v1/tasks/mt": TaskRequest,
+    "/v1/feedback": FeedbackRequest,
+}
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_no_body_whatever_breaks_the_server(client: httpx.Client, data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(sorted(SCHEMAS)))
+    known = st.sampled_from(sorted(SCHEMAS[path].model_fields))
+    body = data.draw(st.dictionaries(known, ANYTHING, max_size=4))
+    if path in (CHAT, COMPLETIONS) and data.draw(st.booleans()):
+        body = {**ASK, **body, "max_tokens": 2} if path == CHAT else {"model": "tiny", "prompt": "a", **body}
+    response = client.post(path, content=json.dumps(body).encode(), headers=JSON)
+    assert response.status_code < 500, (path, body, response.text)
+    if response.status_code >= 400:
+        assert set(response.json()["error"]) >= {"message", "type", "param", "code"}
 
 
 def test_what_is_refused_leaves_no_trace_in_the_store(client: httpx.Client, store: SqlStore) -> None:

@@ -40,9 +40,9 @@ async def _read_all(request: Request, *, max_bytes: int) -> bytes:
 
 
 def _too_large(max_bytes: int) -> ApiError:
-    # The rest of the body stays unread, so this connection cannot be used again.
-    message = f"request body exceeds {max_bytes} bytes"
-    return ApiError(413, "body_too_large", message, headers={"Connection": "close"})
+    # The rest of the body is thrown away as it comes; closing at once would reset the connection, and a client that is
+    # still sending would never read why.
+    return ApiError(413, "body_too_large", f"request body exceeds {max_bytes} bytes")
 
 
 def _check_content_type(value: str) -> None:
