@@ -119,8 +119,10 @@ def demo_recipe(plan: DemoPlan, data: DemoData) -> Recipe:
     recipe = config_from_mapping(Recipe, mapping, source="demo.yaml")
     if not plan.is_quick:
         return recipe
-    # Half the evaluations, and small ones: at this size they cost as much as the training.
-    evaluation = dataclasses.replace(recipe.evaluation, max_validation_examples=8, max_test_examples=60)
+    # One evaluation, and a small one: at this size it costs as much as the training.
+    evaluation = dataclasses.replace(
+        recipe.evaluation, num_validations=1, max_validation_examples=8, max_test_examples=60
+    )
     return dataclasses.replace(recipe, evaluation=evaluation)
 
 
@@ -138,7 +140,9 @@ def score(training: TrainingOutcome, plan: DemoPlan, *, reporter: Reporter) -> d
             model, examples, judges=judges, reporter=reporter, on_predictions=recorder.record_answers
         )
     reporter.stage("simple baselines")
-    return add_baselines(results, material.train, judges=judges, reporter=reporter)
+    return add_baselines(
+        results, material.train, judges=judges, image_tokenizer=material.image_tokenizer, reporter=reporter
+    )
 
 
 def data_notes(data: DemoData) -> tuple[str, ...]:

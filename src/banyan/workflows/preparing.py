@@ -14,6 +14,8 @@ from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.workflows.reporter import Reporter
 from banyan.workflows.tokenizers import train_tokenizer
 
+__all__ = ["CorpusReport", "prepare"]
+
 
 def prepare(
     paths: Sequence[Path], output: Path, *, tokenizer: Path | None, vocab_size: int, reporter: Reporter

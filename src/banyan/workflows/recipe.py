@@ -63,7 +63,8 @@ class ImageTokenizerRecipe:
 class EvaluationRecipe:
     """How much is scored while training, and at the end."""
 
-    max_validation_examples: int = 64  # per task, each time during training
+    num_validations: int = 10  # during training, where train.evaluate_every does not say
+    max_validation_examples: int = 64  # per task, each time
     max_test_examples: int = 500  # per task, once at the end
 
 

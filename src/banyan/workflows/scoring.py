@@ -18,8 +18,9 @@ from banyan.tasks.evaluate import (
     evaluate_task,
     merge_evaluations,
 )
-from banyan.tasks.image_generation import ImageGeneration, judge_pictures
+from banyan.tasks.image_generation import ImageGeneration, judge_pictures, show_picture
 from banyan.tasks.intervals import Comparison
+from banyan.tokenizers.images import ImageTokenizer
 from banyan.workflows.judge import Judge
 from banyan.workflows.reporter import Reporter
 
@@ -106,13 +107,15 @@ def add_baselines(
     train: Mapping[str, Sequence[Any]],
     *,
     judges: Mapping[str, Judge | None],
+    image_tokenizer: ImageTokenizer | None,
     reporter: Reporter,
     num_samples: int = 1000,
 ) -> dict[str, TaskResult]:
     """Return the results with the simple systems of each task, learned from its training examples."""
     complete: dict[str, TaskResult] = {}
     for number, (name, result) in enumerate(results.items()):
-        baselines = _baselines(result, train[name], judge=judges.get(name), num_samples=num_samples)
+        look = _Look(judge=judges.get(name), image_tokenizer=image_tokenizer)
+        baselines = _baselines(result, train[name], look=look, num_samples=num_samples)
         complete[name] = TaskResult(
             task=result.task, evaluation=result.evaluation, examples=result.examples, baselines=tuple(baselines)
         )
@@ -120,9 +123,21 @@ def add_baselines(
     return complete
 
 
-def _baselines(
-    result: TaskResult, train: Sequence[Any], *, judge: Judge | None, num_samples: int
-) -> list[BaselineResult]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Look:
+    """How the pictures of a baseline are made visible and judged; other answers pass through."""
+
+    judge: Judge | None
+    image_tokenizer: ImageTokenizer | None
+
+    def at(self, answer: Callable[[Sequence[Any]], Sequence[Prediction]], task: Task[Any]) -> Any:
+        judge, tokenizer = self.judge, self.image_tokenizer
+        if judge is None or tokenizer is None or not isinstance(task, ImageGeneration):
+            return answer
+        return lambda examples: judge_pictures([show_picture(p, tokenizer) for p in answer(examples)], judge)
+
+
+def _baselines(result: TaskResult, train: Sequence[Any], *, look: _Look, num_samples: int) -> list[BaselineResult]:
     task = result.task
     if task.kind == "language_modeling":
         texts = [example.text for example in result.examples]
@@ -130,11 +145,11 @@ def _baselines(
             (b.name, b.is_trivial, evaluate_bits(task.name, texts, b.bits, num_samples=num_samples))
             for b in bits_baselines([example.text for example in train])
         ]
-    elif isinstance(task, ImageGeneration) and judge is None:
+    elif isinstance(task, ImageGeneration) and look.judge is None:
         return []
     else:
         scored = [
-            (b.name, b.is_trivial, evaluate_task(task, result.examples, _judged(b.answer, task, judge)))
+            (b.name, b.is_trivial, evaluate_task(task, result.examples, look.at(b.answer, task)))
             for b in baselines_for(task, train)
         ]
     return [
@@ -146,12 +161,6 @@ def _baselines(
         )
         for name, is_trivial, evaluation in scored
     ]
-
-
-def _judged(answer: Callable[[Sequence[Any]], Sequence[Prediction]], task: Task[Any], judge: Judge | None) -> Any:
-    if judge is None or not isinstance(task, ImageGeneration):
-        return answer
-    return lambda examples: judge_pictures(answer(examples), judge)
 
 
 def _likelihood(model: LoadedModel, task: Task[Any], examples: Sequence[Any], *, num_samples: int) -> TaskEvaluation:

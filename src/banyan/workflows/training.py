@@ -59,7 +59,7 @@ def train(
     device = choose_device(recipe.device)
     model = new_model(recipe, material).to(device)
     loader = new_loader(recipe, material)
-    recipe = _settle_steps(recipe, model, material, reporter=reporter)
+    recipe = _settle_evaluations(_settle_steps(recipe, model, material, reporter=reporter))
     write_config(run_directory / RECIPE_FILE, recipe)
     evaluator = LiveEvaluator(material, max_examples=recipe.evaluation.max_validation_examples)
     trainer = Trainer(
@@ -99,7 +99,7 @@ def settle_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> Recip
     if not resume or not saved_path.is_file():
         return recipe
     saved = read_config(Recipe, saved_path)
-    settled = recipe if recipe.minutes is None else with_steps(recipe, saved.train.steps)
+    settled = _settle_evaluations(recipe if recipe.minutes is None else with_steps(recipe, saved.train.steps))
     if key := first_difference(config_to_mapping(settled), config_to_mapping(saved)):
         raise ConfigError(
             f"cannot resume {run_directory}: the recipe's {key} is not what the run began with.",
@@ -165,6 +165,14 @@ def _settle_steps(recipe: Recipe, model: Transformer, material: Material, *, rep
     steps = max(1, int(recipe.minutes * 60 / seconds))
     reporter.line(f"{recipe.minutes:g} minutes of {seconds * 1000:.0f} ms steps: {steps} steps")
     return with_steps(recipe, steps)
+
+
+def _settle_evaluations(recipe: Recipe) -> Recipe:
+    """Spread the recipe's number of evaluations over its steps."""
+    if recipe.train.evaluate_every is not None:
+        return recipe
+    interval = max(1, recipe.train.steps // recipe.evaluation.num_validations)
+    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, evaluate_every=interval))
 
 
 def _balance(recipe: Recipe, material: Material) -> Any:
