@@ -11,7 +11,7 @@ from typing import Protocol
 from banyan.core.logging import log_event
 from banyan.core.types import Completion, Prompt
 from banyan.infer.sampling import SamplingConfig
-from banyan.serve.errors import ApiError, as_api_error
+from banyan.serve.errors import ApiError, as_api_error, where_raised
 from banyan.serve.openai_shapes import Delta, ScoredToken, Usage
 from banyan.serve.parts import ServerParts
 from banyan.serve.recording import Record
@@ -107,8 +107,8 @@ class _Draft:
 async def answer(parts: ServerParts, ask: Ask, listener: Listener | None = None) -> Answered:
     """Answer a request and return what was answered, which is committed by then.
 
-    Raises: ApiError 503 before anything is stored if there is no room; CancelledError if the client left; whatever the
-    model raises. In each of these cases the store knows how the request ended.
+    Raises: ApiError, before anything is stored if there is no room, afterwards for whatever the model or the store
+    raises; CancelledError if the client left. The store then knows how the request ended.
     """
     listener = listener or Nobody()
     drafts = [_Draft(index) for index in range(len(ask.questions))]
@@ -127,7 +127,7 @@ async def answer(parts: ServerParts, ask: Ask, listener: Listener | None = None)
             problem = as_api_error(error, request_id=ask.stored.request_id)
             _log_failure(ask.stored, problem, error)
             await record.fail(problem, _partial(drafts), **_counted(drafts))
-            raise
+            raise problem from error
     return answered
 
 
@@ -185,11 +185,6 @@ def _counted(drafts: Sequence[_Draft]) -> dict[str, int]:
 
 
 def _log_failure(stored: StoredRequest, problem: ApiError, error: Exception) -> None:
-    """Say what failed without a word of what was asked or answered: an exception's message may hold both."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
     level = logging.ERROR if problem.status >= 500 else logging.INFO
     fields = {"request_id": stored.request_id, "endpoint": stored.endpoint, "code": problem.code}
-    log_event(logger, "request_failed", level=level, **fields, error=type(error).__name__, place=place)
+    log_event(logger, "request_failed", level=level, **fields, error=where_raised(error))

@@ -84,5 +84,14 @@ def as_api_error(error: BaseException, *, request_id: str) -> ApiError:
     return internal_error(request_id)
 
 
+def where_raised(error: BaseException) -> str:
+    """Name an exception and the place it was raised at, for the log; its message may hold what somebody wrote."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
+    return f"{type(error).__name__}{place}"
+
+
 def _with_hint(error: BanyanError) -> str:
     return f"{error.message} ({error.hint})" if error.hint else error.message

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from banyan.core.ids import new_ulid
 from banyan.core.logging import log_event
-from banyan.serve.errors import ApiError, as_api_error
+from banyan.serve.errors import ApiError, as_api_error, where_raised
 from banyan.serve.live import ClientGone
 from banyan.serve.settings import ServerSettings
 
@@ -69,7 +69,9 @@ class RequestFrame:
         except Exception as error:
             problem = as_api_error(error, request_id=request_id)
             if problem.status == 500:
-                log_event(logger, "internal_error", level=logging.ERROR, request_id=request_id, error=_describe(error))
+                log_event(
+                    logger, "internal_error", level=logging.ERROR, request_id=request_id, error=where_raised(error)
+                )
             if not has_started:
                 await error_response(problem)(scope, receive, send_framed)
 
@@ -82,12 +84,3 @@ class RequestFrame:
         if {b"content-length", b"transfer-encoding"} <= names:
             # Two ways to say how long a body is are how requests get smuggled past a proxy.
             raise ApiError(400, "bad_content_length", "invalid Content-Length", headers={"Connection": "close"})
-
-
-def _describe(error: Exception) -> str:
-    """Name an exception and where it was raised; its message may hold what somebody wrote."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
-    return f"{type(error).__name__}{place}"

@@ -81,9 +81,9 @@ def serve(
         _register(model, store)
         first_key = ensure_first_key(store) if settings.needs_key else None
         started = Started(url=url_of(listener, has_tls=has_tls), model_name=model.facts.name, first_key=first_key)
-        on_start(started)
         log_event(logger, "serving", url=started.url, model=started.model_name, needs_key=settings.needs_key)
-        run_app(create_app(model, store, settings=settings), listener, tls=tls)
+        app = create_app(model, store, settings=settings)
+        run_app(app, listener, tls=tls, on_ready=lambda: on_start(started))
     log_event(logger, "stopped")
 
 
@@ -98,12 +98,19 @@ def _register(model: LocalModel, store: SqlStore) -> None:
     ).result()
 
 
-def run_app(app: FastAPI, listener: socket.socket, *, tls: TlsFiles | None = None) -> None:
+def run_app(
+    app: FastAPI,
+    listener: socket.socket,
+    *,
+    tls: TlsFiles | None = None,
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish what is being answered and return; a second signal ends at once."""
     parts = app.state.parts
     assert isinstance(parts, ServerParts)
     config = server_config(app, parts.settings, tls=tls)
-    asyncio.run(DrainingServer(config, parts).serve(sockets=[listener]))
+    server = DrainingServer(config, parts, on_ready=on_ready)
+    asyncio.run(server.serve(sockets=[listener]))
 
 
 def server_config(app: FastAPI, settings: ServerSettings, *, tls: TlsFiles | None = None) -> uvicorn.Config:
@@ -129,10 +136,18 @@ def server_config(app: FastAPI, settings: ServerSettings, *, tls: TlsFiles | Non
 class DrainingServer(uvicorn.Server):
     """Answers new requests with 503 while those being answered finish, and only then closes the door."""
 
-    def __init__(self, config: uvicorn.Config, parts: ServerParts) -> None:
+    def __init__(
+        self, config: uvicorn.Config, parts: ServerParts, *, on_ready: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__(config)
         self._parts = parts
+        self._on_ready = on_ready
         self._draining: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and only then say so: from now on a signal is heard."""
+        await super().startup(sockets)
+        self._on_ready()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
