@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from banyan.core.errors import BanyanError, ContextLengthError, DataError
+from banyan.core.errors import DataError
 from banyan.core.files import atomic_write_text, read_text
 from banyan.core.model_directory import TOKENIZER_FILE
 from banyan.core.types import Document, Row, TokenSequence
@@ -21,6 +21,8 @@ from banyan.data.sequences import ExampleSequences, SequenceSource, ShardWindows
 from banyan.tasks.base import Task
 from banyan.tasks.config import TaskConfig, build_task
 from banyan.tasks.image_generation import ImageGeneration, encode_pictures, picture_fields
+from banyan.tasks.reading import read_examples
+from banyan.tasks.rendering import render_examples
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
@@ -30,7 +32,7 @@ from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import Reporter
 
 _MAX_CAPTIONS = 4  # rendered of one picture
-_PICTURES_PER_DROPPED_WISH = 3  # with four captions each: one sequence in thirteen has no wish
+_PICTURES_PER_DROPPED_WISH = 8  # one sequence in nine has no wish, fewer where a picture has several captions
 _MAX_UNUSABLE_SHARE = 0.2  # of a task's training rows; more means that the data or its columns are wrong
 
 
@@ -189,60 +191,51 @@ class _Renderer:
         """Return a task's training sequences and how many of its examples had to be left out."""
         if task.kind == "language_modeling":
             return self._windows(task, examples), 0
-        sequences: list[TokenSequence] = []
-        skipped = 0
-        for number, example in enumerate(examples):
-            try:
-                sequences.extend(self._render(task, example, number))
-            except (ContextLengthError, DataError):
-                skipped += 1
-        _check_usable(task, skipped, len(examples))
-        return ExampleSequences(task.name, sequences), skipped
+        if isinstance(task, ImageGeneration):
+            return ExampleSequences(task.name, list(self._pictures(task, examples))), 0
+        rendered = render_examples(task, examples, self._vocabulary, max_tokens=self._seq_len)
+        skipped = rendered.num_without_target + rendered.num_too_long
+        if skipped > _MAX_UNUSABLE_SHARE * len(examples):
+            raise DataError(
+                f"task {task.name}: {skipped} of {len(examples)} training examples do not fit {self._seq_len} tokens "
+                f"({rendered.num_without_target} lost their answer, {rendered.num_too_long} are too long).",
+                hint="raise train.seq_len, or set max_source_tokens",
+            )
+        return ExampleSequences(task.name, list(rendered.sequences)), skipped
 
     def examples(self, task: Task[Any], rows: Sequence[Row], split: str) -> list[Any]:
-        """Return the examples of a split to score on.
+        """Return the examples of a held-out split: all of them, or none.
 
-        Raises: DataError naming the row that cannot be read.
+        Raises: DataError naming the first row that cannot be read.
         """
-        examples = []
-        for number, row in enumerate(rows, start=1):
-            try:
-                examples.append(task.parse(row))
-            except DataError as error:
-                raise DataError(f"task {task.name}, {split} row {number}: {error.message}", hint=error.hint) from error
-        return self._with_codes(task, examples)
+        try:
+            return self._with_codes(task, read_examples(task, rows, max_bad_fraction=0.0).examples)
+        except DataError as error:
+            raise DataError(f"{split} data: {error.message}", hint=error.hint) from error
 
     def usable(self, task: Task[Any], rows: Sequence[Row]) -> tuple[list[Any], int]:
-        """Return the examples of the training rows that can be read, and how many cannot.
+        """Return the examples of the training rows that can be read, and how many rows cannot.
 
         Raises: DataError if so many cannot be read that something else must be wrong.
         """
-        examples, skipped, last = [], 0, None
-        for row in rows:
-            try:
-                examples.append(task.parse(row))
-            except DataError as error:
-                skipped, last = skipped + 1, error
-        _check_usable(task, skipped, len(rows), error=last)
-        return self._with_codes(task, examples), skipped
+        found = read_examples(task, rows)
+        return self._with_codes(task, found.examples), len(found.bad_rows)
 
-    def _with_codes(self, task: Task[Any], examples: list[Any]) -> list[Any]:
+    def _with_codes(self, task: Task[Any], examples: Sequence[Any]) -> list[Any]:
         """Return the examples of a task that draws with the codes of their pictures; others as they are."""
         if not isinstance(task, ImageGeneration) or self._image_tokenizer is None:
-            return examples
+            return list(examples)
         return encode_pictures(examples, self._image_tokenizer)
 
-    def _render(self, task: Task[Any], example: Any, number: int) -> Iterator[TokenSequence]:
-        if not isinstance(task, ImageGeneration):
-            yield task.render(example, self._vocabulary, max_tokens=self._seq_len)
-            return
-        for caption in range(min(len(example.captions), _MAX_CAPTIONS)):
-            # Each picture under several of its captions; another picture begins with another one.
-            wish = task.with_caption(example, number + caption)
-            yield task.render(wish, self._vocabulary, max_tokens=self._seq_len)
-        # Now and then without its wish: that is what guidance compares with.
-        if number % _PICTURES_PER_DROPPED_WISH == 0:
-            yield task.render(example, self._vocabulary, max_tokens=self._seq_len, drop_source=True)
+    def _pictures(self, task: ImageGeneration, examples: Sequence[Any]) -> Iterator[TokenSequence]:
+        for number, example in enumerate(examples):
+            for caption in range(min(len(example.captions), _MAX_CAPTIONS)):
+                # Each picture under several of its captions; another picture begins with another one.
+                wish = task.with_caption(example, number + caption)
+                yield task.render(wish, self._vocabulary, max_tokens=self._seq_len)
+            # Now and then without its wish: that is what guidance compares with.
+            if number % _PICTURES_PER_DROPPED_WISH == 0:
+                yield task.render(example, self._vocabulary, max_tokens=self._seq_len, drop_source=True)
 
     def _windows(self, task: Task[Any], examples: Sequence[Any]) -> SequenceSource:
         documents = (
@@ -260,13 +253,3 @@ class _Renderer:
             start_ids=(self._vocabulary.bos_id,),
             end_id=self._vocabulary.eos_id,
         )
-
-
-def _check_usable(task: Task[Any], skipped: int, total: int, *, error: BanyanError | None = None) -> None:
-    if skipped <= _MAX_UNUSABLE_SHARE * total:
-        return
-    reason = f" The last one: {error.message}" if error else ""
-    raise DataError(
-        f"task {task.name}: {skipped} of {total} training rows cannot be learned from.{reason}",
-        hint="check the file, its columns (columns: {text: …}) and max_source_tokens",
-    )
