@@ -69,11 +69,14 @@ function setUpTheme() {
 function setUpKey() {
   const dialog = byId("key-dialog");
   let waiting = null;
+  const complain = (isWrong) => {
+    byId("key-problem").hidden = !isWrong;
+    byId("key-problem").textContent = isWrong ? word("key.wrong") : "";
+  };
   const ask = (hadOne) => {
     byId("key").hidden = false;
-    byId("key-problem").hidden = !hadOne;
-    byId("key-problem").textContent = hadOne ? word("key.wrong") : "";
-    waiting ??= Promise.withResolvers?.() ?? deferred();
+    complain(hadOne);
+    waiting ??= deferred();
     if (!dialog.open) dialog.showModal();
     byId("key-input").focus();
     return waiting.promise;
@@ -82,12 +85,15 @@ function setUpKey() {
   dialog.addEventListener("cancel", (event) => waiting && event.preventDefault());
   byId("key").dataset.wordLabel = "key";
   byId("key").append(icon("key"));
-  byId("key").addEventListener("click", () => dialog.showModal());
+  byId("key").addEventListener("click", () => {
+    complain(false);
+    dialog.showModal();
+  });
   byId("key-form").addEventListener("submit", async (event) => {
     event.preventDefault();
     const candidate = byId("key-input").value.trim();
     if (!(await isKeyRight(candidate))) {
-      ask(true);
+      complain(true);
       return;
     }
     setKey(candidate, byId("key-remember").checked);
