@@ -73,5 +73,7 @@ def _dump_postgres(database: Database, target: Path) -> None:
 
 
 def _place(database: Database) -> dict[str, str | None]:
+    """Return where the server is; a Unix socket stands in the URL's query (?host=/run/postgresql)."""
     url = database.url
-    return {"host": url.host, "port": str(url.port) if url.port else None, "username": url.username}
+    host, port = url.host or url.query.get("host"), url.port or url.query.get("port")
+    return {"host": str(host) if host else None, "port": str(port) if port else None, "username": url.username}
