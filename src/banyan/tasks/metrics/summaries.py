@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from rouge_score.rouge_scorer import RougeScorer
-from rouge_score.tokenizers import DefaultTokenizer, Tokenizer
 
 from banyan.tasks.metrics.measurement import FloatArray, Measurement, Scores, ratio
 from banyan.tasks.units import UNSPACED
@@ -20,11 +19,11 @@ _NAMES = ("rouge1", "rouge2", "rougeL")
 _PIECES = re.compile(f"[{UNSPACED}]|[^{UNSPACED}]+")
 
 
-class _CharacterAwareTokenizer(Tokenizer):  # type: ignore[misc]  # rouge-score has no types
-    """rouge-score's own words, and every Han or kana character as one token."""
+class _CharacterAwareTokenizer:
+    """The words of another tokenizer, and every Han or kana character as one token."""
 
-    def __init__(self) -> None:
-        self._words = DefaultTokenizer(use_stemmer=True)
+    def __init__(self, words: Any) -> None:
+        self._words = words
         self._character = re.compile(f"[{UNSPACED}]")
 
     def tokenize(self, text: str) -> list[str]:
@@ -36,7 +35,11 @@ class _CharacterAwareTokenizer(Tokenizer):  # type: ignore[misc]  # rouge-score 
 
 def measure_summaries(references: Sequence[Sequence[str]], answers: Sequence[str]) -> Measurement:
     """Add up the F-measures of every summary."""
-    scorer = RougeScorer(list(_NAMES), tokenizer=_CharacterAwareTokenizer())
+    # rouge-score loads nltk and scipy: two seconds that only who scores summaries should wait for.
+    from rouge_score.rouge_scorer import RougeScorer
+    from rouge_score.tokenizers import DefaultTokenizer
+
+    scorer = RougeScorer(list(_NAMES), tokenizer=_CharacterAwareTokenizer(DefaultTokenizer(use_stemmer=True)))
     statistics = np.zeros((len(references), len(_NAMES) + 1))
     for row, due, given in zip(statistics, references, answers, strict=True):
         scores = scorer.score_multi(list(due), given)
