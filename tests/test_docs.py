@@ -1,0 +1,107 @@
+"""What the docs say is true: their commands run, their links lead somewhere, their tables match the code."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from banyan.cli.main import VERBS, main
+from banyan.core import errors
+from banyan.core.errors import BanyanError
+from banyan.workflows.training import TrainingOutcome
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+LONG_RUNNING = {"serve", "demo"}  # tested as real processes elsewhere
+
+
+def commands(page: str) -> list[list[str]]:
+    """Return every `banyan …` line of a page's code blocks, without its remark."""
+    blocks = re.findall(r"^```[a-z]*\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("banyan ")]
+    return [shlex.split(re.split(r"\s{2,}#|\s#\s", line)[0]) for line in lines]
+
+
+def write_user_files(folder: Path) -> None:
+    (folder / "in.jsonl").write_text('{"text": "Open a file."}\n{"text": "关闭文件。"}\n', encoding="utf-8")
+    (folder / "notes").mkdir()
+    for number in range(12):
+        (folder / "notes" / f"{number}.txt").write_text(
+            f"Note {number}: the banyan grows. 榕树生长。\n" * 8, encoding="utf-8"
+        )
+    rows = "".join(f"A {['fine', 'poor'][i % 2]} day number {i},{['good', 'bad'][i % 2]}\n" for i in range(40))
+    (folder / "reviews.csv").write_text("text,label\n" + rows)
+    pairs = "".join(f'{{"en": "{i} apples", "de": "{i} Äpfel"}}\n' for i in range(40))
+    (folder / "pairs.jsonl").write_text(pairs, encoding="utf-8")
+
+
+def shortened(words: list[str]) -> list[str]:
+    """Return a command with the work cut to a few steps; what it does stays the same."""
+    if words[0] != "train":
+        return words
+    kept = [word for word in words if not word.startswith(("train.steps", "model.preset"))]
+    return [
+        *kept,
+        "minutes=null",
+        "train.steps=2",
+        "train.seq_len=64",
+        "model.preset=banyan-nano",
+        "tokenizer.vocab_size=300",
+    ]
+
+
+def test_every_command_of_the_readme_runs(
+    tiny_run: TrainingOutcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_user_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BANYAN_RUNS", str(tmp_path / "runs"))
+    best = tiny_run.run_directory / "best"
+    asked = [words[1:] for words in commands("README.md") if words[1] not in LONG_RUNNING]
+    assert len(asked) >= 10
+    for number, words in enumerate(asked):
+        monkeypatch.setenv("BANYAN_RUNS", str(tmp_path / f"runs-{number}"))  # each `train` is a first one
+        monkeypatch.setenv("BANYAN_DATABASE", f"sqlite:///{tmp_path / 'banyan.db'}")
+        monkeypatch.setattr("sys.stdin", io.StringIO())  # a conversation that ends at once
+        ready = shortened([word.replace("runs/demo/best", str(best)) for word in words])
+        with pytest.raises(SystemExit) as ended:
+            main(ready)
+        assert ended.value.code == 0, (ready, capsys.readouterr().err)
+
+
+def test_both_readmes_name_the_same_commands() -> None:
+    def plain(page: str) -> list[tuple[str, ...]]:
+        return [tuple(word for word in words if word.isascii()) for words in commands(page)]
+
+    english, chinese = plain("README.md"), plain("README.zh-CN.md")
+    assert [words[1] for words in english] == [words[1] for words in chinese]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_named_is_a_verb_and_every_link_leads_somewhere(page: Path) -> None:
+    for words in commands(str(page.relative_to(ROOT))):
+        assert words[1] in VERBS or words[1].startswith("-"), words
+    for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} → {target}"
+
+
+def test_the_tours_files_exist_and_stay_readable() -> None:
+    text = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
+    named = ["core/types.py", *re.findall(r"^## \d.* — `([a-z_/]+\.py)`", text, re.M)]
+    lines = sum(len((ROOT / "src/banyan" / name).read_text(encoding="utf-8").splitlines()) for name in named)
+    assert len(named) == 6
+    assert lines + len(text.splitlines()) + len((ROOT / "README.md").read_text().splitlines()) < 1300
+
+
+def test_the_table_of_exit_codes_is_complete() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    codes = {
+        kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BanyanError)
+    }
+    for code in codes:
+        assert f"| {code} |" in page
