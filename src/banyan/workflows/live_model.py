@@ -23,7 +23,9 @@ def live_model(model: Transformer, material: Material) -> LoadedModel:
     return LoadedModel(
         directory=Path(),
         sha256="",
-        description=describe_model(material.tasks, image_tokenizer=material.image_tokenizer),
+        description=describe_model(
+            material.tasks, image_tokenizer=material.image_tokenizer, sampling=material.sampling
+        ),
         tasks={task.name: task for task in material.tasks},
         vocabulary=material.vocabulary,
         image_tokenizer=material.image_tokenizer,

@@ -18,6 +18,7 @@ from banyan.data.corpus import load_shards
 from banyan.data.mixture import MixtureConfig, mixture_rates
 from banyan.data.preparation import prepare_corpus
 from banyan.data.sequences import ExampleSequences, SequenceSource, ShardWindows
+from banyan.infer.sampling import SamplingConfig
 from banyan.tasks.base import Task
 from banyan.tasks.config import TaskConfig, build_task
 from banyan.tasks.image_generation import ImageGeneration, encode_pictures, picture_fields
@@ -50,6 +51,7 @@ class Material:
     train: dict[str, list[Any]]  # what baselines learn from
     fingerprint: str  # SHA-256 over all rows
     skipped: dict[str, int]  # training rows that cannot be learned from, by task
+    sampling: dict[str, SamplingConfig]  # how a task answers unless asked otherwise
 
     @property
     def pictures(self) -> dict[str, list[Any]]:
@@ -102,6 +104,7 @@ def gather_material(recipe: Recipe, run_directory: Path, *, reporter: Reporter) 
         test={t.name: renderer.examples(t, splits[t.name].test, "test") for t in tasks},
         fingerprint=fingerprint,
         skipped=skipped,
+        sampling=recipe.sampling,
     )
 
 

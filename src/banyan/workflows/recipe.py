@@ -10,8 +10,10 @@ from typing import Any
 import yaml
 
 from banyan.core.config import config, config_to_mapping
-from banyan.core.errors import ConfigError
+from banyan.core.errors import ConfigError, UnknownNameError
+from banyan.core.registry import did_you_mean
 from banyan.data.mixture import MixtureConfig
+from banyan.infer.sampling import SamplingConfig
 from banyan.model.config import ModelConfig
 from banyan.model.presets import model_config
 from banyan.tasks.config import TaskConfig
@@ -85,6 +87,7 @@ class Recipe:
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     evaluation: EvaluationRecipe = dataclasses.field(default_factory=EvaluationRecipe)
+    sampling: dict[str, SamplingConfig] = dataclasses.field(default_factory=dict)  # task → how it answers by default
 
     def __post_init__(self) -> None:
         names = [task.name for task in self.tasks]
@@ -92,6 +95,8 @@ class Recipe:
             raise ConfigError("tasks is empty; a recipe needs at least one task, for example kind: language_modeling.")
         if doubled := next((name for name in names if names.count(name) > 1), None):
             raise ConfigError(f"tasks has the name {doubled!r} twice; give each task its own name.")
+        if unknown := next((name for name in self.sampling if name not in names), None):
+            raise UnknownNameError(f"sampling names the task {unknown!r}{did_you_mean(unknown, names)}")
         if not self.name or Path(self.name).name != self.name:
             raise ConfigError(f"name={self.name!r} cannot be a folder's name; use letters, digits, - and _.")
         if self.minutes is not None and self.minutes <= 0:

@@ -28,6 +28,7 @@ def sidecars_of(recipe: Recipe, material: Material) -> dict[str, bytes]:
     description = describe_model(
         material.tasks,
         image_tokenizer=material.image_tokenizer,
+        sampling=material.sampling,
         dataset_fingerprint=material.fingerprint,
         recipe_sha256=recipe.fingerprint,
     )
