@@ -12,12 +12,12 @@ import torch
 
 from banyan.core.errors import BusyError, CheckpointError, ConfigError, DataError, DivergedError
 from banyan.core.files import read_json
+from banyan.core.locks import hold_directory
 from banyan.data.batch import Batch
 from banyan.data.loader import MixtureLoader
 from banyan.model.checkpoint import load_model
 from banyan.testing.training import HEADS, TASKS, tiny_loader, tiny_trainer
 from banyan.train.callbacks import Callback, EvaluationRecord, EventRecord, FitResult, StepRecord
-from banyan.train.lock import run_lock
 from banyan.train.losses import TaskLosses, joint_loss
 from banyan.train.run_files import read_json_lines
 from banyan.train.trainer import TrainConfig, step_seed
@@ -270,7 +270,7 @@ def test_resuming_a_run_that_never_saved_starts_it(tmp_path: Path) -> None:
 
 
 def test_a_second_trainer_of_the_same_run_is_turned_away(tmp_path: Path) -> None:
-    with run_lock(tmp_path), pytest.raises(BusyError, match="locked by pid"):
+    with hold_directory(tmp_path), pytest.raises(BusyError, match="locked by pid"):
         tiny_trainer(tmp_path).fit()
 
 

@@ -35,10 +35,13 @@ def hold_directory(directory: Path) -> Iterator[None]:
 def _lock(descriptor: int, directory: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         holder = os.pread(descriptor, 20, 0).decode("ascii", errors="replace").strip() or "unknown"
         raise BusyError(
-            f"{directory} is in use by process {holder}.", hint="wait for it to end, or choose another folder"
+            f"{directory} is locked by pid {holder}; one process at a time may write there.",
+            hint="wait until it ends, or choose another folder or name",
         ) from error
+    except OSError as error:  # a file system without locks
+        raise as_write_error(error, directory) from error
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)

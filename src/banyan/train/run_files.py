@@ -41,7 +41,8 @@ def append_json_line(path: Path, value: Mapping[str, Any]) -> None:
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a JSON-lines file; lines that a crash left incomplete are left out."""
     found = []
-    for line in path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []:
+    # Not `splitlines`: a text inside a line may hold U+2028, which JSON does not escape.
+    for line in path.read_text("utf-8", errors="replace").split("\n") if path.is_file() else []:
         with suppress(json.JSONDecodeError):
             found.append(json.loads(line))
     return found

@@ -15,6 +15,7 @@ from torch import nn
 
 from banyan.core.config import config, config_to_mapping
 from banyan.core.errors import ConfigError, DivergedError
+from banyan.core.locks import hold_directory
 from banyan.core.types import HeadSpec
 from banyan.data.batch import BatchLoader
 from banyan.model.transformer import Transformer
@@ -30,7 +31,6 @@ from banyan.train.callbacks import (
     tell,
 )
 from banyan.train.interrupt import InterruptWatch
-from banyan.train.lock import run_lock
 from banyan.train.loss_plot import LossPlot
 from banyan.train.losses import joint_loss
 from banyan.train.memory import explained_memory_errors, keep_freed_memory
@@ -154,7 +154,7 @@ class Trainer:
         device = device_of(self.model)
         devices = [device] if device.type == "cuda" else []
         keep_freed_memory()
-        with run_lock(self._run_directory), InterruptWatch() as watch, torch.random.fork_rng(devices=devices):
+        with hold_directory(self._run_directory), InterruptWatch() as watch, torch.random.fork_rng(devices=devices):
             try:
                 self._begin(resume=resume)
                 self._loop(watch)
