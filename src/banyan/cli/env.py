@@ -12,7 +12,7 @@ import torch
 import typer
 
 from banyan import __version__
-from banyan.cli.output import JsonOption, emit, print_table
+from banyan.cli.output import JsonOption, QuietOption, emit, print_table
 from banyan.core.paths import data_directory, default_database_url, runs_directory
 
 app = typer.Typer(add_completion=False)
@@ -21,13 +21,13 @@ _PACKAGES = ("torch", "tokenizers", "safetensors", "numpy", "pydantic", "sqlalch
 
 
 @app.command()
-def env(as_json: JsonOption = False) -> None:
+def env(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
     """Show versions, hardware and folders; paste it into a bug report.
 
     Example: banyan env --json
     """
     facts = gather_facts()
-    emit(facts, as_json=as_json, text=lambda: print_table(("what", "value"), list(facts.items())))
+    emit(facts, as_json=as_json, quiet=quiet, text=lambda: print_table(("what", "value"), list(facts.items())))
 
 
 def gather_facts() -> dict[str, Any]:

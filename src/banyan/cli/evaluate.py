@@ -34,8 +34,7 @@ def evaluate_command(
 
     Example: banyan evaluate runs/demo/best --task classification
     """
-    reporter = TerminalReporter(console(quiet=quiet, as_json=as_json))
-    try:
+    with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
         run = evaluate(
             model,
             tasks=tuple(task or ()),
@@ -46,8 +45,6 @@ def evaluate_command(
             database=database,
             reporter=reporter,
         )
-    finally:
-        reporter.close()
     emit(summary(run), as_json=as_json, quiet=quiet, text=lambda: tell(run))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,11 +18,14 @@ from rich.console import Console
 from rich.table import Table
 
 from banyan import __version__
-from banyan.core.errors import BanyanError, FileError, MemoryLimitError, UnknownNameError
+from banyan.cli.streams import flush_output, open_closed_streams, reader_has_gone, speak_utf8
+from banyan.core.errors import BanyanError, FileError, MemoryLimitError, SpaceError, UnknownNameError
 from banyan.core.files import as_write_error
 from banyan.core.logging import set_up_logging
 from banyan.core.paths import thread_count
 from banyan.core.registry import did_you_mean
+
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,30 +65,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepare_process(debug=debug)
     try:
         code = run(words)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of our output has gone (`banyan outputs list | head`): that is not an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        flush_output()
     except BaseException as error:
         if debug and not isinstance(error, SystemExit | KeyboardInterrupt):
             traceback.print_exc()
         code = explain(error)
+    with suppress(OSError):
+        flush_output()
     sys.exit(code)
 
 
 def prepare_process(*, debug: bool) -> None:
     """Set what must be set before torch loads: idle threads sleep, and a thread count if one was asked for."""
+    open_closed_streams()
     # Spinning OpenMP barriers slow small steps several times when another process wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # The same answer, bit for bit, whatever its neighbours: on two threads half of them differed without it.
     os.environ.setdefault("MKL_CBWR", "AUTO")
     if threads := thread_count():
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            # LANG=C would otherwise turn Chinese output into an error.
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    speak_utf8()
     set_up_logging(level=logging.DEBUG if debug else logging.WARNING)
 
 
@@ -115,12 +116,16 @@ def run_verb(name: str, words: Sequence[str]) -> int:
 
 def explain(error: BaseException) -> int:
     """Print an error as one line (and a hint) on standard error and return the exit code."""
+    if reader_has_gone(error):
+        return 0
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         return complain("interrupted", hint=None, code=130)
     if type(error).__name__ == "Exit":
         return int(getattr(error, "exit_code", 0))
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help is on the screen already
+        return complain("a command is missing.", hint="add --help to see the commands", code=2)
     if hasattr(error, "format_message"):  # the command line's own usage errors
         return complain(error.format_message(), hint="add --help to see the options", code=2)
     known = as_banyan_error(error)
@@ -139,9 +144,12 @@ def as_banyan_error(error: BaseException) -> BanyanError | None:
         )
     if isinstance(error, FileNotFoundError):
         return FileError(f"{error.filename} not found.")
-    if isinstance(error, OSError) and error.filename:
-        return as_write_error(error, Path(str(error.filename)))
-    return None
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in _CANNOT_WRITE:
+        place = Path(str(error.filename)) if error.filename else None
+        return as_write_error(error, place) if place else SpaceError(f"cannot write the output: {error.strerror}.")
+    return FileError(f"cannot use {error.filename}: {error.strerror}.") if error.filename else None
 
 
 def complain(message: str, *, hint: str | None, code: int) -> int:

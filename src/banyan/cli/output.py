@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
@@ -13,6 +14,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+
+_WIDE = 10_000  # characters
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -37,11 +40,15 @@ def say(line: str = "") -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
-    """Print a table on standard output; cells are shown as they are."""
-    table = Table(*columns, title=title, header_style="bold", title_justify="left")
+    """Print a table on standard output; cells are shown as they are, and whole."""
+    table = Table(title=title, header_style="bold", title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*[_cell(value) for value in row])
-    Console(highlight=False, markup=False).print(table)
+    # Only a terminal has an edge at which lines must be broken.
+    out = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _WIDE)
+    out.print(table)
 
 
 def _cell(value: Any) -> str:
@@ -64,6 +71,6 @@ def to_plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, bytes):
         return f"<{len(value)} bytes>"
-    if isinstance(value, float) and value != value or value in (float("inf"), float("-inf")):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

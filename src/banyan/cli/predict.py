@@ -65,12 +65,9 @@ def _predict_file(
     *,
     quiet: bool,
 ) -> FilePrediction:
-    reporter = TerminalReporter(console(quiet=quiet))
-    reporter.stage(f"predict {task}")
-    try:
+    with TerminalReporter(console(quiet=quiet)) as reporter:
+        reporter.stage(f"predict {task}")
         return predict_file(model, task, file, output, sampling=sampling, recorder=recorder, reporter=reporter)
-    finally:
-        reporter.close()
 
 
 def _tell_file(done: FilePrediction) -> None:

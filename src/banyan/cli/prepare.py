@@ -9,8 +9,7 @@ import typer
 
 from banyan.cli.output import JsonOption, QuietOption, console, emit, say
 from banyan.cli.progress import TerminalReporter
-from banyan.workflows.preparing import CorpusReport
-from banyan.workflows.preparing import prepare
+from banyan.workflows.preparing import CorpusReport, prepare
 
 app = typer.Typer(add_completion=False)
 
@@ -30,11 +29,8 @@ def prepare_command(
 
     Example: banyan prepare notes/ --tokenizer runs/demo/best --output corpus
     """
-    reporter = TerminalReporter(console(quiet=quiet, as_json=as_json))
-    try:
+    with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
         report = prepare(paths, output, tokenizer=tokenizer, vocab_size=vocab_size, reporter=reporter)
-    finally:
-        reporter.close()
     emit(report, as_json=as_json, quiet=quiet, text=lambda: tell(report, output))
 
 

@@ -9,11 +9,13 @@ import typer
 
 from banyan.runtime.defaults import SamplingConfig
 
+MAX_SEED = 2**63 - 1  # what a database can hold
+
 TemperatureOption = Annotated[float | None, typer.Option(min=0.0, max=2.0, help="0: always the likeliest token.")]
 TopPOption = Annotated[float | None, typer.Option(help="Draw from the likeliest tokens that hold this probability.")]
 TopKOption = Annotated[int | None, typer.Option(min=0, help="Draw from the k likeliest tokens; 0: from all.")]
 MaxTokensOption = Annotated[int | None, typer.Option(min=1, help="The longest answer, in tokens.")]
-SeedOption = Annotated[int | None, typer.Option(help="The same seed gives the same answer.")]
+SeedOption = Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same answer.")]
 
 
 def changed(sampling: SamplingConfig, **options: Any) -> SamplingConfig:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,15 +33,20 @@ def train_command(
     Example: banyan train recipe.yaml train.steps=500 model.preset=banyan-micro
     """
     settled = read_config(Recipe, recipe, overrides=overrides or [])
-    reporter = TerminalReporter(console(quiet=quiet, as_json=as_json))
-    with RunRecorder(settled, database=database) as recorder:
-        try:
-            outcome = train(settled, reporter=reporter, resume=resume, callbacks=[recorder])
-        finally:
-            reporter.close()
-    command = " ".join(["banyan train", str(recipe), *(overrides or []), "--resume"])
+    with (
+        RunRecorder(settled, database=database) as recorder,
+        TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter,
+    ):
+        outcome = train(settled, reporter=reporter, resume=resume, callbacks=[recorder])
+    command = resume_command(recipe, overrides or [], database=database)
     emit(summary(outcome), as_json=as_json, quiet=quiet, text=lambda: tell(outcome, command=command))
     return exit_code(outcome)
+
+
+def resume_command(recipe: Path, overrides: Sequence[str], *, database: str | None) -> str:
+    """Return what to type to go on with an interrupted run."""
+    where = [] if database is None else ["--database", database]
+    return shlex.join(["banyan", "train", str(recipe), *overrides, "--resume", *where])
 
 
 def summary(outcome: TrainingOutcome) -> dict[str, Any]:
