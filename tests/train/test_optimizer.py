@@ -75,14 +75,20 @@ def test_both_optimizers_learn(name: str) -> None:
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
 
 
+def rates(optimizer: ModelOptimizer) -> set[tuple[str, float]]:
+    return {(rule, group["lr"]) for rule, group in groups(optimizer)}
+
+
 def test_a_learning_rate_factor_scales_every_group_from_its_peak() -> None:
-    optimizer = build_optimizer(tiny_learner(), OptimizerConfig(learning_rate=0.2, matrix_learning_rate=0.4))
+    config = OptimizerConfig(learning_rate=0.2, matrix_learning_rate=0.4, embedding_learning_rate=0.8)
+    optimizer = build_optimizer(tiny_learner(), config)
     for factor in (0.5, 0.25):
         optimizer.scale_learning_rates(factor)
-        assert {(rule, group["lr"]) for rule, group in groups(optimizer)} == {
-            ("AdamW", 0.2 * factor),
-            ("Muon", 0.4 * factor),
-        }
+        assert rates(optimizer) == {("AdamW", 0.2 * factor), ("AdamW", 0.8 * factor), ("Muon", 0.4 * factor)}
+
+
+def test_adamw_alone_has_one_learning_rate() -> None:
+    assert rates(build_optimizer(tiny_learner(), OptimizerConfig(name="adamw", learning_rate=0.2))) == {("AdamW", 0.2)}
 
 
 @pytest.mark.parametrize("name", ["muon", "adamw"])

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from banyan.core.errors import CheckpointError, FileError
+from banyan.core.errors import CheckpointError, ConfigError, FileError
 from banyan.core.files import as_write_error, fsync_directory
 from banyan.core.model_directory import new_model_directory, verify_manifest
 
@@ -41,6 +41,17 @@ class CheckpointFolder:
         """Return the steps that have a checkpoint, oldest first; by number, whatever the clock said."""
         names = [path.name for path in self.directory.iterdir()] if self.directory.is_dir() else []
         return sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
+
+    def require_fresh(self) -> None:
+        """Refuse a run that has already saved.
+
+        Raises: ConfigError naming how far it came.
+        """
+        if steps := self.steps():
+            raise ConfigError(
+                f"{self.run_directory} already holds a run that came to step {steps[-1]}.",
+                hint="go on with --resume, or give this run another name",
+            )
 
     def clean(self) -> None:
         """Remove what killed saves and purges left behind. Only for the holder of the run's lock."""

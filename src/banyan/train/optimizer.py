@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -19,11 +20,16 @@ OUTPUT_LAYERS = ("heads.", "word_head.")  # matrices that answer rather than tra
 
 @config
 class OptimizerConfig:
-    """Rates and constants of the update. The defaults suit models of 1 to 10 million weights on a CPU."""
+    """Rates and constants of the update. The defaults suit models of 1 to 10 million weights on a CPU.
+
+    Measured with banyan-nano on Python sources, 700 steps of 1,024 tokens, validation loss in nats: AdamW 3.52, Muon
+    3.36 (embeddings at 0.012), 3.32 (at 0.03); matrix rates of 0.005 to 0.02 lie within 0.1 of each other.
+    """
 
     name: Literal["muon", "adamw"] = "muon"
     learning_rate: float = 3e-3  # peak, of AdamW
     matrix_learning_rate: float = 0.01  # peak, of Muon
+    embedding_learning_rate: float = 0.02  # peak, of AdamW on embeddings (and a tied head), beside Muon
     weight_decay: float = 0.1  # per unit of learning rate; matrices only
     beta1: float = 0.9  # AdamW: memory of the gradient
     beta2: float = 0.95  # AdamW: memory of its square
@@ -31,7 +37,7 @@ class OptimizerConfig:
     momentum: float = 0.95  # Muon
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "matrix_learning_rate", "epsilon"):
+        for name in ("learning_rate", "matrix_learning_rate", "embedding_learning_rate", "epsilon"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"optimizer.{name}={getattr(self, name)} must be > 0.")
         for name in ("beta1", "beta2", "momentum"):
@@ -138,14 +144,15 @@ def _stacked_matrices(model: nn.Module) -> dict[Tensor, tuple[int, ...]]:
 def _adamw(model: nn.Module, params: list[nn.Parameter], optimizer: OptimizerConfig) -> torch.optim.AdamW:
     """Return a fused AdamW that decays matrices, but no embeddings, gains or biases."""
     embeddings = _embeddings(model)
-    decayed = [param for param in params if param.ndim >= 2 and id(param) not in embeddings]
-    kept = [param for param in params if not any(param is other for other in decayed)]
-    groups = [
-        {"params": decayed, "weight_decay": optimizer.weight_decay},
-        {"params": kept, "weight_decay": 0.0},
-    ]
+    is_beside_muon = optimizer.name == "muon"
+    groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)  # by learning rate and decay
+    for param in params:
+        is_embedding = id(param) in embeddings
+        rate = optimizer.embedding_learning_rate if is_embedding and is_beside_muon else optimizer.learning_rate
+        decay = optimizer.weight_decay if param.ndim >= 2 and not is_embedding else 0.0
+        groups[rate, decay].append(param)
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
+        [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()],
         lr=optimizer.learning_rate,
         betas=(optimizer.beta1, optimizer.beta2),
         eps=optimizer.epsilon,

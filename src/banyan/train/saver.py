@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from banyan.core.errors import ConfigError, SpaceError
+from banyan.core.errors import SpaceError
 from banyan.train.callbacks import CheckpointRecord, EventRecord
 from banyan.train.checkpoints import CheckpointFolder
 from banyan.train.optimizer import ModelOptimizer
@@ -46,11 +46,7 @@ class RunSaver:
         Raises: ConfigError.
         """
         self._folder.clean()
-        if steps := self._folder.steps():
-            raise ConfigError(
-                f"{self._folder.run_directory} already holds a run that came to step {steps[-1]}.",
-                hint="go on with --resume, or give this run another name",
-            )
+        self._folder.require_fresh()
         return None, []
 
     def restore(self) -> tuple[RestoredState | None, list[EventRecord]]:
