@@ -1,0 +1,63 @@
+"""Training runs read back: one of them, with all that happened in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from banyan.core.errors import InputError
+from banyan.store.run_schema import CheckpointRow, RunEventRow, RunMetricRow, RunRow
+
+
+def show_run(connection: Connection, wanted: str) -> dict[str, Any]:
+    """Return a run by its name (the newest so called), its id or the beginning of it, or `last` for the newest.
+
+    With its configuration, its events, its checkpoints, and the newest value of each of its metrics.
+    Raises: InputError if none fits, or several do.
+    """
+    row = _find(connection, wanted)
+    return {
+        **row,
+        "events": _rows(connection, RunEventRow, row["id"], order=("at", "id")),
+        "checkpoints": _rows(connection, CheckpointRow, row["id"], order=("step",)),
+        "metrics": _newest_metrics(connection, row["id"]),
+    }
+
+
+def _find(connection: Connection, wanted: str) -> dict[str, Any]:
+    newest_first = select(*RunRow.__table__.c).order_by(RunRow.started_at.desc(), RunRow.id.desc())
+    query = newest_first if wanted == "last" else newest_first.where(RunRow.name == wanted)
+    if (found := connection.execute(query.limit(1)).first()) is not None:
+        return dict(found._mapping)
+    # Autoescape: a % in what was typed is a letter like any other.
+    fitting = connection.execute(
+        newest_first.where(RunRow.id.startswith(wanted.upper(), autoescape=True)).limit(2)
+    ).all()
+    if wanted and len(fitting) == 1:
+        return dict(fitting[0]._mapping)
+    problem = "no run has" if not fitting or not wanted else "several runs have"
+    raise InputError(f"{problem} the name or id {wanted!r}.", hint="see them with: banyan runs list")
+
+
+def _rows(connection: Connection, table: type[Any], run_id: str, *, order: tuple[str, ...]) -> list[dict[str, Any]]:
+    columns = table.__table__.c
+    query = select(*columns).where(columns.run_id == run_id).order_by(*(columns[name] for name in order))
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def _newest_metrics(connection: Connection, run_id: str) -> dict[str, Mapping[str, Any]]:
+    newest = (
+        select(RunMetricRow.name, func.max(RunMetricRow.step).label("step"))
+        .where(RunMetricRow.run_id == run_id)
+        .group_by(RunMetricRow.name)
+        .subquery()
+    )
+    query = (
+        select(RunMetricRow.name, RunMetricRow.step, RunMetricRow.value)
+        .join(newest, (RunMetricRow.name == newest.c.name) & (RunMetricRow.step == newest.c.step))
+        .where(RunMetricRow.run_id == run_id)
+        .order_by(RunMetricRow.name)
+    )
+    return {row.name: {"step": row.step, "value": row.value} for row in connection.execute(query)}
