@@ -14,21 +14,21 @@ from banyan.core.errors import DataError
 from banyan.core.files import atomic_write_text, read_text
 from banyan.core.model_directory import TOKENIZER_FILE
 from banyan.core.types import Document, Row, TokenSequence
-from banyan.data.corpus import load_shards
+from banyan.data.corpus import corpus_key, load_shards
 from banyan.data.mixture import MixtureConfig, mixture_rates
 from banyan.data.preparation import prepare_corpus
 from banyan.data.sequences import ExampleSequences, SequenceSource, ShardWindows
 from banyan.infer.sampling import SamplingConfig
 from banyan.tasks.base import Task
 from banyan.tasks.config import TaskConfig, build_task
-from banyan.tasks.image_generation import ImageGeneration, encode_pictures, picture_fields
+from banyan.tasks.image_generation import ImageGeneration, picture_fields
 from banyan.tasks.reading import read_examples
 from banyan.tasks.rendering import render_examples
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.workflows.datasets import Splits, load_splits
-from banyan.workflows.pictures import draws, train_image_tokenizer
+from banyan.workflows.pictures import draws, train_image_tokenizer, with_codes
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import Reporter
 
@@ -59,14 +59,22 @@ class Material:
         return {task.name: self.train[task.name] for task in self.tasks if isinstance(task, ImageGeneration)}
 
 
-def gather_material(recipe: Recipe, run_directory: Path, *, reporter: Reporter) -> Material:
+def gather_material(
+    recipe: Recipe, run_directory: Path, *, reporter: Reporter, expected_fingerprint: str | None = None
+) -> Material:
     """Read the data, train or load the tokenizers, render every example. What is already in the run folder is reused.
 
+    `expected_fingerprint` is that of the data a resumed run has learned from; None: any data will do.
     Raises: FileError, DataError, ConfigError for the first thing that cannot be used.
     """
     reporter.stage("read data")
     splits = {task.name: load_splits(task, seed=recipe.seed) for task in recipe.tasks}
     fingerprint = fingerprint_rows(splits)
+    if expected_fingerprint not in (None, fingerprint):  # another tokenizer would follow, and other ids
+        raise DataError(
+            f"cannot resume {run_directory}: the rows of its data files are not those the run began with.",
+            hint="bring the earlier files back, or start a run with another name",
+        )
     reporter.stage("tokenizer")
     text = _text_tokenizer(recipe, splits, run_directory / "tokenizer", key=fingerprint)
     image_tokenizer = train_image_tokenizer(
@@ -129,7 +137,7 @@ def _build(config: TaskConfig, splits: Splits, image_tokenizer: ImageTokenizer |
 def _text_tokenizer(recipe: Recipe, splits: dict[str, Splits], directory: Path, *, key: str) -> BytePairTokenizer:
     if recipe.tokenizer.path is not None:
         return BytePairTokenizer.from_json(read_text(Path(recipe.tokenizer.path)))
-    marker = f"{key} {recipe.tokenizer.vocab_size}"
+    marker = f"{key} {recipe.tokenizer.vocab_size} {recipe.tokenizer.max_training_bytes}"
     if (directory / "key.txt").is_file() and read_text(directory / "key.txt") == marker:
         return BytePairTokenizer.from_json(read_text(directory / TOKENIZER_FILE))
     texts = itertools.chain.from_iterable(strings_of(row) for split in splits.values() for row in split.train)
@@ -188,7 +196,7 @@ class _Renderer:
         self._vocabulary = vocabulary
         self._image_tokenizer = image_tokenizer
         self._run_directory = run_directory
-        self._key = f"{key} {recipe.tokenizer.vocab_size}"
+        self._key = corpus_key(key, vocabulary.text.to_json())  # what is read, and how it is cut
 
     def source(self, task: Task[Any], examples: Sequence[Any]) -> tuple[SequenceSource, int]:
         """Return a task's training sequences and how many of its examples had to be left out."""
@@ -212,7 +220,7 @@ class _Renderer:
         Raises: DataError naming the first row that cannot be read.
         """
         try:
-            return self._with_codes(task, read_examples(task, rows, max_bad_fraction=0.0).examples)
+            return with_codes(task, read_examples(task, rows, max_bad_fraction=0.0).examples, self._image_tokenizer)
         except DataError as error:
             raise DataError(f"{split} data: {error.message}", hint=error.hint) from error
 
@@ -222,13 +230,7 @@ class _Renderer:
         Raises: DataError if so many cannot be read that something else must be wrong.
         """
         found = read_examples(task, rows)
-        return self._with_codes(task, found.examples), len(found.bad_rows)
-
-    def _with_codes(self, task: Task[Any], examples: Sequence[Any]) -> list[Any]:
-        """Return the examples of a task that draws with the codes of their pictures; others as they are."""
-        if not isinstance(task, ImageGeneration) or self._image_tokenizer is None:
-            return list(examples)
-        return encode_pictures(examples, self._image_tokenizer)
+        return with_codes(task, found.examples, self._image_tokenizer), len(found.bad_rows)
 
     def _pictures(self, task: ImageGeneration, examples: Sequence[Any]) -> Iterator[TokenSequence]:
         for number, example in enumerate(examples):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from banyan.core.errors import ConfigError, DataError
 from banyan.core.model_directory import IMAGE_TOKENIZER_FILE
 from banyan.core.types import Image, Row
+from banyan.tasks.base import Task
 from banyan.tasks.config import TaskConfig
-from banyan.tasks.image_generation import ImageGeneration
+from banyan.tasks.image_generation import ImageGeneration, encode_pictures
 from banyan.tasks.pictures import fit_picture, read_picture
 from banyan.tasks.rows import rename_columns
 from banyan.tokenizers.images import ImageTokenizer, load_image_tokenizer, save_image_tokenizer
@@ -63,3 +65,10 @@ def read_pictures(rows: Sequence[Row], task: TaskConfig) -> list[Image]:
         except DataError as error:
             raise DataError(f"task {task.name}, row {number}: {error.message}", hint=error.hint) from error
     return pictures
+
+
+def with_codes(task: Task[Any], examples: Sequence[Any], tokenizer: ImageTokenizer | None) -> list[Any]:
+    """Return the examples of a task that draws with the codes of their pictures; others as they are."""
+    if not isinstance(task, ImageGeneration) or tokenizer is None:
+        return list(examples)
+    return encode_pictures(examples, tokenizer)

@@ -12,12 +12,14 @@ import torch
 
 from banyan.core.config import config_to_mapping, read_config, write_config
 from banyan.core.devices import choose_device
-from banyan.core.errors import ConfigError
+from banyan.core.errors import CheckpointError, ConfigError
 from banyan.core.paths import runs_directory
 from banyan.data.loader import MixtureLoader
 from banyan.model.transformer import Transformer, count_parameters
+from banyan.runtime.description import read_description
 from banyan.train.balance import balance_tasks
 from banyan.train.callbacks import Callback, FitResult
+from banyan.train.checkpoints import CheckpointFolder
 from banyan.train.measure import measure_step_seconds
 from banyan.train.state import TransformerFiles
 from banyan.train.trainer import Trainer
@@ -54,8 +56,11 @@ def train(
     Raises: every error of data, configuration, disk and training, each with its own exit code.
     """
     run_directory = run_directory or runs_directory() / recipe.name
+    if not resume:  # before a recipe or a tokenizer of the earlier run is replaced
+        CheckpointFolder(run_directory).require_fresh()
     recipe = settle_recipe(recipe, run_directory, resume=resume)
-    material = gather_material(recipe, run_directory, reporter=reporter)
+    learned = learned_data(run_directory) if resume else None
+    material = gather_material(recipe, run_directory, reporter=reporter, expected_fingerprint=learned)
     device = choose_device(recipe.device)
     model = new_model(recipe, material).to(device)
     loader = new_loader(recipe, material)
@@ -94,7 +99,7 @@ def settle_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> Recip
 
     Raises: ConfigError naming the first key that was changed since the run began.
     """
-    recipe = dataclasses.replace(recipe, tasks=tuple(_with_absolute_data(task) for task in recipe.tasks))
+    recipe = _with_absolute_paths(recipe)
     saved_path = run_directory / RECIPE_FILE
     if not resume or not saved_path.is_file():
         return recipe
@@ -106,6 +111,14 @@ def settle_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> Recip
             hint=f"resume with {saved_path}, or give the changed recipe another name",
         )
     return saved
+
+
+def learned_data(run_directory: Path) -> str | None:
+    """Return the fingerprint of the data a run has learned from, or None if it has not saved (or cannot be read)."""
+    try:
+        return read_description(run_directory / "last").dataset_fingerprint
+    except CheckpointError:
+        return None
 
 
 def first_difference(given: Any, saved: Any, *, at: str = "") -> str | None:
@@ -144,6 +157,13 @@ def new_loader(recipe: Recipe, material: Material) -> MixtureLoader:
         task_names=[task.name for task in material.tasks],
         seed=recipe.seed,
     )
+
+
+def _with_absolute_paths(recipe: Recipe) -> Recipe:
+    tasks = tuple(_with_absolute_data(task) for task in recipe.tasks)
+    path = recipe.tokenizer.path
+    tokenizer = dataclasses.replace(recipe.tokenizer, path=None if path is None else str(Path(path).absolute()))
+    return dataclasses.replace(recipe, tasks=tasks, tokenizer=tokenizer)
 
 
 def _with_absolute_data(task: Any) -> Any:
