@@ -25,8 +25,10 @@ from banyan.store.types import StoredEvaluation
 from banyan.tasks.base import Task
 from banyan.tasks.evaluate import TaskEvaluation
 from banyan.tasks.image_generation import ImageGeneration
+from banyan.tasks.reading import read_examples
 from banyan.workflows.datasets import SPLITS, load_splits
 from banyan.workflows.judge import Judge, train_judge
+from banyan.workflows.pictures import with_codes
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import Reporter
 from banyan.workflows.scoring import TaskResult, evaluate_model
@@ -115,13 +117,18 @@ class _DataSources:
 
     def __init__(self, model: LoadedModel, files: dict[str, str], *, split: str) -> None:
         self._files = files
+        self._image_tokenizer = model.image_tokenizer
         self._split = split
         recipe = model.directory / RECIPE_FILE
         self._recipe = read_config(Recipe, recipe) if recipe.is_file() else None
 
     def examples(self, task: Task[Any]) -> list[Any]:
-        """Return the examples to score a task on."""
-        return [task.parse(row) for row in self._rows(task, self._split)]
+        """Return the examples to score a task on, made as those of the training run are.
+
+        Raises: DataError naming the first row that cannot be read.
+        """
+        found = read_examples(task, self._rows(task, self._split), max_bad_fraction=0.0)
+        return with_codes(task, found.examples, self._image_tokenizer)
 
     def judge(self, task: Task[Any]) -> Judge | None:
         """Return a classifier of real pictures for a task that draws."""
