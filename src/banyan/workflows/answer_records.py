@@ -13,6 +13,7 @@ from banyan.core.hashing import hash_token_ids
 from banyan.core.paths import default_database_url
 from banyan.core.types import Image, Prediction
 from banyan.infer.sampling import SamplingConfig
+from banyan.runtime.defaults import own_seeds
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.store.export import prediction_to_json
 from banyan.store.sql_store import SqlStore, open_store
@@ -49,19 +50,29 @@ class AnswerRecorder:
             self._store.close()
 
     def record_answers(
-        self, task: str, examples: Sequence[Any], predictions: Sequence[Prediction], *, rows: Sequence[Any] = ()
+        self,
+        task: str,
+        examples: Sequence[Any],
+        predictions: Sequence[Prediction],
+        *,
+        rows: Sequence[Any] = (),
+        sampling: SamplingConfig | None = None,
     ) -> None:
-        """Write the answers of one task to examples; `rows` are the questions as they were asked, if at hand."""
+        """Write the answers of one task to examples; `rows` are the questions as they were asked, if at hand.
+
+        `sampling` is what was asked for; None: the task's own.
+        """
+        prompts = [self._model.prompt(task, example) for example in examples]
+        samplings = own_seeds(prompts, sampling or self._model.sampling_for(task))  # as `LoadedModel.answer` draws
         for number, (example, prediction) in enumerate(zip(examples, predictions, strict=True)):
-            prompt = self._model.prompt(task, example)
             body = rows[number] if rows else {"text": self._model.task(task).source(example)}
             self.record(
                 task,
                 body=body if isinstance(body, Mapping) else {"text": body},
                 outputs=(output_of(prediction),),
-                prompt_token_ids=prompt.token_ids,
+                prompt_token_ids=prompts[number].token_ids,
                 num_completion_tokens=prediction.num_completion_tokens,
-                sampling=self._model.sampling_for(task),
+                sampling=samplings[number],
             )
 
     def record(

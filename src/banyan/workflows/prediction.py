@@ -45,7 +45,7 @@ def predict_texts(
     asked = model.task(task)
     examples = [asked.example_from_text(text) for text in texts]
     predictions = model.answer(task, examples, sampling=sampling)
-    recorder.record_answers(task, examples, predictions, rows=list(texts))
+    recorder.record_answers(task, examples, predictions, rows=list(texts), sampling=sampling)
     return predictions
 
 
@@ -138,7 +138,8 @@ def _answer_rows(
             examples.append(example)
             places.append(number)
     predictions = model.answer(task, examples, sampling=sampling) if examples else []
-    recorder.record_answers(task, examples, predictions, rows=[lines[number]["input"] for number in places])
+    asked_rows = [lines[number]["input"] for number in places]
+    recorder.record_answers(task, examples, predictions, rows=asked_rows, sampling=sampling)
     for number, prediction in zip(places, predictions, strict=True):
         lines[number] |= {"prediction": prediction.text, **prediction_to_json(prediction)}
     return lines
