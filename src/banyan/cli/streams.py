@@ -23,10 +23,11 @@ def speak_utf8() -> None:
 
     Bytes that are not UTF-8 come in as lone surrogates, which a task refuses in its own words.
     """
-    for name, errors in (("stdin", "surrogateescape"), ("stdout", "backslashreplace"), ("stderr", "backslashreplace")):
-        stream = getattr(sys, name)
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape")  # without the mark that Windows writes
+    for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors=errors)
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def flush_output() -> None:
