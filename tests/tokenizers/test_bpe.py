@@ -59,6 +59,16 @@ def test_a_batch_is_encoded_like_its_texts_one_by_one() -> None:
     assert tiny_tokenizer().encode_batch(texts) == [tiny_tokenizer().encode(text) for text in texts]
 
 
+def test_a_tokenizer_file_can_ask_for_no_cutting_and_no_padding() -> None:
+    description = json.loads(tiny_tokenizer().to_json())
+    cut = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}
+    filled = {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None}
+    filled |= {"pad_id": 9999, "pad_type_id": 0, "pad_token": "[PAD]"}
+    read = BytePairTokenizer.from_json(json.dumps({**description, "truncation": cut, "padding": filled}))
+    texts = ["tree", "one tree, a whole forest"]
+    assert read.encode_batch(texts) == tiny_tokenizer().encode_batch(texts)
+
+
 def test_a_tokenizer_read_from_json_encodes_alike() -> None:
     again = BytePairTokenizer.from_json(tiny_tokenizer().to_json())
     assert again.encode("the banyan 独木成林") == tiny_tokenizer().encode("the banyan 独木成林")

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from banyan.core.errors import CheckpointError, ConfigError, InputError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from banyan.core.errors import CheckpointError, ConfigError, InputError
 
 NUM_BYTES = 256
 _MAX_TOKEN_BYTES = 16  # keeps whole template sentences and rulers of dashes from becoming one token
@@ -103,13 +104,15 @@ class BytePairTokenizer:
 
     @classmethod
     def from_json(cls, text: str) -> BytePairTokenizer:
-        """Read a byte-level BPE in Hugging Face's tokenizer.json format; special tokens listed there are left out.
+        """Read a byte-level BPE in Hugging Face's tokenizer.json format.
+
+        Special tokens, truncation and padding that the file asks for are left out: a text's ids are the text, whole.
 
         Raises: CheckpointError if it is something else.
         """
         try:
             description = json.loads(text)
-            description["added_tokens"] = []
+            description |= {"added_tokens": [], "truncation": None, "padding": None}
             tokenizer = Tokenizer.from_str(json.dumps(description, ensure_ascii=False))
             return cls(tokenizer)
         except Exception as error:  # `tokenizers` raises bare Exception for a file it cannot read
