@@ -123,21 +123,22 @@ class _SplitLook:
                 self._leaks[other] = (count + 1, example)
 
     def _look_at_characters(self, row: Row) -> None:
-        texts = list(_texts(row))
+        texts = list(strings_of(row))
         self._counts["num_replacement"] += any("\ufffd" in text for text in texts)
         self._counts["num_control"] += any(_CONTROL.search(text) for text in texts)
         self._counts["num_mojibake"] += any(_MOJIBAKE.search(text) for text in texts)
 
 
-def _texts(value: Any) -> Iterator[str]:
+def strings_of(value: Any) -> Iterator[str]:
+    """Yield every text inside a row, however deep."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _texts(item)
+            yield from strings_of(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _texts(item)
+            yield from strings_of(item)
 
 
 def _fingerprint(source: str | bytes) -> bytes:

@@ -14,6 +14,7 @@ from banyan.core.errors import DataError
 from banyan.core.files import atomic_write_text, read_text
 from banyan.core.model_directory import TOKENIZER_FILE
 from banyan.core.types import Document, Row, TokenSequence
+from banyan.data.checking import strings_of
 from banyan.data.corpus import corpus_key, load_shards
 from banyan.data.mixture import MixtureConfig, mixture_rates
 from banyan.data.preparation import prepare_corpus
@@ -149,24 +150,12 @@ def _text_tokenizer(recipe: Recipe, splits: dict[str, Splits], directory: Path, 
     return tokenizer
 
 
-def strings_of(value: Any) -> Iterator[str]:
-    """Yield every text inside a row, however deep."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from strings_of(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from strings_of(item)
-
-
 def _first_bytes(texts: Iterable[str], limit: int) -> Iterator[str]:
     used = 0
     for text in texts:
         if used >= limit:
             return
-        used += len(text)
+        used += len(text.encode())
         yield text
 
 
