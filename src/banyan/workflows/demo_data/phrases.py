@@ -51,7 +51,7 @@ class Phrase:
     """One meaning, and how each language says it."""
 
     entry: str  # what it is made of; the same entry is never in two splits
-    group: str  # "phrases" or "names"
+    group: str  # "names", which are scored apart; empty for phrases
     texts: dict[str, str]  # language code → text
 
     @property
@@ -79,7 +79,7 @@ def combined_phrases(*, generator: random.Random) -> Iterator[Phrase]:
     """Draw phrases without end, each kind in its turn; parts repeat, and so may whole phrases."""
     while True:
         for draw in _WAYS:
-            phrase = _phrase(*draw(generator), group="phrases")
+            phrase = _phrase(*draw(generator), group="")
             if phrase.is_usable:
                 yield phrase
 
