@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,19 @@ WEIGHTS_FILE = "model.safetensors"
 EXTRAS_FILE = "extras.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 IMAGE_TOKENIZER_FILE = "image_tokenizer.safetensors"
+
+
+_LINKS = ("best", "last")  # a run's names for two of its checkpoints
+
+
+def name_of(directory: Path) -> str:
+    """Return what a model is called: its folder's name, or its run's (runs/demo/best → demo)."""
+    path = directory.absolute()
+    if path.name in _LINKS:
+        path = path.parent
+    elif path.parent.name == "checkpoints":
+        path = path.parent.parent
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.name).strip("-")[:64] or "banyan"
 
 
 def write_manifest(directory: Path) -> None:

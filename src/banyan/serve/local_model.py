@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from banyan.core.model_directory import MANIFEST
+from banyan.core.model_directory import MANIFEST, name_of
 from banyan.core.types import Completion, Prediction, Prompt
 from banyan.infer.sampling import SamplingConfig
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.serve.served_model import ModelFacts, Piece, PieceListener
 from banyan.tasks.base import Task
 from banyan.tokenizers.vocabulary import Vocabulary
-
-_LINKS = ("best", "last")  # a run's names for two of its checkpoints
-
-
-def name_of(directory: Path) -> str:
-    """Return what a model is called by its clients: its folder's name, or its run's (runs/demo/best → demo)."""
-    path = directory.absolute()
-    if path.name in _LINKS:
-        path = path.parent
-    elif path.parent.name == "checkpoints":
-        path = path.parent.parent
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.name).strip("-")[:64] or "banyan"
 
 
 class LocalModel:

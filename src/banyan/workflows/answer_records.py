@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from banyan.core.config import config_to_mapping
 from banyan.core.hashing import hash_token_ids
+from banyan.core.model_directory import name_of
 from banyan.core.paths import default_database_url
 from banyan.core.types import Image, Prediction
 from banyan.infer.sampling import SamplingConfig
@@ -91,7 +92,7 @@ class AnswerRecorder:
             endpoint=self._endpoint,
             task=task,
             task_kind=self._model.task(task).kind,
-            model_name=self._model.directory.name,
+            model_name=name_of(self._model.directory),
             model_sha256=self._model.sha256,
             body=_json_ready(body),
             params=config_to_mapping(sampling),

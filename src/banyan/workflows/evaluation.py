@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from banyan.core.config import read_config
 from banyan.core.errors import ConfigError, DataError, FileError
 from banyan.core.files import atomic_write_text
 from banyan.core.ids import new_ulid
+from banyan.core.model_directory import name_of
 from banyan.core.paths import default_database_url
 from banyan.core.types import Row
 from banyan.data.sources import read_rows
@@ -58,16 +59,20 @@ def evaluate(
 ) -> EvaluationRun:
     """Score a model and record every score in the database.
 
-    `data` holds `task=file` pairs; a task without one is scored on a split of the data it was trained with.
+    `data` holds `task=file` pairs; where there are any and no tasks are named, those tasks are scored. A task without
+    one is scored on a split of the data it was trained with.
     Raises: UnknownNameError for a task the model lacks; ConfigError, FileError, DataError if there is no data.
     """
     if split not in SPLITS:
         raise ConfigError(f"--split={split} is not known; use one of {', '.join(SPLITS)}.")
+    files = _pairs(data)
+    if tasks and (unused := [name for name in files if name not in tasks]):
+        raise ConfigError(f"--data {unused[0]}={files[unused[0]]} is for a task that --task leaves out.")
     reporter.stage("load")
     with load(directory) as model:
-        sources = _DataSources(model, _pairs(data), split=split)
-        chosen = tasks or tuple(_pairs(data)) or tuple(model.tasks)
-        examples = {name: sources.examples(model.task(name))[:max_examples] for name in chosen}
+        sources = _DataSources(model, files, split=split)
+        chosen = tasks or tuple(files) or tuple(model.tasks)
+        examples = {name: sources.examples(model.task(name), limit=max_examples) for name in chosen}
         if not any(examples.values()):
             raise DataError(
                 f"{directory}: no task has {split} examples to score on.", hint="name a file: --data task=file"
@@ -75,7 +80,7 @@ def evaluate(
         reporter.stage("score")
         judges = {name: sources.judge(model.task(name)) for name in chosen}
         results = evaluate_model(model, examples, judges=judges, reporter=reporter)
-        _record(model, results, split=split, database=database or default_database_url())
+        _record(model, results, files=files, split=split, database=database or default_database_url())
     if save_predictions is not None:
         write_predictions(save_predictions, results)
     return EvaluationRun(
@@ -122,13 +127,18 @@ class _DataSources:
         recipe = model.directory / RECIPE_FILE
         self._recipe = read_config(Recipe, recipe) if recipe.is_file() else None
 
-    def examples(self, task: Task[Any]) -> list[Any]:
+    def examples(self, task: Task[Any], *, limit: int) -> list[Any]:
         """Return the examples to score a task on, made as those of the training run are.
 
-        Raises: DataError naming the first row that cannot be read.
+        Raises: DataError naming the file and the first row that cannot be read.
         """
-        found = read_examples(task, self._rows(task, self._split), max_bad_fraction=0.0)
-        return with_codes(task, found.examples, self._image_tokenizer)
+        rows = self._rows(task, self._split)[:limit]
+        try:
+            found = read_examples(task, rows, max_bad_fraction=0.0)
+        except DataError as error:
+            place = self._files.get(task.name, f"{self._split} data")
+            raise DataError(f"{place}: {error.message}", hint=error.hint) from error
+        return with_codes(task, found.examples[:limit], self._image_tokenizer)
 
     def judge(self, task: Task[Any]) -> Judge | None:
         """Return a classifier of real pictures for a task that draws."""
@@ -150,13 +160,15 @@ class _DataSources:
         return load_splits(config, seed=self._recipe.seed).named(split)
 
 
-def _record(model: LoadedModel, results: dict[str, TaskResult], *, split: str, database: str) -> None:
+def _record(
+    model: LoadedModel, results: dict[str, TaskResult], *, files: Mapping[str, str], split: str, database: str
+) -> None:
     store = open_store(database)
     try:
         written = [
             store.runs.record_evaluation(evaluation)
             for result in results.values()
-            for evaluation in _stored(model, result, split=split)
+            for evaluation in _stored(model, result, file=files.get(result.task.name), split=split)
         ]
         for future in written:
             future.result()
@@ -164,17 +176,17 @@ def _record(model: LoadedModel, results: dict[str, TaskResult], *, split: str, d
         store.close()
 
 
-def _stored(model: LoadedModel, result: TaskResult, *, split: str) -> list[StoredEvaluation]:
+def _stored(model: LoadedModel, result: TaskResult, *, file: str | None, split: str) -> list[StoredEvaluation]:
     evaluation = result.evaluation
     intervals = evaluation.intervals
     base = StoredEvaluation(
-        model_name=model.directory.name,
+        model_name=name_of(model.directory),
         model_sha256=model.sha256,
-        dataset=model.description.dataset_fingerprint or "",
+        dataset=file or model.description.dataset_fingerprint or "",
         metric="",
         value=0.0,
         task=result.task.name,
-        split=split,
+        split="" if file else split,
         num_examples=evaluation.num_examples,
         code_version=__version__,
     )
