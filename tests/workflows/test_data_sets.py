@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from banyan.core.errors import DataError, FileError
-from banyan.workflows.data_sets import check_data, list_datasets, show_dataset, split_of
+from banyan.workflows.data_sets import check_data, list_datasets, show_dataset
 
 
 @pytest.fixture
@@ -66,19 +66,3 @@ def test_a_place_that_does_not_exist_suggests_a_data_set(root: Path) -> None:
     assert "did you mean imdb" in (caught.value.hint or "")
     with pytest.raises(DataError, match="no rows to check"):
         check_data("stories260K")
-
-
-@pytest.mark.parametrize(
-    ("name", "split"),
-    [
-        ("train.jsonl.gz", "train"),
-        ("my-Train-00001.csv", "train"),
-        ("dev.conll", "validation"),
-        ("reviews_valid.tsv", "validation"),
-        ("test.txt", "test"),
-        ("contest.txt", None),
-        ("data.csv", None),
-    ],
-)
-def test_a_split_is_known_by_a_whole_word(name: str, split: str | None) -> None:
-    assert split_of(name) == split

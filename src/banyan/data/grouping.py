@@ -16,7 +16,7 @@ from banyan.data.sources import detect_format, list_files
 _SPLIT_WORDS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev", "eval"),
-    "test": ("test", "testing"),
+    "test": ("test", "testing", "heldout"),
 }
 _SPLIT_OF_WORD = {word: split for split, words in _SPLIT_WORDS.items() for word in words}
 _WORD = re.compile(r"[^\W_]+")

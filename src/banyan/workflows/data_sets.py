@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -14,13 +13,9 @@ from banyan.core.registry import did_you_mean
 from banyan.core.types import Row
 from banyan.data.catalog import CATALOG, NO_ROWS, Dataset, find_dataset, is_known_variant, load_split
 from banyan.data.checking import DataReport, check_splits
+from banyan.data.grouping import split_of
 from banyan.data.sources import list_files, read_rows
-
-_SPLIT_WORDS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "eval", "heldout"),
-}
+from banyan.workflows.datasets import SPLITS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,19 +86,13 @@ def _splits_of(place: str) -> Iterator[tuple[str, Iterable[Row]]]:
 
 def files_by_split(folder: Path) -> Iterator[tuple[str, Iterable[Row]]]:
     """Yield each split of a folder with its rows; without files named train, test … the folder is one split."""
-    files = {split: [file for file in list_files(folder) if split_of(file.name) == split] for split in _SPLIT_WORDS}
+    files = {split: [file for file in list_files(folder) if split_of(file) == split] for split in SPLITS}
     if not any(files.values()):
         yield folder.name, read_rows(folder)
         return
     for split, found in files.items():
         if found:
             yield split, (row for file in found for row in read_rows(file))
-
-
-def split_of(name: str) -> str | None:
-    """Return the split that a file's name speaks of: train-00001.jsonl → train."""
-    words = set(re.split(r"[\W_\d]+", name.lower()))
-    return next((split for split, known in _SPLIT_WORDS.items() if words & set(known)), None)
 
 
 def _folder(dataset: Dataset) -> Path | None:
