@@ -69,6 +69,11 @@ class EvaluationRecipe:
     max_validation_examples: int = 64  # per task, each time
     max_test_examples: int = 500  # per task, once at the end
 
+    def __post_init__(self) -> None:
+        for name in ("num_validations", "max_validation_examples", "max_test_examples"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"evaluation.{name}={getattr(self, name)} must be 1 or more.")
+
 
 @config
 class Recipe:

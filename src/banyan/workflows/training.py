@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,7 +192,7 @@ def _settle_evaluations(recipe: Recipe) -> Recipe:
     """Spread the recipe's number of evaluations over its steps."""
     if recipe.train.evaluate_every is not None:
         return recipe
-    interval = max(1, recipe.train.steps // recipe.evaluation.num_validations)
+    interval = math.ceil(recipe.train.steps / recipe.evaluation.num_validations)  # the last one at the last step
     return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, evaluate_every=interval))
 
 
