@@ -12,7 +12,7 @@ ifneq ($(BANYAN_DATA),)
 export BANYAN_DATA
 endif
 
-.PHONY: demo test test-browser test-postgres lint types format tiny wheel-check proof-demo clean help
+.PHONY: demo test test-browser test-postgres lint types format tiny wheel-check clean help
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,8 +20,8 @@ help: ## Show these targets
 demo: $(VENV)/.ready ## Set up and grow a small model on what this machine already has (about 10 minutes)
 	$(BIN)/banyan demo $(DEMO)
 
-test: $(VENV)/.ready-dev ## Set up and run the tests
-	$(BIN)/python -m pytest $(PYTEST)
+test: $(VENV)/.ready-dev ## Set up and run the tests (those of the page: make test-browser)
+	$(BIN)/python -m pytest -m 'not browser' $(PYTEST)
 
 test-browser: $(VENV)/.ready-dev ## The page in a headless Chromium (Debian packages chromium, chromium-driver)
 	$(BIN)/python -m pytest -m browser $(PYTEST)
