@@ -80,6 +80,14 @@ def plain_form(text: str) -> str:
     return " ".join(_NOT_A_WORD.split(lowered)).strip() or lowered.strip()
 
 
+def source_fingerprint(row: Row) -> bytes | None:
+    """Return 16 bytes that rows share if they ask a model the same; None if a row asks nothing."""
+    source = source_text(row)
+    if not source or (isinstance(source, str) and not source.strip()):
+        return None
+    return _fingerprint(source)
+
+
 class _SplitLook:
     """Counts what one split holds, row by row; texts are kept as 16-byte fingerprints only."""
 
@@ -95,10 +103,10 @@ class _SplitLook:
         self._counts["num_rows"] += 1
         self._look_at_characters(row)
         source = source_text(row)
-        if not source or (isinstance(source, str) and not source.strip()):
+        fingerprint = source_fingerprint(row)
+        if source is None or fingerprint is None:
             self._counts["num_blank"] += 1
             return
-        fingerprint = _fingerprint(source)
         answer = _fingerprint(repr([row.get(name) for name in _ANSWERS]))
         if fingerprint in self.answers:
             self._counts["num_duplicates"] += 1
