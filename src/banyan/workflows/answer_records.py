@@ -58,14 +58,16 @@ class AnswerRecorder:
         *,
         rows: Sequence[Any] = (),
         sampling: SamplingConfig | None = None,
+        num_recorded: int = 0,
     ) -> None:
         """Write the answers of one task to examples; `rows` are the questions as they were asked, if at hand.
 
-        `sampling` is what was asked for; None: the task's own.
+        `sampling` is what was asked for; None: the task's own. The first `num_recorded` are written already.
         """
         prompts = [self._model.prompt(task, example) for example in examples]
         samplings = own_seeds(prompts, sampling or self._model.sampling_for(task))  # as `LoadedModel.answer` draws
-        for number, (example, prediction) in enumerate(zip(examples, predictions, strict=True)):
+        answered = list(enumerate(zip(examples, predictions, strict=True)))
+        for number, (example, prediction) in answered[num_recorded:]:
             body = rows[number] if rows else {"text": self._model.task(task).source(example)}
             self.record(
                 task,

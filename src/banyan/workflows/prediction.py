@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from banyan.core.errors import DataError, InputError
-from banyan.core.files import as_write_error
+from banyan.core.model_directory import name_of
 from banyan.core.types import Prediction, Row
 from banyan.data.sources import read_rows
 from banyan.infer.sampling import SamplingConfig
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.store.export import prediction_to_json
+from banyan.workflows.answer_file import open_answer_file, plain_row
 from banyan.workflows.answer_records import AnswerRecorder
 from banyan.workflows.reporter import Reporter
 
@@ -63,72 +61,77 @@ def predict_file(
 
     Lines that an earlier call wrote for the same rows are kept. A row that cannot be answered gets a line with its
     `error`; the rest go on. A line appears only when its answer is in the database.
-    Raises: FileError, DataError for a file that cannot be read; SpaceError if the output cannot be written.
+    Raises: FileError, DataError for a file that cannot be read, or none of whose first rows can be answered; BusyError
+    or SpaceError if the output cannot be written.
     """
     rows = list(read_rows(source))
-    num_found = keep_whole_lines(output, rows)
-    num_failed = 0
-    reporter.progress(num_found, len(rows))
-    waiting = iter(rows[num_found:])
-    done = num_found
-    while batch := list(islice(waiting, BATCH)):
-        lines = _answer_rows(model, task, batch, first=done, sampling=sampling, recorder=recorder)
-        recorder.wait()
-        _append(output, lines)
-        num_failed += sum("error" in line for line in lines)
-        done += len(batch)
-        reporter.progress(done, len(rows), note=f"{done} of {len(rows)} rows")
+    marks = {"task": task, "model": f"{name_of(model.directory)} {model.sha256[:12]}"}
+    with open_answer_file(output, marks=marks) as file:
+        num_found = done = file.keep_whole_lines(rows)
+        num_failed = 0
+        reporter.progress(done, len(rows))
+        try:
+            while done < len(rows):
+                lines = _answer_batch(model, task, rows, done, sampling=sampling, recorder=recorder)
+                _check_any(lines, source, is_first=done == 0)
+                recorder.wait()
+                file.append(lines)
+                num_failed += sum("error" in line for line in lines)
+                done += len(lines)
+                reporter.progress(done, len(rows), note=f"{done} of {len(rows)} rows")
+        except KeyboardInterrupt:
+            reporter.line(f"{done} of {len(rows)} rows are in {output}; the same command goes on")
+            raise
     return FilePrediction(output=output, num_answered=done - num_found, num_found=num_found, num_failed=num_failed)
 
 
-def keep_whole_lines(output: Path, rows: Sequence[Row]) -> int:
-    """Cut off a half-written last line, and return how many rows the output already answers.
-
-    Raises: DataError if the lines there answer other rows.
-    """
-    if not output.exists():
-        return 0
-    data = output.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    lines = whole.splitlines()
-    for number, line in enumerate(lines):
-        if not _answers(line, rows, number):
-            raise DataError(
-                f"{output}:{number + 1} does not answer row {number + 1} of the input; it belongs to another file.",
-                hint="give another --output, or remove it",
-            )
-    if len(whole) < len(data):
-        with output.open("r+b") as file:
-            file.truncate(len(whole))
-    return len(lines)
+def _check_any(lines: Sequence[dict[str, Any]], source: Path, *, is_first: bool) -> None:
+    if is_first and all("error" in line for line in lines):
+        raise DataError(
+            f"{source}: none of the first {len(lines)} rows can be answered; row 1: {lines[0]['error']}",
+            hint="check that the file is for this task, and the names of its columns",
+        )
 
 
-def _answers(line: bytes, rows: Sequence[Row], number: int) -> bool:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return False
-    return isinstance(value, dict) and number < len(rows) and value.get("input") == plain_row(rows[number])
-
-
-def plain_row(row: Row) -> Any:
-    """Return a row as it reads back from JSON: what JSON lacks is named, not copied."""
-    return json.loads(json.dumps(row, ensure_ascii=False, default=lambda value: f"<{type(value).__name__}>"))
-
-
-def _answer_rows(
+def _answer_batch(
     model: LoadedModel,
     task: str,
     rows: Sequence[Row],
+    done: int,
     *,
-    first: int,
     sampling: SamplingConfig | None,
     recorder: AnswerRecorder,
 ) -> list[dict[str, Any]]:
-    lines: list[dict[str, Any]] = [{"row": first + number, "input": plain_row(row)} for number, row in enumerate(rows)]
+    """Answer the batch that holds row `done`, and return its lines from that row on.
+
+    Batches begin at the same rows whenever the work was stopped: a question that is repeated in its batch is drawn
+    with another seed each time, so the rows before it belong to its answer.
+    """
+    first = done - done % BATCH
+    batch = rows[first : first + BATCH]
+    lines: list[dict[str, Any]] = [{"row": first + n, "input": plain_row(row)} for n, row in enumerate(batch)]
+    examples, places = _read_rows(model, task, batch, lines)
+    predictions = model.answer(task, examples, sampling=sampling) if examples else []
+    recorder.record_answers(
+        task,
+        examples,
+        predictions,
+        rows=[lines[number]["input"] for number in places],
+        sampling=sampling,
+        num_recorded=sum(number < done - first for number in places),
+    )
+    for number, prediction in zip(places, predictions, strict=True):
+        lines[number] |= {"prediction": prediction.text, **prediction_to_json(prediction)}
+    return lines[done - first :]
+
+
+def _read_rows(
+    model: LoadedModel, task: str, batch: Sequence[Row], lines: Sequence[dict[str, Any]]
+) -> tuple[list[Any], list[int]]:
+    """Return the examples of a batch with their places in it; the line of any other row says what is wrong with it."""
     asked = model.task(task)
     examples, places = [], []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(batch):
         try:
             example = asked.parse(row, with_answer=False)
             model.prompt(task, example)
@@ -137,20 +140,4 @@ def _answer_rows(
         else:
             examples.append(example)
             places.append(number)
-    predictions = model.answer(task, examples, sampling=sampling) if examples else []
-    asked_rows = [lines[number]["input"] for number in places]
-    recorder.record_answers(task, examples, predictions, rows=asked_rows, sampling=sampling)
-    for number, prediction in zip(places, predictions, strict=True):
-        lines[number] |= {"prediction": prediction.text, **prediction_to_json(prediction)}
-    return lines
-
-
-def _append(output: Path, lines: Sequence[dict[str, Any]]) -> None:
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with output.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise as_write_error(error, output) from error
+    return examples, places
