@@ -21,7 +21,9 @@ def draw_command(
     model: Annotated[Path, typer.Argument(help="A model directory, for example runs/demo/best")],
     text: Annotated[str, typer.Argument(help="What to draw.")],
     num: Annotated[int, typer.Option("--num", "--n", min=1, max=256, help="How many pictures.")] = 1,
-    out: Annotated[Path, typer.Option(help="A PNG file; several pictures become one sheet.")] = Path("drawing.png"),
+    out: Annotated[
+        Path, typer.Option("--output", "-o", "--out", help="A PNG file; several pictures become one sheet.")
+    ] = Path("drawing.png"),
     guidance: Annotated[
         float | None, typer.Option(min=0.0, help="How strongly to follow the words; 1: plainly.")
     ] = None,

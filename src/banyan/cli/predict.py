@@ -28,7 +28,9 @@ def predict(
     task: Annotated[str, typer.Argument(help="One of the model's tasks, by name.")],
     texts: Annotated[list[str] | None, typer.Argument(help="Questions, each as one argument.")] = None,
     file: Annotated[Path | None, typer.Option(help="Rows to answer: jsonl, csv, txt … in the task's format.")] = None,
-    output: Annotated[Path | None, typer.Option(help="JSON lines; run again to go on after a stop.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="JSON lines; run again to go on after a stop.")
+    ] = None,
     temperature: TemperatureOption = None,
     max_tokens: MaxTokensOption = None,
     seed: SeedOption = None,
