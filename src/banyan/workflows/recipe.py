@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,11 +15,14 @@ from banyan.core.registry import did_you_mean
 from banyan.data.mixture import MixtureConfig
 from banyan.infer.sampling import SamplingConfig
 from banyan.model.config import ModelConfig
-from banyan.model.presets import model_config
+from banyan.model.presets import MODEL_PRESETS, model_config
 from banyan.tasks.config import TaskConfig
 from banyan.train.optimizer import OptimizerConfig
 from banyan.train.schedule import ScheduleConfig
 from banyan.train.trainer import TrainConfig
+
+MAX_SEED = 2**63 - 1  # what a database can hold
+_FOLDER_NAME = re.compile(r"\w[\w. -]{0,99}")
 
 
 @config
@@ -36,6 +39,9 @@ class ModelRecipe:
     max_seq_len: int | None = None  # positions the model can address, in tokens
     dropout: float | None = None  # probability, 0 <= p < 1
 
+    def __post_init__(self) -> None:
+        MODEL_PRESETS[self.preset]  # an unknown one says which is near
+
 
 @config
 class TokenizerRecipe:
@@ -50,6 +56,7 @@ class TokenizerRecipe:
             raise ConfigError(
                 f"tokenizer.vocab_size={self.vocab_size} is too small; every byte needs an entry: at least 256."
             )
+        _check_positive("tokenizer", max_training_bytes=self.max_training_bytes)
 
 
 @config
@@ -59,6 +66,11 @@ class ImageTokenizerRecipe:
     image_size: int | None = None  # pixels a side; null: as the first picture
     patch_size: int = 2  # pixels a side that one code stands for
     num_codes: int = 128
+
+    def __post_init__(self) -> None:
+        _check_positive("image_tokenizer", patch_size=self.patch_size, num_codes=self.num_codes)
+        if self.image_size is not None:
+            _check_positive("image_tokenizer", image_size=self.image_size)
 
 
 @config
@@ -70,9 +82,14 @@ class EvaluationRecipe:
     max_test_examples: int = 500  # per task, once at the end
 
     def __post_init__(self) -> None:
-        for name in ("num_validations", "max_validation_examples", "max_test_examples"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"evaluation.{name}={getattr(self, name)} must be 1 or more.")
+        sizes = ("num_validations", "max_validation_examples", "max_test_examples")
+        _check_positive("evaluation", **{name: getattr(self, name) for name in sizes})
+
+
+def _check_positive(section: str, **sizes: int) -> None:
+    for name, value in sizes.items():
+        if value < 1:
+            raise ConfigError(f"{section}.{name}={value} must be 1 or more.")
 
 
 @config
@@ -102,8 +119,10 @@ class Recipe:
             raise ConfigError(f"tasks has the name {doubled!r} twice; give each task its own name.")
         if unknown := next((name for name in self.sampling if name not in names), None):
             raise UnknownNameError(f"sampling names the task {unknown!r}{did_you_mean(unknown, names)}")
-        if not self.name or Path(self.name).name != self.name:
+        if not _FOLDER_NAME.fullmatch(self.name):
             raise ConfigError(f"name={self.name!r} cannot be a folder's name; use letters, digits, - and _.")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ConfigError(f"seed={self.seed} must lie between 0 and {MAX_SEED}.")
         if self.minutes is not None and self.minutes <= 0:
             raise ConfigError(f"minutes={self.minutes} must be > 0, or null to use train.steps.")
         if self.model.max_seq_len is not None and self.model.max_seq_len < self.train.seq_len:

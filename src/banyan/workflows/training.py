@@ -14,12 +14,13 @@ import torch
 from banyan.core.config import config_to_mapping, read_config, write_config
 from banyan.core.devices import choose_device
 from banyan.core.errors import CheckpointError, ConfigError
+from banyan.core.locks import hold_directory
 from banyan.core.paths import runs_directory
 from banyan.data.loader import MixtureLoader
 from banyan.model.transformer import Transformer, count_parameters
 from banyan.runtime.description import read_description
 from banyan.train.balance import balance_tasks
-from banyan.train.callbacks import Callback, FitResult
+from banyan.train.callbacks import Callback, FitResult, RunStart
 from banyan.train.checkpoints import CheckpointFolder
 from banyan.train.measure import measure_step_seconds
 from banyan.train.state import TransformerFiles
@@ -57,16 +58,16 @@ def train(
     Raises: every error of data, configuration, disk and training, each with its own exit code.
     """
     run_directory = run_directory or runs_directory() / recipe.name
-    if not resume:  # before a recipe or a tokenizer of the earlier run is replaced
-        CheckpointFolder(run_directory).require_fresh()
+    device = choose_device(recipe.device)
+    with hold_directory(run_directory):  # before a tokenizer of another run is replaced
+        if not resume:
+            CheckpointFolder(run_directory).require_fresh()
     recipe = settle_recipe(recipe, run_directory, resume=resume)
     learned = learned_data(run_directory) if resume else None
     material = gather_material(recipe, run_directory, reporter=reporter, expected_fingerprint=learned)
-    device = choose_device(recipe.device)
     model = new_model(recipe, material).to(device)
     loader = new_loader(recipe, material)
     recipe = _settle_evaluations(_settle_steps(recipe, model, material, reporter=reporter))
-    write_config(run_directory / RECIPE_FILE, recipe)
     evaluator = LiveEvaluator(material, max_examples=recipe.evaluation.max_validation_examples)
     trainer = Trainer(
         model,
@@ -78,7 +79,7 @@ def train(
         schedule=recipe.schedule,
         run_directory=run_directory,
         sidecars=sidecars_of(recipe, material),
-        callbacks=(ReportProgress(reporter), *callbacks),
+        callbacks=(SaveRecipe(recipe), ReportProgress(reporter), *callbacks),
         evaluator=evaluator if evaluator.has_examples else None,
         seed=recipe.seed,
         balance=_balance(recipe, material),
@@ -93,6 +94,17 @@ def train(
         result=result,
         num_parameters=count_parameters(model),
     )
+
+
+class SaveRecipe(Callback):
+    """Writes the recipe of a run into its directory when it begins, and so when nobody else trains there."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+
+    def on_start(self, record: RunStart) -> None:
+        """Write the recipe."""
+        write_config(record.run_directory / RECIPE_FILE, self._recipe)
 
 
 def settle_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> Recipe:
