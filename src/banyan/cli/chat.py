@@ -13,7 +13,7 @@ from banyan.cli.generate import write_piece
 from banyan.cli.output import JsonOption, QuietOption, console, emit, say
 from banyan.cli.sampling import MaxTokensOption, SeedOption, TemperatureOption, changed
 from banyan.core.errors import BanyanError, InputError
-from banyan.infer.sampling import SamplingConfig
+from banyan.runtime.defaults import SamplingConfig
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.runtime.loading import load
 from banyan.workflows.answer_records import AnswerRecorder
