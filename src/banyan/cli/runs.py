@@ -90,10 +90,8 @@ def tell(row: dict[str, Any]) -> None:
     print_table(("what", "value"), [(name, row[name]) for name in _FACTS])
     if row["metrics"]:
         print_table(("score", "step", "value"), [(name, m["step"], m["value"]) for name, m in row["metrics"].items()])
-    if row["checkpoints"]:
-        print_table(
-            ("step", "checkpoint", "bytes"), [(c["step"], c["path"], c["size_bytes"]) for c in row["checkpoints"]]
-        )
+    if kept := [c for c in row["checkpoints"] if c["state"] == "valid"]:
+        print_table(("step", "checkpoint", "bytes"), [(c["step"], c["path"], c["size_bytes"]) for c in kept])
     for event in row["events"]:
         detail = "  ".join(f"{key}={value}" for key, value in event["detail"].items())
         say(f"{_minute(event['at'])}  step {event['step']}: {event['kind']}  {detail}".rstrip())

@@ -57,16 +57,20 @@ class TokenPiece:
 
 
 def fertility_by_script(vocabulary: Vocabulary, texts: Iterable[str]) -> list[ScriptFertility]:
-    """Count characters, bytes and tokens of each script in the texts, the most frequent script first."""
+    """Count characters, bytes and tokens of each script in the texts, the most frequent script first.
+
+    Raises: InputError if a text holds a lone surrogate.
+    """
     characters: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     tokens: dict[str, float] = {}
     for text in texts:
+        offsets = vocabulary.encode_with_offsets(text)[1]
         for character, count in Counter(text).items():
             script = script_of(character)
             characters[script] += count
             sizes[script] += count * len(character.encode("utf-8"))
-        for start, end in vocabulary.encode_with_offsets(text)[1]:
+        for start, end in offsets:
             for character in text[start:end]:
                 script = script_of(character)
                 tokens[script] = tokens.get(script, 0.0) + 1 / (end - start)

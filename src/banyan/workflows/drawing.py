@@ -8,9 +8,8 @@ from pathlib import Path
 from banyan.core.files import atomic_write_bytes
 from banyan.infer.sampling import SamplingConfig
 from banyan.runtime.loaded_model import LoadedModel
-from banyan.store.types import StoredOutput
 from banyan.tokenizers.pictures import contact_sheet, image_to_png
-from banyan.workflows.answer_records import AnswerRecorder, artifact_of
+from banyan.workflows.answer_records import AnswerRecorder, output_of
 
 _SHEET_COLUMNS = 8
 _SMALL_PICTURE = 64  # pixels; smaller ones are enlarged on the sheet, so that a person can see them
@@ -41,17 +40,15 @@ def draw(
     Raises: ConfigError if the model does not draw; InputError for a blank wish; SpaceError if nothing can be written.
     """
     task = model.task_of_kind("image_generation")
-    prompt = model.prompt(task.name, task.example_from_text(text))
-    images = model.draw(text, num=num, sampling=sampling)
-    outputs = tuple(
-        StoredOutput(choice_index=number, artifacts=(artifact_of(image),)) for number, image in enumerate(images)
-    )
+    example = task.example_from_text(text)
+    predictions = model.answer(task.name, [example] * num, sampling=sampling)
+    images = [prediction.image for prediction in predictions if prediction.image is not None]
     request_id = recorder.record(
         task.name,
         body={"prompt": text, "n": num},
-        outputs=outputs,
-        prompt_token_ids=prompt.token_ids,
-        num_completion_tokens=num * prompt.decoding.num_tokens if hasattr(prompt.decoding, "num_tokens") else 0,
+        outputs=tuple(output_of(prediction, choice_index=n) for n, prediction in enumerate(predictions)),
+        prompt_token_ids=model.prompt(task.name, example).token_ids,
+        num_completion_tokens=sum(prediction.num_completion_tokens for prediction in predictions),
         sampling=sampling,
     )
     recorder.wait()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+import signal
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from banyan import __version__
 from banyan.core.config import config_to_mapping
-from banyan.core.errors import BanyanError
+from banyan.core.errors import BanyanError, FileError
+from banyan.core.files import atomic_write_json, read_json, sha256_of
+from banyan.core.model_directory import MANIFEST
 from banyan.core.paths import default_database_url
 from banyan.store.runs import RunLog
 from banyan.store.sql_store import SqlStore, open_store
@@ -15,7 +21,7 @@ from banyan.store.types import StoredCheckpoint, StoredRun
 from banyan.train.callbacks import Callback, CheckpointRecord, EvaluationRecord, EventRecord, FitResult, RunStart
 from banyan.workflows.recipe import Recipe
 
-_STATE_OF_END = {"interrupt": "interrupted"}  # any other end is a completed run
+_RUN_FILE = "run.json"  # in the run directory: under which id the run is recorded, also when it goes on
 
 
 class RunRecorder(Callback):
@@ -27,6 +33,7 @@ class RunRecorder(Callback):
         self._store: SqlStore | None = None
         self._run_id = ""
         self._is_ended = False
+        self._checkpoints: list[StoredCheckpoint] = []  # of this process, that still lie where they were saved
 
     def __enter__(self) -> Self:
         self._store = open_store(self._url)
@@ -38,12 +45,12 @@ class RunRecorder(Callback):
         if self._store is None:
             return
         if self._run_id and not self._is_ended:
-            code = error.exit_code if isinstance(error, BanyanError) else 1
-            self._store.runs.finish_run(self._run_id, state="failed", exit_code=code)
+            state, code = _failure(error)
+            self._store.runs.finish_run(self._run_id, state=state, exit_code=code)
         self._store.close()
 
     def on_start(self, record: RunStart) -> None:
-        """Write the run with its recipe."""
+        """Write the run with its recipe; one that goes on is the same run."""
         run = StoredRun(
             name=self._recipe.name,
             kind="train",
@@ -52,8 +59,11 @@ class RunRecorder(Callback):
             seed=self._recipe.seed,
             code_version=__version__,
         )
+        if record.step and (earlier := _recorded_id(record.run_directory)):
+            run = dataclasses.replace(run, run_id=earlier)
         self._run_id = run.run_id
         self._log.record_run(run)
+        atomic_write_json(record.run_directory / _RUN_FILE, {"run_id": run.run_id})
 
     def on_event(self, record: EventRecord) -> None:
         """Write what happened."""
@@ -66,19 +76,50 @@ class RunRecorder(Callback):
                 self._log.record_metric(self._run_id, step=record.step, name=name, value=float(value))
 
     def on_checkpoint(self, record: CheckpointRecord) -> None:
-        """Write where a checkpoint lies."""
+        """Write where a checkpoint lies, and which ones have gone."""
         checkpoint = StoredCheckpoint(
-            run_id=self._run_id, step=record.step, path=str(record.path), size_bytes=record.size_bytes
+            run_id=self._run_id,
+            step=record.step,
+            path=str(record.path),
+            size_bytes=record.size_bytes,
+            manifest_sha256=sha256_of(record.path / MANIFEST),  # the name that every answer of this model carries
         )
         self._log.record_checkpoint(checkpoint)
+        # Every save may have removed older ones.
+        for earlier in self._checkpoints:
+            if not Path(earlier.path).is_dir():
+                self._log.record_checkpoint(dataclasses.replace(earlier, state="purged"))
+        self._checkpoints = [c for c in (*self._checkpoints, checkpoint) if Path(c.path).is_dir()]
 
     def on_end(self, result: FitResult) -> None:
         """Write how it ended."""
         self._is_ended = True
-        state = _STATE_OF_END.get(result.stopped_by, "completed")
-        self._log.finish_run(self._run_id, state=state, exit_code=0)
+        number = result.signal_number
+        state = "completed" if number is None else "interrupted"
+        self._log.finish_run(self._run_id, state=state, exit_code=0 if number is None else _exit_code(number))
 
     @property
     def _log(self) -> RunLog:
         assert self._store is not None, "RunRecorder is used as a context manager"
         return self._store.runs
+
+
+def _exit_code(signal_number: int) -> int:
+    return 128 + signal_number
+
+
+def _failure(error: BaseException | None) -> tuple[str, int]:
+    """Return the state and the exit code of a run that did not come to its end."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", _exit_code(signal.SIGINT)
+    return "failed", error.exit_code if isinstance(error, BanyanError) else 1
+
+
+def _recorded_id(run_directory: Path) -> str | None:
+    """Return the id under which an earlier part of a run was recorded, if that is known."""
+    try:
+        found = read_json(run_directory / _RUN_FILE)
+    except FileError:
+        return None
+    run_id = found.get("run_id") if isinstance(found, dict) else None
+    return run_id if isinstance(run_id, str) and re.fullmatch(r"[0-9A-Z]{26}", run_id) else None

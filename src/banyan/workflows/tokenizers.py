@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from banyan.core.errors import DataError
+from banyan.core.errors import ConfigError, DataError
+from banyan.core.files import as_write_error
+from banyan.core.model_directory import MANIFEST
 from banyan.data.sources import read_documents
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.tokenizers.inspect import fertility_by_script, token_pieces
@@ -29,12 +31,26 @@ class TokenizerReport:
 def train_tokenizer(paths: Sequence[Path], output: Path, *, vocab_size: int) -> TokenizerReport:
     """Train a byte-level BPE on files and folders, write it, and measure it on them.
 
-    Raises: FileError or DataError if a file cannot be read, or there is no text.
+    Raises: FileError or DataError if a file cannot be read, or there is no text; ConfigError if `output` is a model,
+    which would no longer understand its own ids; SpaceError.
     """
+    refuse_model_directory(output)
     tokenizer = BytePairTokenizer.train(_texts(paths), vocab_size=vocab_size)
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise as_write_error(error, output) from error
     Vocabulary(tokenizer).save(output)
     return inspect_tokenizer(output, paths, text=None)
+
+
+def refuse_model_directory(output: Path) -> None:
+    """Keep files out of a model directory, all of whose files belong together.
+
+    Raises: ConfigError.
+    """
+    if (output / MANIFEST).exists():
+        raise ConfigError(f"{output} is a model directory; nothing may be added to it.", hint="give another --output")
 
 
 def inspect_tokenizer(directory: Path, paths: Sequence[Path], *, text: str | None) -> TokenizerReport:
