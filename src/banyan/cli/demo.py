@@ -9,7 +9,7 @@ import typer
 from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
 from banyan.cli.progress import TerminalReporter
 from banyan.workflows.demo import DemoOutcome, plan_demo, run_demo
-from banyan.workflows.report import REPORT_FILE, Report, report_as_json
+from banyan.workflows.report import REPORT_FILE
 
 app = typer.Typer(add_completion=False)
 
@@ -34,37 +34,38 @@ def demo(
     finally:
         reporter.close()
     emit(summary(outcome), as_json=as_json, quiet=quiet, text=lambda: tell(outcome))
-    return 128 + number if (number := outcome.training.result.signal_number) else 0
+    return 0 if outcome.signal_number is None else 128 + outcome.signal_number
 
 
 def summary(outcome: DemoOutcome) -> dict[str, Any]:
     """Return what `--json` prints."""
+    run = str(outcome.plan.run_directory)
     if outcome.report is None:
-        return {"run": str(outcome.plan.run_directory), "stopped_by": "interrupt"}
-    return {"run": str(outcome.plan.run_directory), "stopped_by": "completed", **report_as_json(outcome.report)}
+        return {"run": run, "stopped_by": "interrupt", "steps": outcome.num_steps}
+    return {"run": run, "stopped_by": "completed", **outcome.report}
 
 
 def tell(outcome: DemoOutcome) -> None:
     """Show the scores and the three commands worth typing next."""
     run = outcome.plan.run_directory
     if outcome.report is None:
-        say(f"saved step {outcome.training.result.steps}; the same command goes on")
+        say(f"saved step {outcome.num_steps}; the same command goes on")
         return
     show_scores(outcome.report)
-    say(f"report: {run / REPORT_FILE}")
+    say(f"report: {run / REPORT_FILE}   (remove {run} to grow another)")
     say("next:")
     say(f"  banyan chat {run}/best")
     say(f"  banyan serve {run}/best")
     say("  banyan outputs list")
 
 
-def show_scores(report: Report) -> None:
+def show_scores(report: dict[str, Any]) -> None:
     """Print each task's score beside its baselines."""
     rows = []
-    for name, result in report.results.items():
-        metric = result.evaluation.main_metric
-        others = "  ".join(f"{b.name} {b.evaluation.scores[metric]:.3f}" for b in result.baselines)
-        above = {True: "yes", False: "no", None: "–"}[result.beats_trivial]
-        rows.append((name, metric, f"{result.evaluation.score:.3f}", above, others))
-    title = f"{report.num_above_trivial} of {len(rows)} tasks above their trivial baseline"
+    for name, task in report["tasks"].items():
+        metric = task["main_metric"]
+        others = ", ".join(f"{b['name']} {b['scores'][metric]:.3f}" for b in task["baselines"])
+        above = {True: "yes", False: "no", None: "–"}[task["beats_trivial"]]
+        rows.append((name, metric, f"{task['scores'][metric]:.3f}", above, others))
+    title = f"{report['tasks_above_trivial']} of {len(rows)} tasks above their trivial baseline"
     print_table(("task", "metric", "model", "above trivial", "baselines"), rows, title=title)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from banyan.data.checking import source_fingerprint
 from banyan.data.sources import read_rows
 from banyan.tasks.config import TaskConfig, TaskDataConfig
 
+T = TypeVar("T")
 SPLITS = ("train", "validation", "test")
 
 
@@ -45,7 +47,14 @@ def load_splits(task: TaskConfig, *, seed: int) -> Splits:
             hint="name a file, a folder or a data set of the catalog (banyan data list)",
         )
     _hold_out(rows, data, seed=seed)
-    return Splits(**{split: tuple(rows[split][: data.max_examples]) for split in SPLITS})
+    return Splits(**{split: tuple(spread(rows[split], data.max_examples)) for split in SPLITS})
+
+
+def spread(items: Sequence[T], limit: int | None) -> Sequence[T]:
+    """Return at most `limit` items in their order, taken evenly: the first ones of a sorted file would be no sample."""
+    if limit is None or limit >= len(items):
+        return items
+    return [items[number * len(items) // limit] for number in range(limit)]
 
 
 def resolve_places(data: TaskDataConfig) -> dict[str, str | list[str] | None]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 from banyan.core.config import config_from_mapping, read_mapping
 from banyan.core.errors import FileError
@@ -16,10 +17,11 @@ from banyan.core.files import atomic_write_json, read_json
 from banyan.core.paths import default_database_url, runs_directory
 from banyan.runtime.loading import load
 from banyan.workflows.answer_records import AnswerRecorder
+from banyan.workflows.datasets import spread
 from banyan.workflows.demo_data.build import DemoData, build_demo_data, read_demo_data
 from banyan.workflows.live_model import judges_of
 from banyan.workflows.recipe import Recipe
-from banyan.workflows.report import Report, make_report, write_report
+from banyan.workflows.report import REPORT_JSON, make_report, report_as_json, write_report
 from banyan.workflows.reporter import Reporter
 from banyan.workflows.run_records import RunRecorder
 from banyan.workflows.scoring import TaskResult, add_baselines, evaluate_model
@@ -55,8 +57,9 @@ class DemoOutcome:
     """What the demo leaves behind; `report` is None if it was interrupted."""
 
     plan: DemoPlan
-    training: TrainingOutcome
-    report: Report | None
+    report: dict[str, Any] | None  # the content of report.json
+    num_steps: int  # done so far
+    signal_number: int | None = None  # which signal interrupted it
 
 
 def plan_demo(*, minutes: float | None = None, is_quick: bool = False, seed: int = 0, database: str = "") -> DemoPlan:
@@ -82,6 +85,9 @@ def run_demo(plan: DemoPlan, *, reporter: Reporter) -> DemoOutcome:
 
     Raises: every error of data, disk and training, each with its own exit code.
     """
+    if (plan.run_directory / REPORT_JSON).is_file():
+        report = read_json(plan.run_directory / REPORT_JSON)
+        return DemoOutcome(plan=plan, report=report, num_steps=report["steps"])
     clock = StageClock(plan.run_directory)
     with clock.stage("data"):
         data = prepare_data(plan, reporter=reporter)
@@ -91,13 +97,14 @@ def run_demo(plan: DemoPlan, *, reporter: Reporter) -> DemoOutcome:
         training = train(
             recipe, reporter=reporter, resume=has_begun, callbacks=[recorder], run_directory=plan.run_directory
         )
-    if training.result.stopped_by == "interrupt":
-        return DemoOutcome(plan=plan, training=training, report=None)
+    result = training.result
+    if result.stopped_by == "interrupt":
+        return DemoOutcome(plan=plan, report=None, num_steps=result.steps, signal_number=result.signal_number)
     with clock.stage("evaluation"):
         results = score(training, plan, reporter=reporter)
-    report = make_report(training, results, stage_seconds=clock.seconds, notes=data_notes(data))
-    write_report(report)
-    return DemoOutcome(plan=plan, training=training, report=report)
+    finished = make_report(training, results, stage_seconds=clock.seconds, notes=data_notes(data))
+    write_report(finished)
+    return DemoOutcome(plan=plan, report=report_as_json(finished), num_steps=result.steps)
 
 
 def prepare_data(plan: DemoPlan, *, reporter: Reporter) -> DemoData:
@@ -129,7 +136,7 @@ def demo_recipe(plan: DemoPlan, data: DemoData) -> Recipe:
 def score(training: TrainingOutcome, plan: DemoPlan, *, reporter: Reporter) -> dict[str, TaskResult]:
     """Score the best checkpoint on the test splits, store every answer, and put the baselines beside it."""
     material, limit = training.material, training.recipe.evaluation.max_test_examples
-    examples = {name: items[:limit] for name, items in material.test.items()}
+    examples = {name: spread(items, limit) for name, items in material.test.items()}
     judges = judges_of(material)
     reporter.stage("score on unseen data")
     with (

@@ -15,6 +15,7 @@ from banyan.core.types import Image
 from banyan.tasks.image_generation import PictureExample
 from banyan.tasks.pictures import fit_picture
 from banyan.tokenizers.pictures import image_to_array
+from banyan.workflows.datasets import spread
 
 _MAX_SIDE = 16  # pixels the judge looks at; larger pictures are scaled down
 _MAX_PICTURES = 4000  # learned from; a support vector machine grows with their square
@@ -24,7 +25,7 @@ Judge = Callable[[Sequence[Image]], list[str]]
 
 def train_judge(examples: Sequence[PictureExample], *, seed: int = 0) -> Judge | None:
     """Return a classifier of real labelled pictures; None if they have no labels to tell apart."""
-    labelled = [example for example in examples if example.label and example.image is not None][:_MAX_PICTURES]
+    labelled = spread([e for e in examples if e.label and e.image is not None], _MAX_PICTURES)
     labels = [example.label for example in labelled]
     if len(set(labels)) < 2:
         return None

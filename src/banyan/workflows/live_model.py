@@ -10,6 +10,7 @@ from banyan.infer.engine import Engine
 from banyan.model.transformer import Transformer
 from banyan.runtime.description import describe_model
 from banyan.runtime.loaded_model import LoadedModel
+from banyan.workflows.datasets import spread
 from banyan.workflows.judge import Judge, train_judge
 from banyan.workflows.material import Material
 from banyan.workflows.reporter import SilentReporter
@@ -45,7 +46,7 @@ class LiveEvaluator:
     def __init__(self, material: Material, *, max_examples: int) -> None:
         self._material = material
         self._examples: dict[str, Sequence[Any]] = {
-            name: examples[:max_examples] for name, examples in material.validation.items() if examples
+            name: spread(examples, max_examples) for name, examples in material.validation.items() if examples
         }
         self._judges = judges_of(material)
 

@@ -141,13 +141,25 @@ def _text_tokenizer(recipe: Recipe, splits: dict[str, Splits], directory: Path, 
     marker = f"{key} {recipe.tokenizer.vocab_size} {recipe.tokenizer.max_training_bytes}"
     if (directory / "key.txt").is_file() and read_text(directory / "key.txt") == marker:
         return BytePairTokenizer.from_json(read_text(directory / TOKENIZER_FILE))
-    texts = itertools.chain.from_iterable(strings_of(row) for split in splits.values() for row in split.train)
+    texts = _in_turn([(text for row in split.train for text in strings_of(row)) for split in splits.values()])
     tokenizer = BytePairTokenizer.train(
         _first_bytes(texts, recipe.tokenizer.max_training_bytes), vocab_size=recipe.tokenizer.vocab_size
     )
     atomic_write_text(directory / TOKENIZER_FILE, tokenizer.to_json())
     atomic_write_text(directory / "key.txt", marker)
     return tokenizer
+
+
+def _in_turn(streams: Sequence[Iterator[str]]) -> Iterator[str]:
+    """Yield from every stream in turn, so that a large first task does not use up the sample."""
+    waiting = list(streams)
+    while waiting:
+        for stream in list(waiting):
+            text = next(stream, None)
+            if text is None:
+                waiting.remove(stream)
+            else:
+                yield text
 
 
 def _first_bytes(texts: Iterable[str], limit: int) -> Iterator[str]:
