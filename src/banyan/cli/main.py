@@ -110,6 +110,8 @@ def run_verb(name: str, words: Sequence[str]) -> int:
     import typer.main
 
     app = import_module(VERBS[name].module).app
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(True)  # numbers too small to matter cost a processor many cycles each
     result = typer.main.get_command(app).main(list(words), prog_name=f"banyan {name}", standalone_mode=False)
     return result if isinstance(result, int) else 0
 

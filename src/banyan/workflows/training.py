@@ -16,10 +16,13 @@ from banyan.core.devices import choose_device
 from banyan.core.errors import CheckpointError, ConfigError
 from banyan.core.locks import hold_directory
 from banyan.core.paths import runs_directory
+from banyan.core.types import HeadKind
 from banyan.data.loader import MixtureLoader
 from banyan.model.transformer import Transformer, count_parameters
 from banyan.runtime.description import read_description
-from banyan.train.balance import balance_tasks
+from banyan.tasks.base import Task
+from banyan.tasks.image_generation import ImageGeneration
+from banyan.train.balance import TaskBalance, balance_tasks
 from banyan.train.callbacks import Callback, FitResult, RunStart
 from banyan.train.checkpoints import CheckpointFolder
 from banyan.train.measure import measure_step_seconds
@@ -208,17 +211,21 @@ def _settle_evaluations(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, evaluate_every=interval))
 
 
-def _balance(recipe: Recipe, material: Material) -> Any:
-    tokenizer = material.image_tokenizer
-    num_words = material.vocabulary.text_size
+def _balance(recipe: Recipe, material: Material) -> TaskBalance:
     return balance_tasks(
         [task.head for task in material.tasks],
-        num_choices=[
-            tokenizer.num_codes if tokenizer and task.kind == "image_generation" else num_words
-            for task in material.tasks
-        ],
+        num_choices=[_num_choices(task, recipe, material) for task in material.tasks],
         weights=[task.weight for task in recipe.tasks],
     )
+
+
+def _num_choices(task: Task[Any], recipe: Recipe, material: Material) -> int:
+    """Return among how many a target of the task is chosen: words, image codes, or the positions of a span."""
+    if task.head is not None and task.head.kind is HeadKind.SPAN:
+        return recipe.train.seq_len
+    if isinstance(task, ImageGeneration):
+        return task.num_codes
+    return material.vocabulary.text_size
 
 
 def _weight_files(material: Material) -> TransformerFiles:

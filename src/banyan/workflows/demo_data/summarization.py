@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Sequence
 
 from banyan.core.types import Row
+from banyan.tasks.baselines.texts import split_name
 from banyan.workflows.demo_data.classification import shorten_at_line
 from banyan.workflows.demo_data.library import Definition
 
@@ -26,11 +27,21 @@ def summarization_rows(definitions: Sequence[Definition], *, generator: random.R
             continue
         document = source_without_docstring(definition)
         if document is not None:
-            rows.setdefault(document, {"document": document, "summary": summary, "name": definition.local_name})
-            rows[document].setdefault("module", definition.module.name)
+            rows.setdefault(document, _row(definition, document, summary))
     mixed = list(rows.values())
     generator.shuffle(mixed)
     return mixed
+
+
+def _row(definition: Definition, document: str, summary: str) -> Row:
+    name = definition.local_name
+    return {
+        "document": document,
+        "summary": summary,
+        "name": name,
+        "words": split_name(name.rpartition(".")[2]),  # the name as the words a sentence would use
+        "module": definition.module.name,
+    }
 
 
 def _is_sentence(line: str) -> bool:
