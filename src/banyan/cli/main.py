@@ -86,6 +86,8 @@ def prepare_process(*, debug: bool) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     speak_utf8()
     set_up_logging(level=logging.DEBUG if debug else logging.WARNING)
+    # It speaks of its cache wherever the home folder cannot be written.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def run(words: Sequence[str]) -> int:

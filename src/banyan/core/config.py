@@ -7,6 +7,7 @@ recipe may name a parent with `extends: other.yaml`; any key can be set as `path
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -91,7 +92,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def _read_with_parents(path: Path, *, seen: tuple[Path, ...]) -> dict[str, Any]:
-    if path.resolve() in seen:
+    real_path = Path(os.path.realpath(path))  # Path.resolve stumbles over a link that points to itself
+    if real_path in seen:
         raise ConfigError(f"{path} extends itself through {' → '.join(p.name for p in seen)}; remove one `extends`.")
     try:
         mapping = yaml.safe_load(read_text(path))
@@ -105,7 +107,7 @@ def _read_with_parents(path: Path, *, seen: tuple[Path, ...]) -> dict[str, Any]:
     parent = mapping.pop("extends", None)
     if parent is None:
         return mapping
-    base = _read_with_parents(path.parent / str(parent), seen=(*seen, path.resolve()))
+    base = _read_with_parents(path.parent / str(parent), seen=(*seen, real_path))
     return merge(base, mapping)
 
 

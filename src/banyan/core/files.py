@@ -81,8 +81,10 @@ def atomic_write_json(path: Path, value: Any) -> None:
 def read_bytes(path: Path) -> bytes:
     """Read a whole file.
 
-    Raises: FileError if it is missing, a directory, or unreadable.
+    Raises: FileError if it is missing, a directory, a named pipe (which may never end), or unreadable.
     """
+    if path.is_fifo() and not path.is_symlink():
+        raise FileError(f"{path} is a pipe; a file is needed.")
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
