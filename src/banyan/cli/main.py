@@ -8,8 +8,8 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -112,10 +112,23 @@ def run_verb(name: str, words: Sequence[str]) -> int:
     import typer.main
 
     app = import_module(VERBS[name].module).app
-    if torch := sys.modules.get("torch"):
-        torch.set_flush_denormal(True)  # numbers too small to matter cost a processor many cycles each
-    result = typer.main.get_command(app).main(list(words), prog_name=f"banyan {name}", standalone_mode=False)
+    with flushed_denormals():
+        result = typer.main.get_command(app).main(list(words), prog_name=f"banyan {name}", standalone_mode=False)
     return result if isinstance(result, int) else 0
+
+
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Take numbers too small to matter as zero, where the verb uses torch: each costs a processor many cycles."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def explain(error: BaseException) -> int:
