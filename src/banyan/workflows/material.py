@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from banyan.core.errors import DataError
+from banyan.core.errors import CheckpointError, DataError
 from banyan.core.files import atomic_write_text, read_text
 from banyan.core.model_directory import TOKENIZER_FILE
 from banyan.core.types import Document, Row, TokenSequence
@@ -135,9 +135,16 @@ def _build(config: TaskConfig, splits: Splits, image_tokenizer: ImageTokenizer |
     return build_task(config, rows=splits.train, **extra)
 
 
+def _read_tokenizer(path: Path) -> BytePairTokenizer:
+    try:
+        return BytePairTokenizer.from_json(read_text(path))
+    except CheckpointError as error:
+        raise CheckpointError(f"tokenizer.path={path}: {error.message}", hint=error.hint) from error
+
+
 def _text_tokenizer(recipe: Recipe, splits: dict[str, Splits], directory: Path, *, key: str) -> BytePairTokenizer:
     if recipe.tokenizer.path is not None:
-        return BytePairTokenizer.from_json(read_text(Path(recipe.tokenizer.path)))
+        return _read_tokenizer(Path(recipe.tokenizer.path))
     marker = f"{key} {recipe.tokenizer.vocab_size} {recipe.tokenizer.max_training_bytes}"
     if (directory / "key.txt").is_file() and read_text(directory / "key.txt") == marker:
         return BytePairTokenizer.from_json(read_text(directory / TOKENIZER_FILE))
