@@ -9,7 +9,7 @@ import pytest
 from banyan.core.errors import DataError
 from banyan.data.checking import check_splits
 from banyan.tasks.config import TaskConfig, TaskDataConfig
-from banyan.workflows.datasets import SPLITS, Splits, load_splits
+from banyan.workflows.datasets import SPLITS, Splits, load_splits, spread
 
 
 def _split(path: Path, rows: list[dict[str, str]], *, seed: int = 0) -> Splits:
@@ -37,3 +37,16 @@ def test_the_first_held_out_rows_stand_for_all_of_them(tmp_path: Path) -> None:
 def test_few_rows_that_are_all_alike_cannot_be_held_out(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="5 rows, 1 of them different, are too few"):
         _split(tmp_path / "rows.jsonl", [{"review": "the same", "label": "a"}] * 5)
+
+
+def test_a_folder_of_shards_is_not_mistaken_for_texts(tmp_path: Path) -> None:
+    (tmp_path / "corpus.json").write_text("{}")
+    task = TaskConfig(name="notes", kind="language_modeling", data=TaskDataConfig(train=str(tmp_path)))
+    with pytest.raises(DataError, match="prepared shards"):
+        load_splits(task, seed=0)
+
+
+def test_a_sample_of_a_sorted_file_comes_from_all_of_it() -> None:
+    assert list(spread(range(10), 5)) == [0, 2, 4, 6, 8]
+    assert list(spread(range(3), 5)) == [0, 1, 2]
+    assert list(spread(range(3), None)) == [0, 1, 2]

@@ -12,6 +12,7 @@ import numpy as np
 from banyan.core.errors import DataError, FileError
 from banyan.core.types import Row
 from banyan.data.catalog import CATALOG, load_split
+from banyan.data.corpus import CORPUS_FILE
 from banyan.data.checking import source_fingerprint
 from banyan.data.sources import read_rows
 from banyan.tasks.config import TaskConfig, TaskDataConfig
@@ -81,6 +82,11 @@ def _read_path(place: str, data: TaskDataConfig) -> Iterator[Row]:
         raise FileError(
             f"{place} is neither a file or folder nor a data set of the catalog.",
             hint="check the path, or see the names with banyan data list",
+        )
+    if (Path(place) / CORPUS_FILE).is_file():
+        raise DataError(
+            f"{place} holds prepared shards; a recipe reads texts and prepares them itself.",
+            hint="name the folder of texts that the shards were made from",
         )
     yield from read_rows(place, format=data.format)
 
