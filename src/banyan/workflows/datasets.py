@@ -12,8 +12,8 @@ import numpy as np
 from banyan.core.errors import DataError, FileError
 from banyan.core.types import Row
 from banyan.data.catalog import CATALOG, load_split
-from banyan.data.corpus import CORPUS_FILE
 from banyan.data.checking import source_fingerprint
+from banyan.data.corpus import CORPUS_FILE
 from banyan.data.sources import read_rows
 from banyan.tasks.config import TaskConfig, TaskDataConfig
 
