@@ -27,8 +27,8 @@ class FilePrediction:
 
     output: Path
     num_answered: int  # in this call
-    num_found: int  # answered by an earlier call
-    num_failed: int  # rows that could not be answered; their lines say why
+    num_found: int  # lines of an earlier call
+    num_failed: int  # in this call: rows that could not be answered; their lines say why
 
 
 def predict_texts(
@@ -82,7 +82,9 @@ def predict_file(
         except KeyboardInterrupt:
             reporter.line(f"{done} of {len(rows)} rows are in {output}; the same command goes on")
             raise
-    return FilePrediction(output=output, num_answered=done - num_found, num_found=num_found, num_failed=num_failed)
+    return FilePrediction(
+        output=output, num_answered=done - num_found - num_failed, num_found=num_found, num_failed=num_failed
+    )
 
 
 def _check_any(lines: Sequence[dict[str, Any]], source: Path, *, is_first: bool) -> None:
