@@ -174,6 +174,7 @@ def test_sigterm_saves_too_and_says_so_in_the_exit_code(banyan: Run, recipe: Pat
         ("seed=-1", 2, "seed=-1 must lie between 0 and"),
         ("seed=99999999999999999999", 2, "seed=99999999999999999999"),
         ("minutes=-1", 2, "minutes=-1"),
+        ("minutes=.nan", 2, "minutes=nan"),
         ("device=cuda", 2, "device='cuda'"),
         ("device=tpu9", 2, "is not a device"),
         ("model.preset=banyan-nan", 2, "did you mean banyan-nano?"),

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from banyan.core.errors import FileError, SpaceError
-from banyan.core.files import as_write_error, atomic_directory, atomic_write_text, read_json, read_text
+from banyan.core.files import (
+    as_write_error,
+    atomic_directory,
+    atomic_write_bytes,
+    atomic_write_text,
+    read_bytes,
+    read_json,
+    read_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,3 +81,17 @@ def test_a_byte_order_mark_is_dropped(tmp_path: Path) -> None:
 def test_a_refused_write_names_the_reason(tmp_path: Path) -> None:
     error = as_write_error(OSError(errno.EACCES, "Permission denied"), tmp_path)
     assert isinstance(error, SpaceError) and "Permission denied" in str(error)
+
+
+@pytest.mark.parametrize("place", [".", "..", "folder"])
+def test_a_directory_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpaceError, match="it is a directory"):
+        atomic_write_bytes(Path(place), b"x")
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileError, match="is a pipe"):
+        read_bytes(tmp_path / "pipe")

@@ -8,6 +8,7 @@ import typer
 
 from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
 from banyan.cli.progress import TerminalReporter
+from banyan.cli.sampling import MAX_SEED
 from banyan.workflows.demo import DemoOutcome, plan_demo, run_demo
 from banyan.workflows.report import REPORT_FILE
 
@@ -18,7 +19,7 @@ app = typer.Typer(add_completion=False)
 def demo(
     minutes: Annotated[float | None, typer.Option(min=1.0, help="Budget in all; 10 if not given.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A short form of about 90 seconds.")] = False,
-    seed: Annotated[int, typer.Option(help="Another seed gives another model.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Another seed gives another model.")] = 0,
     database: Annotated[str | None, typer.Option(help="Database URL; every answer is stored there.")] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

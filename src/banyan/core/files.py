@@ -53,6 +53,8 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
 
     Raises: SpaceError if the disk is full or the place cannot be written.
     """
+    if path.is_dir():
+        raise SpaceError(f"cannot write {path}: it is a directory.", hint="name a file in it")
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

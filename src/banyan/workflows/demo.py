@@ -63,13 +63,14 @@ class DemoOutcome:
 
 
 def plan_demo(*, minutes: float | None = None, is_quick: bool = False, seed: int = 0, database: str = "") -> DemoPlan:
-    """Return the plan for a budget; another budget gets its own run directory, so that none undoes another."""
-    name = "demo"
-    if is_quick:
-        name = "demo-quick"
-    elif minutes is not None and minutes != STANDARD_MINUTES:
-        name = f"demo-{minutes:g}min"
-    total = minutes or (_QUICK_MINUTES if is_quick else STANDARD_MINUTES)
+    """Return the plan for a budget; another budget or seed gets its own run directory, so that none undoes another."""
+    usual = _QUICK_MINUTES if is_quick else STANDARD_MINUTES
+    total = minutes or usual
+    name = "demo-quick" if is_quick else "demo"
+    if total != usual:
+        name += f"-{total:g}min"
+    if seed:
+        name += f"-seed{seed}"
     share = _QUICK_TRAINING_SHARE if is_quick else max(_TRAINING_SHARE, 1 - 4.5 / total)
     return DemoPlan(
         run_directory=runs_directory() / name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from hashlib import sha256
 from typing import Any
@@ -123,7 +124,7 @@ class Recipe:
             raise ConfigError(f"name={self.name!r} cannot be a folder's name; use letters, digits, - and _.")
         if not 0 <= self.seed <= MAX_SEED:
             raise ConfigError(f"seed={self.seed} must lie between 0 and {MAX_SEED}.")
-        if self.minutes is not None and self.minutes <= 0:
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise ConfigError(f"minutes={self.minutes} must be > 0, or null to use train.steps.")
         if self.model.max_seq_len is not None and self.model.max_seq_len < self.train.seq_len:
             raise ConfigError(

@@ -79,8 +79,8 @@ def write_report(report: Report) -> Path:
     """Write report.md, report.json and the sample sheet into the run directory; return the path of report.md."""
     run = report.training.run_directory
     sheets = {name: _write_sheet(run, name, result) for name, result in report.results.items() if _pictures(result)}
-    atomic_write_json(run / REPORT_JSON, report_as_json(report))
     atomic_write_text(run / REPORT_FILE, report_as_markdown(report, sheets=sheets))
+    atomic_write_json(run / REPORT_JSON, report_as_json(report))  # last: its presence says that the rest is there
     return run / REPORT_FILE
 
 

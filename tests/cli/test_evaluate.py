@@ -1,0 +1,68 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+
+def test_every_task_is_scored_on_what_was_held_out(banyan: Run, model: Path, tiny_files: dict[str, Path]) -> None:
+    ran = banyan("evaluate", model, "--json")
+    scored = ran.answer["tasks"]
+    assert list(scored) == list(tiny_files) and ran.err == ""
+    for task in scored.values():
+        assert task["main_metric"] in task["scores"] and task["num_examples"] > 0
+        low, high = task["intervals"][task["main_metric"]]
+        assert low <= task["scores"][task["main_metric"]] <= high
+
+
+def test_a_person_sees_a_table(banyan: Run, model: Path) -> None:
+    ran = banyan("evaluate", model, "--task", "classification", "--task", "tagging")
+    assert "accuracy" in ran.out and "tagging" in ran.out and "dialogue" not in ran.out
+    assert [line.split(":")[0] for line in ran.err.splitlines()] == ["load", "score"]
+
+
+def test_a_users_file_is_scored_and_the_scores_are_stored(
+    banyan: Run, model: Path, tiny_files: dict[str, Path], tmp_path: Path
+) -> None:
+    pair = f"classification={tiny_files['classification']}"
+    ran = banyan("evaluate", model, "--data", pair, "--max-examples", 20, "--save-predictions", "p.jsonl", "--json")
+    assert list(ran.answer["tasks"]) == ["classification"]
+    assert ran.answer["tasks"]["classification"]["num_examples"] == 20
+    lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text("utf-8").splitlines()]
+    right = sum(line["prediction"] == line["reference"] for line in lines)
+    assert len(lines) == 20 and right / 20 == ran.answer["tasks"]["classification"]["scores"]["accuracy"]
+
+
+def test_quiet_says_nothing(banyan: Run, model: Path) -> None:
+    ran = banyan("evaluate", model, "--task", "tagging", "--quiet")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "problem"),
+    [
+        (["--split", "tset"], 2, "--split=tset is not known"),
+        (["--task", "taging"], 2, "did you mean tagging?"),
+        (["--data", "rows.jsonl"], 2, "is not of the form task=file"),
+        (["--data", "taging=rows.jsonl"], 2, "did you mean tagging?"),
+        (["--task", "tagging", "--data", "dialogue=rows.jsonl"], 2, "is for a task that --task leaves out"),
+        (["--data", "tagging=none.jsonl"], 3, "none.jsonl not found"),
+        (["--data", "tagging=empty.jsonl"], 5, "empty.jsonl is empty"),
+        (["--data", "classification=rows.jsonl"], 5, "rows.jsonl: task classification cannot read 1 of 1 rows; row 1"),
+        (["--data", "classification=label.jsonl"], 5, "label.jsonl: task classification"),
+        (["--max-examples", "0"], 2, "--max-examples"),
+        (["--task", "tagging", "--save-predictions", "rows.jsonl/p"], 6, "cannot write rows.jsonl/p"),
+    ],
+)
+def test_what_cannot_be_scored_is_one_line(
+    banyan: Run, model: Path, tmp_path: Path, words: list[str], code: int, problem: str
+) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "rows.jsonl").write_text('{"tokens": ["a"], "tags": ["O"]}\n')
+    (tmp_path / "label.jsonl").write_text('{"text": "a", "label": "unheard of"}\n')
+    ran = banyan("evaluate", model, *words)
+    assert ran.code == code
+    assert problem in ran.error
