@@ -28,6 +28,7 @@ class Splits:
     train: tuple[Row, ...]
     validation: tuple[Row, ...]
     test: tuple[Row, ...]
+    described_by: tuple[Row, ...]  # the training rows with those held out from them: a task's labels are found there
 
     def named(self, split: str) -> tuple[Row, ...]:
         """Return one split by its name."""
@@ -47,8 +48,9 @@ def load_splits(task: TaskConfig, *, seed: int) -> Splits:
             f"task {task.name}: data.train={data.train!r} holds no rows; there is nothing to learn from.",
             hint="name a file, a folder or a data set of the catalog (banyan data list)",
         )
+    all_rows = tuple(rows["train"])
     _hold_out(rows, data, seed=seed)
-    return Splits(**{split: tuple(spread(rows[split], data.max_examples)) for split in SPLITS})
+    return Splits(**{split: tuple(spread(rows[split], data.max_examples)) for split in SPLITS}, described_by=all_rows)
 
 
 def spread(items: Sequence[T], limit: int | None) -> Sequence[T]:

@@ -28,7 +28,7 @@ from banyan.tasks.rendering import render_examples
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
-from banyan.workflows.datasets import Splits, load_splits
+from banyan.workflows.datasets import SPLITS, Splits, load_splits
 from banyan.workflows.pictures import draws, train_image_tokenizer, with_codes
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import Reporter
@@ -121,8 +121,9 @@ def fingerprint_rows(splits: dict[str, Splits]) -> str:
     """Return the SHA-256 of all rows of all tasks: the same data gives the same fingerprint."""
     digest = sha256()
     for name, split in splits.items():
-        for row in itertools.chain((name,), split.train, split.validation, split.test):
-            digest.update(json.dumps(row, ensure_ascii=False, sort_keys=True, default=_bytes_digest).encode())
+        # With the names between them: rows that change places are other data.
+        for row in itertools.chain.from_iterable((f"{name}/{part}", *split.named(part)) for part in SPLITS):
+            digest.update(json.dumps(row, sort_keys=True, default=_bytes_digest).encode() + b"\n")
     return digest.hexdigest()
 
 
@@ -132,7 +133,7 @@ def _bytes_digest(value: Any) -> str:
 
 def _build(config: TaskConfig, splits: Splits, image_tokenizer: ImageTokenizer | None) -> Task[Any]:
     extra = picture_fields(image_tokenizer) if image_tokenizer and draws(config) else {}
-    return build_task(config, rows=splits.train, **extra)
+    return build_task(config, rows=splits.described_by, **extra)
 
 
 def _read_tokenizer(path: Path) -> BytePairTokenizer:
