@@ -1,0 +1,51 @@
+"""Every recipe that we ship runs, at a tiny size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import banyan.recipes
+from banyan.core.config import config_from_mapping, read_config, read_mapping
+from banyan.core.paths import data_directory
+from banyan.workflows.recipe import Recipe
+from banyan.workflows.reporter import SilentReporter
+from banyan.workflows.training import train
+
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = sorted(ROOT.glob("recipes/**/*.yaml"))
+PACKAGED = sorted(Path(banyan.recipes.__path__[0]).glob("**/*.yaml"))
+TINY = [
+    "minutes=null",
+    "model={preset: banyan-nano, num_layers: 1}",
+    "tokenizer={vocab_size: 1500, max_training_bytes: 300000}",
+    "train={steps: 2, seq_len: 1024, micro_batch_seqs: 2, evaluate_every: 2, checkpoint_every: 2}",
+    "evaluation={max_validation_examples: 2}",
+]
+
+
+def test_all_recipes_are_known() -> None:
+    assert [path.name for path in SHIPPED] == ["joint.yaml", "prose.yaml"]
+    assert [path.name for path in PACKAGED] == ["demo.yaml"]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_recipe_trains_and_scores_every_task(path: Path, tmp_path: Path) -> None:
+    if data_directory() is None:
+        pytest.skip("BANYAN_DATA is not set: this recipe learns from data sets of the catalog")
+    names = [task["name"] for task in read_mapping(path)["tasks"]]
+    cuts = [f"tasks.{name}.data.max_examples=12" for name in names]
+    outcome = train(
+        read_config(Recipe, path, overrides=[*TINY, *cuts]), reporter=SilentReporter(), run_directory=tmp_path / "run"
+    )
+    assert outcome.result.steps == 2
+    assert outcome.result.best_score is not None
+    assert {task.name for task in outcome.material.tasks} == set(names)
+
+
+def test_the_packaged_demo_recipe_is_a_recipe() -> None:
+    mapping = read_mapping(PACKAGED[0])
+    recipe = config_from_mapping(Recipe, mapping, source="demo.yaml")
+    assert len({task.kind for task in recipe.tasks}) == 8
+    assert abs(sum(task.rate or 0 for task in recipe.tasks) - 1) < 1e-9
