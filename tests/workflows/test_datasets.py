@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from banyan.core.errors import DataError
+from banyan.core.errors import DataError, FileError
+from banyan.data.catalog import CATALOG
 from banyan.data.checking import check_splits
 from banyan.tasks.config import TaskConfig, TaskDataConfig
-from banyan.workflows.datasets import SPLITS, Splits, load_splits, spread
+from banyan.workflows.datasets import SPLITS, Splits, load_splits, resolve_places, spread
 
 
 def _split(path: Path, rows: list[dict[str, str]], *, seed: int = 0) -> Splits:
@@ -50,3 +51,37 @@ def test_a_sample_of_a_sorted_file_comes_from_all_of_it() -> None:
     assert list(spread(range(10), 5)) == [0, 2, 4, 6, 8]
     assert list(spread(range(3), 5)) == [0, 1, 2]
     assert list(spread(range(3), None)) == [0, 1, 2]
+
+
+def test_labels_are_known_also_where_their_only_row_is_held_out(tmp_path: Path) -> None:
+    rows = [{"review": f"text {n}", "label": f"label {n}"} for n in range(20)]
+    splits = _split(tmp_path / "rows.jsonl", rows)
+    assert len(splits.train) == 16
+    assert [row["label"] for row in splits.described_by] == [row["label"] for row in rows]
+
+
+def test_named_files_are_read_as_they_are(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"text": name}) + "\n")
+    places = {name: str(tmp_path / f"{name}.jsonl") for name in ("a", "b", "c")}
+    data = TaskDataConfig(train=[places["a"], places["b"]], test=places["c"], test_fraction=0.4)
+    splits = load_splits(TaskConfig(name="t", kind="language_modeling", data=data), seed=0)
+    assert [[row["text"] for row in splits.named(split)] for split in SPLITS] == [["a", "b"], [], ["c"]]
+
+
+def test_a_recipe_without_training_rows_is_refused() -> None:
+    with pytest.raises(DataError, match="task t: data.train=None holds no rows"):
+        load_splits(TaskConfig(name="t", kind="language_modeling"), seed=0)
+
+
+def test_a_place_that_is_neither_a_path_nor_a_data_set_is_refused() -> None:
+    data = TaskDataConfig(train="ag_newz")
+    with pytest.raises(FileError, match="ag_newz is neither a file or folder nor a data set of the catalog"):
+        load_splits(TaskConfig(name="t", kind="classification", data=data), seed=0)
+
+
+def test_places_become_absolute_but_names_of_the_catalog_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    known = next(iter(CATALOG))
+    places = resolve_places(TaskDataConfig(train=["a.jsonl", "/b.jsonl"], test=known))
+    assert places == {"train": [str(tmp_path / "a.jsonl"), "/b.jsonl"], "validation": None, "test": known}

@@ -7,8 +7,9 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from banyan.core.errors import BusyError, DataError
 from banyan.core.files import as_write_error
@@ -21,7 +22,7 @@ class AnswerFile:
     `marks` is what every line of one job has in common, such as the task and the model.
     """
 
-    def __init__(self, path: Path, file: BinaryIO, *, marks: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, file: FileIO, *, marks: Mapping[str, str]) -> None:
         self._path = path
         self._file = file
         self._marks = dict(marks)
@@ -46,9 +47,9 @@ class AnswerFile:
         Raises: SpaceError.
         """
         try:
-            self._file.seek(0, os.SEEK_END)
-            self._file.write(b"".join(_line({**self._marks, **line}) for line in lines))
-            self._file.flush()
+            waiting = memoryview(b"".join(_line({**self._marks, **line}) for line in lines))
+            while waiting:  # an unbuffered file may take less than it is given
+                waiting = waiting[self._file.write(waiting) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             raise as_write_error(error, self._path) from error
@@ -76,7 +77,7 @@ def open_answer_file(path: Path, *, marks: Mapping[str, str]) -> Iterator[Answer
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+b")
+        file = path.open("a+b", buffering=0)  # a buffer that a full disk refused would be tried again when closed
     except OSError as error:
         raise as_write_error(error, path) from error
     with file:
