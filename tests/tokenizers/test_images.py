@@ -28,6 +28,15 @@ def test_a_saved_image_tokenizer_loads_the_same(tmp_path: Path) -> None:
     assert loaded.decode(codes) == tokenizer.decode(codes)
 
 
+def test_the_same_tokenizer_is_saved_as_the_same_bytes(tmp_path: Path) -> None:
+    path, tokenizer = tmp_path / "image_tokenizer.safetensors", _tokenizer()
+    saved = set()
+    for _ in range(20):
+        save_image_tokenizer(tokenizer, path)
+        saved.add(path.read_bytes())
+    assert len(saved) == 1
+
+
 def test_every_registered_kind_is_the_kind_its_tokenizers_carry() -> None:
     assert list(IMAGE_TOKENIZERS) == [_tokenizer().kind]
 

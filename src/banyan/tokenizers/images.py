@@ -5,6 +5,7 @@ Other rooms find everything about pictures here, the helpers for arrays and PNG 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -90,18 +91,28 @@ class ImageTokenizerReader(Protocol):
         ...
 
 
+_LENGTH_BYTES = 8  # of a safetensors file: how long its header is
+
 IMAGE_TOKENIZERS: Registry[ImageTokenizerReader] = Registry("image tokenizer")
 IMAGE_TOKENIZERS.add("patch_codebook", PatchCodebook.from_tensors)
 
 
 def save_image_tokenizer(tokenizer: ImageTokenizer, path: Path) -> None:
-    """Write an image tokenizer as one safetensors file."""
+    """Write an image tokenizer as one safetensors file; the same tokenizer always gives the same bytes."""
     metadata = {
         "kind": tokenizer.kind,
         "image_size": str(tokenizer.image_size),
         "channels": str(tokenizer.channels),
     }
-    atomic_write_bytes(path, safetensors.torch.save(tokenizer.to_tensors(), metadata))
+    atomic_write_bytes(path, _with_sorted_header(safetensors.torch.save(tokenizer.to_tensors(), metadata)))
+
+
+def _with_sorted_header(content: bytes) -> bytes:
+    """Put the keys of a safetensors header in order; `safetensors` writes its metadata in an order drawn anew."""
+    start = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
+    header = json.dumps(json.loads(content[_LENGTH_BYTES:start]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % _LENGTH_BYTES)  # the tensors begin at a multiple of eight
+    return len(header).to_bytes(_LENGTH_BYTES, "little") + header + content[start:]
 
 
 def load_image_tokenizer(path: Path) -> ImageTokenizer:

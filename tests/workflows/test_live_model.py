@@ -1,0 +1,45 @@
+import dataclasses
+
+import torch
+
+from banyan.runtime.loaded_model import LoadedModel
+from banyan.workflows.live_model import LiveEvaluator, judges_of, live_model
+from banyan.workflows.training import TrainingOutcome, new_model
+
+
+def test_weights_in_memory_answer_like_those_that_were_saved(tiny_run: TrainingOutcome, loaded: LoadedModel) -> None:
+    questions = ["red thing", "蓝色 thing"]
+    with live_model(loaded.model, tiny_run.material) as live:
+        assert live.predict("classification", questions) == loaded.predict("classification", questions)
+        assert live.chat("What is red?") == loaded.chat("What is red?")
+
+
+def test_an_evaluation_gives_every_score_and_their_mean(tiny_run: TrainingOutcome, loaded: LoadedModel) -> None:
+    evaluator = LiveEvaluator(tiny_run.material, max_examples=2)
+    scores = evaluator(loaded.model, 6)
+    assert evaluator.has_examples and 0.0 <= scores["score"] <= 1.0
+    assert {name.split("/")[0] for name in scores if name != "score"} == set(tiny_run.material.validation)
+    assert scores == evaluator(loaded.model, 7)
+
+
+def test_an_evaluation_leaves_randomness_and_weights_as_they_were(tiny_run: TrainingOutcome) -> None:
+    model = new_model(tiny_run.recipe, tiny_run.material)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.random.get_rng_state()
+    LiveEvaluator(tiny_run.material, max_examples=1)(model, 1)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_only_drawing_tasks_have_a_judge(tiny_run: TrainingOutcome) -> None:
+    judges = judges_of(tiny_run.material)
+    assert list(judges) == ["image_generation"]
+    judge = judges["image_generation"]
+    examples = tiny_run.material.test["image_generation"]
+    assert judge is not None
+    assert judge([example.image for example in examples]) == [example.label for example in examples]
+
+
+def test_without_validation_there_is_nothing_to_score(tiny_run: TrainingOutcome) -> None:
+    bare = dataclasses.replace(tiny_run.material, validation={"classification": []})
+    assert not LiveEvaluator(bare, max_examples=2).has_examples

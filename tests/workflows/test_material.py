@@ -1,0 +1,178 @@
+"""What a recipe needs before its first step, from rows on disk."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from banyan.core.config import config_from_mapping
+from banyan.core.errors import CheckpointError, DataError
+from banyan.core.types import Row
+from banyan.tokenizers.bpe import BytePairTokenizer
+from banyan.workflows.datasets import Splits
+from banyan.workflows.material import Material, fingerprint_rows, gather_material
+from banyan.workflows.recipe import Recipe
+from banyan.workflows.reporter import SilentReporter
+from banyan.workflows.training import TrainingOutcome
+
+Gather = Callable[..., Material]
+
+
+@pytest.fixture
+def gather(tmp_path: Path) -> Gather:
+    """Write rows, and gather the material of one task that learns them."""
+
+    def run(kind: str, rows: list[Row], *, folder: str = "run", task: Any = None, **changes: Any) -> Material:
+        path = tmp_path / "rows.jsonl"
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        recipe = {
+            "name": "x",
+            "tokenizer": {"vocab_size": 260},
+            "train": {"seq_len": 48},
+            "tasks": [{"name": "it", "kind": kind, "data": {"train": str(path)}, **(task or {})}],
+        }
+        given = config_from_mapping(Recipe, recipe | changes)
+        return gather_material(given, tmp_path / folder, reporter=SilentReporter())
+
+    return run
+
+
+def labelled(num: int) -> list[Row]:
+    return [{"text": f"thing {n}", "label": "ab"[n % 2]} for n in range(num)]
+
+
+def splits(**rows: tuple[Row, ...]) -> Splits:
+    return Splits(**{"train": (), "validation": (), "test": (), "described_by": (), **rows})
+
+
+def test_every_task_has_a_source_a_rate_and_examples(tiny_run: TrainingOutcome, tiny_recipe: Recipe) -> None:
+    material = tiny_run.material
+    names = [task.name for task in tiny_recipe.tasks]
+    assert [task.name for task in material.tasks] == [source.task for source in material.sources] == names
+    assert list(material.train) == list(material.validation) == list(material.test) == names
+    assert sum(material.rates.values()) == pytest.approx(1.0)
+    assert all(len(source) > 0 for source in material.sources)
+    assert list(material.pictures) == ["image_generation"]
+    assert all(example.codes is not None for example in material.test["image_generation"])
+
+
+def test_every_training_sequence_fits_a_row(tiny_run: TrainingOutcome, tiny_recipe: Recipe) -> None:
+    for source in tiny_run.material.sources:
+        assert all(len(source[number]) <= tiny_recipe.train.seq_len for number in range(len(source)))
+
+
+def test_the_same_recipe_gives_the_same_sequences(gather: Gather) -> None:
+    first, second = gather("classification", labelled(9)), gather("classification", labelled(9), folder="other")
+    assert first.fingerprint == second.fingerprint
+    assert [first.sources[0][n] for n in range(9)] == [second.sources[0][n] for n in range(9)]
+
+
+def test_the_fingerprint_changes_with_every_row_and_its_place() -> None:
+    a, b = {"text": "a"}, {"text": "b"}
+    prints = {
+        fingerprint_rows({"t": splits(train=(a, b))}),
+        fingerprint_rows({"t": splits(train=(b, a))}),
+        fingerprint_rows({"t": splits(train=(a,), test=(b,))}),
+        fingerprint_rows({"t": splits(train=(a,), validation=(b,))}),
+        fingerprint_rows({"u": splits(train=(a, b))}),
+        fingerprint_rows({"t": splits(train=({"text": "ab"},))}),
+        fingerprint_rows({"t": splits(train=({"image": b"1"},))}),
+        fingerprint_rows({"t": splits(train=({"image": b"2"},))}),
+    }
+    assert len(prints) == 8
+
+
+def test_a_tokenizer_that_was_trained_is_reused_until_something_changes(
+    gather: Gather, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[int] = []
+    train = BytePairTokenizer.train
+
+    def count(texts: Any, *, vocab_size: int) -> BytePairTokenizer:
+        trained.append(vocab_size)
+        return train(texts, vocab_size=vocab_size)
+
+    monkeypatch.setattr(BytePairTokenizer, "train", count)
+    for size in (260, 260, 262):
+        gather("classification", labelled(9), tokenizer={"vocab_size": size})
+    gather("classification", labelled(10), tokenizer={"vocab_size": 262})
+    assert trained == [260, 262, 262]
+
+
+def test_a_corpus_is_cut_anew_for_another_tokenizer(gather: Gather, tmp_path: Path) -> None:
+    rows: list[Row] = [{"text": f"the banyan the banyan {n}"} for n in range(9)]
+    gather("language_modeling", rows)
+    for name, size in (("plain", 256), ("learned", 262)):
+        tokenizer = BytePairTokenizer.train((row["text"] for row in rows), vocab_size=size)
+        (tmp_path / f"{name}.json").write_text(tokenizer.to_json())
+    lengths = []
+    for name in ("plain", "learned"):
+        material = gather("language_modeling", rows, tokenizer={"path": str(tmp_path / f"{name}.json")})
+        lengths.append(sum(len(material.sources[0][n]) for n in range(len(material.sources[0]))))
+    assert lengths[0] > lengths[1]
+
+
+def test_a_tokenizer_file_that_cannot_be_read_is_named(gather: Gather, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.path=.*tokenizer\.json: "):
+        gather("classification", labelled(9), tokenizer={"path": str(tmp_path / "tokenizer.json")})
+
+
+def test_the_sample_for_the_tokenizer_is_taken_from_all_tasks_in_turn(gather: Gather, tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text("".join(json.dumps({"text": "wwwwwwww"}) + "\n" for _ in range(9)))
+    second = {"name": "more", "kind": "language_modeling", "data": {"train": str(other)}}
+    first = {"name": "it", "kind": "classification", "data": {"train": str(tmp_path / "rows.jsonl")}}
+    material = gather(
+        "classification", labelled(400), tokenizer={"vocab_size": 260, "max_training_bytes": 200}, tasks=[first, second]
+    )
+    assert len(material.vocabulary.encode("wwwwwwww")) < 8
+
+
+def test_a_few_bad_rows_are_counted_and_many_refused(gather: Gather) -> None:
+    good = labelled(200)
+    assert gather("classification", [*good, {"text": "no label"}]).skipped == {"it": 1}
+    with pytest.raises(DataError, match="task it cannot read 50 of 250 rows; row 201: the row has no 'label'"):
+        gather("classification", [*good, *[{"text": f"no label {n}"} for n in range(50)]])
+
+
+def test_a_held_out_row_that_cannot_be_read_is_named(gather: Gather, tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").write_text('{"text": "x", "label": "a"}\n{"text": "y", "label": "new"}\n')
+    data = {"train": str(tmp_path / "rows.jsonl"), "test": str(tmp_path / "test.jsonl")}
+    with pytest.raises(DataError, match="test data: task it cannot read 1 of 2 rows; row 2: label 'new'"):
+        gather("classification", labelled(9), task={"data": data})
+
+
+def test_examples_that_cannot_fit_are_refused_with_what_to_change(gather: Gather) -> None:
+    rows: list[Row] = [{"document": f"{n} " * 90, "summary": "short"} for n in range(9)]
+    with pytest.raises(DataError, match="task it: 9 of 9 training examples do not fit 48 tokens") as caught:
+        gather("summarization", rows, task={"truncate": False})
+    assert caught.value.hint == "raise train.seq_len, or set max_source_tokens"
+
+
+def test_both_directions_learn_every_row_twice(gather: Gather) -> None:
+    rows: list[Row] = [{"translation": {"en": f"tree {n}", "de": f"Baum {n}"}} for n in range(8)]
+    options = {"source_language": "en", "target_language": "de"}
+    assert len(gather("translation", rows, task=options).sources[0]) == 8
+    assert len(gather("translation", rows, task={**options, "both_directions": True}).sources[0]) == 16
+
+
+def test_a_picture_is_learned_under_its_captions_and_now_and_then_without(gather: Gather) -> None:
+    pixels = {"width": 4, "height": 4, "channels": 1}
+    rows: list[Row] = [
+        {"image": {**pixels, "pixels": [16 * (n + k) % 256 for k in range(16)]}, "text": ["one", "eins", "一"]}
+        for n in range(8)
+    ]
+    material = gather("image_generation", rows, image_tokenizer={"num_codes": 8})
+    sequences = [material.sources[0][n] for n in range(len(material.sources[0]))]
+    without = [s for s in sequences if material.vocabulary.null_id in s.token_ids]
+    assert (len(sequences), len(without)) == (8 * 3 + 1, 1)
+
+
+def test_rates_of_the_recipe_win(tiny_recipe: Recipe, gather: Gather) -> None:
+    task = {"rate": 1.0}
+    assert gather("classification", labelled(9), task=task).rates == {"it": 1.0}
+    assert dataclasses.replace(tiny_recipe.tasks[0], rate=0.5).rate == 0.5
