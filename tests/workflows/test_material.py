@@ -176,3 +176,11 @@ def test_rates_of_the_recipe_win(tiny_recipe: Recipe, gather: Gather) -> None:
     task = {"rate": 1.0}
     assert gather("classification", labelled(9), task=task).rates == {"it": 1.0}
     assert dataclasses.replace(tiny_recipe.tasks[0], rate=0.5).rate == 0.5
+
+
+def test_a_tokenizer_can_be_named_by_its_folder(gather: Gather, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    own = BytePairTokenizer.train(["abc"], vocab_size=256)
+    (tmp_path / "own/tokenizer.json").write_text(own.to_json())
+    material = gather("classification", labelled(9), tokenizer={"path": str(tmp_path / "own")})
+    assert material.vocabulary.text.vocab_size == 256

@@ -137,6 +137,8 @@ def _build(config: TaskConfig, splits: Splits, image_tokenizer: ImageTokenizer |
 
 
 def _read_tokenizer(path: Path) -> BytePairTokenizer:
+    if path.is_dir():
+        path = path / TOKENIZER_FILE
     try:
         return BytePairTokenizer.from_json(read_text(path))
     except CheckpointError as error:

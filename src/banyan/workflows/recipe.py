@@ -49,7 +49,7 @@ class TokenizerRecipe:
     """Which text tokenizer: a trained one from a file, or one trained on the recipe's own texts."""
 
     vocab_size: int = 4096  # ordinary tokens, at least 256
-    path: str | None = None  # a tokenizer.json to use instead of training one
+    path: str | None = None  # a tokenizer.json, or the folder it lies in, to use instead of training one
     max_training_bytes: int = 20_000_000  # of text; more adds time and changes little
 
     def __post_init__(self) -> None:
