@@ -112,3 +112,9 @@ def test_a_saved_config_reads_back_as_the_same_object(tmp_path: Path) -> None:
     write_config(tmp_path / "out.yaml", cart)
     assert read_config(Cart, tmp_path / "out.yaml") == cart
     assert config_from_mapping(Cart, config_to_mapping(cart)) == cart
+
+
+def test_a_link_that_points_to_itself_is_an_unreadable_file(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").symlink_to("a.yaml")
+    with pytest.raises(FileError, match="symbolic links"):
+        read_mapping(tmp_path / "a.yaml")

@@ -1,15 +1,19 @@
 """A run is begun once, and goes on only with what it began with."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from banyan.core.config import config_from_mapping
-from banyan.core.errors import ConfigError, DataError
+from banyan.core.config import config_from_mapping, read_config
+from banyan.core.errors import BusyError, ConfigError, DataError
+from banyan.core.locks import hold_directory
+from banyan.runtime.loading import load
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
-from banyan.workflows.training import settle_recipe, train
+from banyan.workflows.training import TrainingOutcome, first_difference, new_model, settle_recipe, train
 
 _MODEL = {"num_layers": 1, "num_heads": 2, "num_kv_heads": 1, "embed_dim": 16, "head_dim": 8, "ffn_dim": 32}
 
@@ -62,3 +66,74 @@ def test_a_saved_recipe_runs_from_any_folder(tmp_path: Path, monkeypatch: pytest
     settled = settle_recipe(recipe, tmp_path / "run", resume=False)
     assert settled.tokenizer.path == str(tmp_path / "tokenizer.json")
     assert settled.tasks[0].data.train == str(tmp_path / "rows.jsonl")
+
+
+def test_the_first_key_that_differs_is_named() -> None:
+    given = {"a": 1, "tasks": [{"name": "x", "data": {"train": "p"}}], "only_here": 1}
+    assert first_difference(given, json.loads(json.dumps(given))) is None
+    assert first_difference(given, {**given, "a": 2}) == "a"
+    assert first_difference(given, {**given, "tasks": [{"name": "x", "data": {"train": "q"}}]}) == "tasks.0.data.train"
+    assert first_difference(given, {**given, "tasks": []}) == "tasks"
+    assert first_difference(given, {"a": 1, "tasks": given["tasks"]}) == "only_here"
+
+
+def test_a_seed_decides_the_first_weights(tiny_run: TrainingOutcome) -> None:
+    def weights(seed: int) -> dict[str, torch.Tensor]:
+        recipe = dataclasses.replace(tiny_run.recipe, seed=seed)
+        return new_model(recipe, tiny_run.material).state_dict()
+
+    one, same, other = weights(1), weights(1), weights(2)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_leaves_what_answers_and_how_it_was_made(tiny_run: TrainingOutcome) -> None:
+    run = tiny_run.run_directory
+    for name in ("recipe.yaml", "metrics.jsonl", "events.jsonl", "loss.png", "best", "last"):
+        assert (run / name).exists(), name
+    assert read_config(Recipe, run / "recipe.yaml") == read_config(Recipe, run / "best/recipe.yaml") == tiny_run.recipe
+    with load(run / "best") as model:
+        assert list(model.tasks) == [task.name for task in tiny_run.recipe.tasks]
+        assert model.num_parameters == tiny_run.num_parameters
+
+
+def test_minutes_become_steps_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("banyan.workflows.training.measure_step_seconds", lambda *_, **__: 6.0)
+    recipe = dataclasses.replace(_recipe(_write(tmp_path / "rows.jsonl")), minutes=0.35)
+    outcome = train(recipe, reporter=SilentReporter(), run_directory=tmp_path / "run")
+    assert (outcome.result.steps, outcome.recipe.minutes) == (3, None)
+    monkeypatch.setattr("banyan.workflows.training.measure_step_seconds", lambda *_, **__: 1.0)
+    again = train(recipe, reporter=SilentReporter(), run_directory=tmp_path / "run", resume=True)
+    assert again.recipe == outcome.recipe and again.result.steps == 3
+
+
+def test_resuming_what_never_began_begins_it(tmp_path: Path) -> None:
+    recipe = _recipe(_write(tmp_path / "rows.jsonl"))
+    outcome = train(recipe, reporter=SilentReporter(), run_directory=tmp_path / "run", resume=True)
+    assert outcome.result.steps == 2
+
+
+def test_a_device_that_does_not_exist_is_found_out_before_the_data_is_read(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(_recipe(tmp_path / "none.jsonl"), device="tpu9")
+    with pytest.raises(ConfigError, match="is not a device"):
+        train(recipe, reporter=SilentReporter(), run_directory=tmp_path / "run")
+
+
+def test_a_run_that_another_trainer_holds_keeps_its_recipe_and_tokenizer(tmp_path: Path) -> None:
+    recipe = _recipe(_write(tmp_path / "rows.jsonl"))
+    for resume in (False, True):
+        with hold_directory(tmp_path / "run"), pytest.raises(BusyError):
+            train(recipe, reporter=SilentReporter(), run_directory=tmp_path / "run", resume=resume)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+
+
+def test_the_newest_damaged_checkpoint_is_set_aside_and_the_run_goes_on(tmp_path: Path) -> None:
+    rows, run = _write(tmp_path / "rows.jsonl"), tmp_path / "run"
+    whole = train(_recipe(rows), reporter=SilentReporter(), run_directory=run)
+    weights = whole.result.last_checkpoint / "model.safetensors"
+    before = weights.read_bytes()
+    weights.write_bytes(before[:-8])
+    again = train(_recipe(rows), reporter=SilentReporter(), run_directory=run, resume=True)
+    assert again.result.steps == 2
+    assert (again.result.last_checkpoint / "model.safetensors").read_bytes() == before
+    assert list(run.glob("checkpoints/*.corrupt"))

@@ -1,0 +1,50 @@
+import pytest
+
+from banyan.core.errors import InputError
+from banyan.store.run_queries import show_run
+from banyan.store.sql_store import SqlStore
+from banyan.store.types import StoredCheckpoint, StoredRun
+
+
+def show(store: SqlStore, wanted: str) -> dict[str, object]:
+    with store.database.read() as connection:
+        return show_run(connection, wanted)
+
+
+def add(store: SqlStore, name: str, at: int) -> str:
+    return store.runs.record_run(StoredRun(name=name, kind="train", config={"at": at}, started_at=at)).result(10)
+
+
+def test_a_run_is_found_by_name_id_beginning_or_as_the_last(store: SqlStore) -> None:
+    first, second = add(store, "demo", 1), add(store, "demo", 2)
+    assert show(store, "demo")["id"] == show(store, "last")["id"] == second
+    assert show(store, first)["id"] == show(store, first.lower())["id"] == first
+
+
+@pytest.mark.parametrize("wanted", ["other", "%", "_", "", "demo%"])
+def test_what_no_run_is_called_is_refused(store: SqlStore, wanted: str) -> None:
+    add(store, "demo", 1)
+    with pytest.raises(InputError, match="no run has the name or id"):
+        show(store, wanted)
+
+
+def test_a_beginning_of_several_ids_is_refused(store: SqlStore) -> None:
+    keys = [add(store, "demo", at) for at in (1, 2)]
+    with pytest.raises(InputError, match="several runs have"):
+        show(store, keys[0][:1])
+
+
+def test_a_run_comes_with_its_events_checkpoints_and_newest_metrics(store: SqlStore) -> None:
+    key, other = add(store, "demo", 1), add(store, "other", 2)
+    for step, value in ((1, 9.0), (10, 5.0), (2, 7.0)):
+        store.runs.record_metric(key, step=step, name="loss", value=value).result(10)
+    store.runs.record_metric(other, step=99, name="loss", value=1.0).result(10)
+    store.runs.record_metric(key, step=2, name="score", value=0.5).result(10)
+    store.runs.record_event(key, kind="resumed", step=3, detail={"a": 1}).result(10)
+    for step in (20, 10):
+        store.runs.record_checkpoint(StoredCheckpoint(run_id=key, step=step, path=str(step))).result(10)
+    run = show(store, "demo")
+    assert run["config"] == {"at": 1}
+    assert run["metrics"] == {"loss": {"step": 10, "value": 5.0}, "score": {"step": 2, "value": 0.5}}
+    assert [(event["kind"], event["detail"]) for event in run["events"]] == [("resumed", {"a": 1})]  # type: ignore[attr-defined]
+    assert [saved["path"] for saved in run["checkpoints"]] == ["10", "20"]  # type: ignore[attr-defined]
