@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,19 +60,3 @@ def test_what_cannot_be_generated_is_one_line(banyan: Run, model: Path, words: l
     ran = banyan("generate", model, *words)
     assert (ran.code, ran.out) == (2, "")
     assert problem in ran.error
-
-
-def test_closed_streams_do_not_stop_a_real_process(model: Path) -> None:
-    """As in `banyan generate MODEL - <&- >&-`: nothing to read, nobody to write to."""
-
-    def close_both() -> None:
-        os.close(0)
-        os.close(1)
-
-    ran = subprocess.run(
-        [sys.executable, "-m", "banyan", "generate", str(model), "-", "--max-tokens", "2"],
-        preexec_fn=close_both,
-        stderr=subprocess.PIPE,
-        timeout=120,
-    )
-    assert (ran.returncode, ran.stderr) == (0, b"")

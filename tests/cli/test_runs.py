@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -84,3 +87,17 @@ def test_no_database_is_one_line(banyan: Run) -> None:
     ran = banyan("runs", "list")
     assert ran.code == 10
     assert "there is no database" in ran.error
+
+
+def test_closed_streams_do_not_harm_the_database(banyan: Run, ids: list[str]) -> None:
+    """As in `banyan runs list <&- >&-`: no file may take the place of a stream that somebody writes to."""
+
+    def close_both() -> None:
+        os.close(0)
+        os.close(1)
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "banyan", "runs", "list"], preexec_fn=close_both, stderr=subprocess.PIPE, timeout=60
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert len(banyan("runs", "list", "--json").answer["runs"]) == 2

@@ -1,12 +1,6 @@
 """`banyan serve`: what is refused before it listens, and what it says when it does."""
 
-import json
-import os
-import signal
 import socket
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,23 +48,3 @@ def test_the_key_is_told_once_and_only_if_there_is_a_new_one(capsys: pytest.Capt
     second = capsys.readouterr().out
     assert "serving demo at http://127.0.0.1:8000" in first and "key: bk-secret" in first
     assert "key:" not in second
-
-
-def test_a_real_server_answers_until_ctrl_c(model: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "banyan", "serve", str(model), "--port", "0", "--no-auth"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().split(" at ")[1].split()[0]
-        with urllib.request.urlopen(f"{url}/v1/models", timeout=30) as answer:
-            assert json.load(answer)["data"][0]["id"] == "tiny"
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert (process.returncode, said) == (0, "")
