@@ -47,6 +47,10 @@ def test_without_a_verb_it_names_them_all(banyan: Callable[..., Any]) -> None:
         assert all(verb in ran.out for verb in VERBS)
 
 
+def test_an_error_cannot_command_the_terminal(banyan: Callable[..., Any]) -> None:
+    assert "\x1b" not in banyan("predict", "\x1b[31mred", "task", "text").err
+
+
 def test_it_tells_its_version(banyan: Callable[..., Any]) -> None:
     assert banyan("--version").out.startswith("banyan ")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from banyan.cli.streams import flush_output, open_closed_streams, reader_has_gone, speak_utf8
+from banyan.cli.streams import flush_output, harmless, open_closed_streams, reader_has_gone, speak_utf8, visible
 
 
 def raised_while_handling(error: BaseException, outer: BaseException) -> BaseException:
@@ -64,3 +64,22 @@ def test_output_that_cannot_be_written_is_tried_once(monkeypatch: pytest.MonkeyP
         with pytest.raises(OSError, match="No space left"):
             flush_output()
         flush_output()  # as Python does at its end
+
+
+def test_what_could_command_a_terminal_is_written_out() -> None:
+    assert visible("a\x1b[31m\x07\x9b b\r") == "a\\x1b[31m\\x07\\x9b b\\x0d"
+
+
+@pytest.mark.parametrize("text", ["世界\u3000全角", "👩\u200d🔬", "a\tb\nc", "naïve é"])
+def test_text_of_any_script_stays_as_it_is(text: str) -> None:
+    assert visible(text) == text
+
+
+def test_only_a_terminal_must_be_protected_from_a_models_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    assert harmless("a\x1b") == "a\x1b"
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert harmless("a\x1b") == "a\\x1b"

@@ -108,14 +108,9 @@ def test_a_run_that_another_process_holds_is_left_alone(banyan: Run, recipe: Pat
 
 def test_ctrl_c_saves_and_resume_ends_with_the_same_bits(banyan: Run, recipe: Path, tmp_path: Path) -> None:
     """A real process gets a real SIGINT somewhere between its first step and its last."""
-    words = [
-        "train",
-        str(recipe),
-        "train.steps=300",
-        "train.checkpoint_every=300",
-        "train.evaluate_every=300",
-        "train.log_every=1",
-    ]
+    steps = 200
+    intervals = [f"train.{name}_every={steps}" for name in ("checkpoint", "evaluate")]
+    words = ["train", str(recipe), f"train.steps={steps}", *intervals, "train.log_every=1"]
     run = tmp_path / "runs/small"
     process = subprocess.Popen(
         [sys.executable, "-m", "banyan", *words],
@@ -131,13 +126,13 @@ def test_ctrl_c_saves_and_resume_ends_with_the_same_bits(banyan: Run, recipe: Pa
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     step = int(said.split()[2].rstrip(";"))
-    assert 0 < step < 300 and said == f"saved step {step}; go on with: banyan {' '.join(words)} --resume\n"
+    assert 0 < step < steps and said == f"saved step {step}; go on with: banyan {' '.join(words)} --resume\n"
     assert (run / "best").resolve() == run / f"checkpoints/step-{step:08d}"
 
     resumed = banyan(*words, "--resume", "--json")
-    assert (resumed.code, resumed.answer["steps"]) == (0, 300)
+    assert (resumed.code, resumed.answer["steps"]) == (0, steps)
     banyan(*words, "name=whole", "--quiet")
-    assert weights(run, 300) == weights(tmp_path / "runs/whole", 300)
+    assert weights(run, steps) == weights(tmp_path / "runs/whole", steps)
 
     (whole, stopped) = banyan("runs", "list", "--json").answer["runs"]
     assert (whole["name"], stopped["name"], stopped["state"]) == ("whole", "small", "completed")

@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -72,6 +73,19 @@ def test_a_stored_answer_can_be_learned_from(loaded: LoadedModel, address: str, 
     labelled, summed = (dataset_row(exchange) for exchange in stored())
     assert labelled is not None and labelled["text"] == "red thing" and labelled["label"] in {"cold", "warm"}
     assert summed is not None and summed["document"] == "def f(x): return x"
+
+
+def test_columns_of_other_names_can_be_learned_from_too(loaded: LoadedModel, address: str, stored: Stored) -> None:
+    task = dataclasses.replace(loaded.task("classification"), columns={"text": "review", "label": "stars"})
+    renamed = dataclasses.replace(loaded, tasks={**loaded.tasks, "classification": task})
+    row = {"review": "red thing", "stars": "warm"}
+    example = task.parse(row, with_answer=False)
+    with AnswerRecorder(renamed, endpoint="predict", database=address) as recorder:
+        recorder.record_answers("classification", [example], renamed.answer("classification", [example]), rows=[row])
+    (exchange,) = stored()
+    learned = dataset_row(exchange)
+    assert exchange.request.body == row
+    assert learned is not None and learned["text"] == "red thing"
 
 
 def test_a_store_that_cannot_be_opened_is_found_out_before_anything_is_answered(loaded: LoadedModel) -> None:

@@ -12,6 +12,7 @@ import typer
 from banyan.cli.generate import write_piece
 from banyan.cli.output import JsonOption, QuietOption, console, emit, say
 from banyan.cli.sampling import MaxTokensOption, SeedOption, TemperatureOption, changed
+from banyan.cli.streams import harmless, visible
 from banyan.core.errors import BanyanError, InputError
 from banyan.runtime.defaults import SamplingConfig
 from banyan.runtime.loaded_model import LoadedModel
@@ -46,7 +47,7 @@ def chat(
         start = [{"role": "system", "content": system}] if system else []
         if message is not None:
             spoken = reply(loaded, [*start, _said_by_user(message)], sampling=sampling, recorder=recorder)
-            emit(spoken, as_json=as_json, quiet=quiet, text=lambda: say(spoken.text))
+            emit(spoken, as_json=as_json, quiet=quiet, text=lambda: say(harmless(spoken.text)))
             return
         console(quiet=quiet, as_json=as_json).print("An empty line or Ctrl-D ends; /new begins a new conversation.")
         talk = converse(loaded, start, sampling=sampling, recorder=recorder, is_shown=not (as_json or quiet))
@@ -86,7 +87,7 @@ def converse(
             )
         except BanyanError as error:
             num_failed += 1
-            sys.stderr.write(f"error: {error}\n")
+            sys.stderr.write(f"error: {visible(str(error))}\n")
             continue
         if is_shown:
             say()

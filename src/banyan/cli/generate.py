@@ -10,6 +10,7 @@ import typer
 
 from banyan.cli.output import JsonOption, QuietOption, emit, say
 from banyan.cli.sampling import MaxTokensOption, SeedOption, TemperatureOption, TopKOption, TopPOption, changed
+from banyan.cli.streams import harmless
 from banyan.runtime.loading import load
 from banyan.workflows.answer_records import AnswerRecorder
 from banyan.workflows.speaking import Spoken, continue_text
@@ -47,7 +48,7 @@ def generate(
 
 def write_piece(piece: str) -> None:
     """Print a piece of an answer as it comes."""
-    sys.stdout.write(piece)
+    sys.stdout.write(harmless(piece))
     sys.stdout.flush()
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from banyan import __version__
-from banyan.cli.streams import flush_output, open_closed_streams, reader_has_gone, speak_utf8
+from banyan.cli.streams import flush_output, open_closed_streams, reader_has_gone, speak_utf8, visible
 from banyan.core.errors import BanyanError, FileError, MemoryLimitError, SpaceError, UnknownNameError
 from banyan.core.files import as_write_error
 from banyan.core.logging import set_up_logging
@@ -171,9 +171,9 @@ def as_banyan_error(error: BaseException) -> BanyanError | None:
 
 def complain(message: str, *, hint: str | None, code: int) -> int:
     """Write `error: …` and `hint: …`, each on one line, and hand back the exit code."""
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    sys.stderr.write(f"error: {visible(' '.join(message.split()))}\n")
     if hint:
-        sys.stderr.write(f"hint: {' '.join(hint.split())}\n")
+        sys.stderr.write(f"hint: {visible(' '.join(hint.split()))}\n")
     return code
 
 

@@ -13,6 +13,7 @@ import typer
 
 from banyan.cli.output import JsonOption, QuietOption, emit, print_table, say
 from banyan.cli.outputs_file import write_rows
+from banyan.cli.streams import visible
 from banyan.core.errors import UnknownNameError
 from banyan.core.paths import default_database_url
 from banyan.core.registry import did_you_mean
@@ -221,5 +222,4 @@ def _preview(text: str) -> str:
 
 def _readable(value: Any) -> str:
     """Return a value for the terminal; control characters of a stored text must not reach it."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+    return visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

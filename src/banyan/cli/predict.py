@@ -10,6 +10,7 @@ import typer
 from banyan.cli.output import JsonOption, QuietOption, console, emit, say
 from banyan.cli.progress import TerminalReporter
 from banyan.cli.sampling import MaxTokensOption, SeedOption, TemperatureOption, changed
+from banyan.cli.streams import harmless
 from banyan.core.errors import ConfigError
 from banyan.core.types import Prediction
 from banyan.runtime.defaults import SamplingConfig
@@ -80,7 +81,7 @@ def _tell_file(done: FilePrediction) -> None:
 
 def _tell(predictions: list[Prediction]) -> None:
     for prediction in predictions:
-        say(describe(prediction))
+        say(harmless(describe(prediction)))
 
 
 def describe(prediction: Prediction) -> str:

@@ -6,6 +6,7 @@ import os
 import sys
 
 _LAST_STANDARD_STREAM = 2
+_CONTROLS = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160)) if chr(n) not in "\n\t"}
 
 
 def open_closed_streams() -> None:
@@ -28,6 +29,16 @@ def speak_utf8() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def visible(text: str) -> str:
+    """Return a text with its control characters, which could command a terminal, written out."""
+    return text.translate(_CONTROLS)
+
+
+def harmless(text: str) -> str:
+    """Return a model's words as standard output may have them: as they are, but written out on a terminal."""
+    return visible(text) if sys.stdout.isatty() else text
 
 
 def flush_output() -> None:

@@ -68,10 +68,12 @@ class AnswerRecorder:
         samplings = own_seeds(prompts, sampling or self._model.sampling_for(task))  # as `LoadedModel.answer` draws
         answered = list(enumerate(zip(examples, predictions, strict=True)))
         for number, (example, prediction) in answered[num_recorded:]:
-            body = rows[number] if rows else {"text": self._model.task(task).source(example)}
+            asked = rows[number] if rows else self._model.task(task).source(example)
+            body = asked if isinstance(asked, Mapping) else {"text": asked}
             self.record(
                 task,
-                body=body if isinstance(body, Mapping) else {"text": body},
+                body=body,
+                source=_under_our_names(body, self._model.task(task).columns),
                 outputs=(output_of(prediction),),
                 prompt_token_ids=prompts[number].token_ids,
                 num_completion_tokens=prediction.num_completion_tokens,
@@ -87,8 +89,12 @@ class AnswerRecorder:
         prompt_token_ids: Sequence[int],
         num_completion_tokens: int,
         sampling: SamplingConfig,
+        source: Mapping[str, Any] | None = None,
     ) -> str:
-        """Write one request with its answers and return its id."""
+        """Write one request with its answers and return its id.
+
+        `source` is the question under the names of the task's own format; None: `body` has those names.
+        """
         assert self._store is not None, "AnswerRecorder is used as a context manager"
         request = StoredRequest(
             endpoint=self._endpoint,
@@ -97,6 +103,7 @@ class AnswerRecorder:
             model_name=name_of(self._model.directory),
             model_sha256=self._model.sha256,
             body=_json_ready(body),
+            source=_json_ready(source),
             params=config_to_mapping(sampling),
             seed=sampling.seed,
             num_choices=len(outputs),
@@ -115,6 +122,11 @@ class AnswerRecorder:
         for pending in self._pending:
             pending.result()
         self._pending.clear()
+
+
+def _under_our_names(row: Mapping[str, Any], columns: Mapping[str, str]) -> Mapping[str, Any] | None:
+    renamed = {ours: row[theirs] for ours, theirs in columns.items() if theirs in row}
+    return {**row, **renamed} if renamed else None
 
 
 def output_of(prediction: Prediction, *, choice_index: int = 0) -> StoredOutput:
