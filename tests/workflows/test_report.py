@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from banyan.runtime.loaded_model import LoadedModel
+from banyan.workflows.comparing import add_baselines
 from banyan.workflows.live_model import judges_of
 from banyan.workflows.report import Report, make_report, report_as_json, report_as_markdown, write_report
 from banyan.workflows.reporter import SilentReporter
-from banyan.workflows.scoring import TaskResult, add_baselines, evaluate_model
+from banyan.workflows.scoring import TaskResult, evaluate_model
 from banyan.workflows.training import TrainingOutcome
 
 TASKS = ("classification", "language_modeling", "translation", "image_generation")

@@ -9,7 +9,7 @@ from banyan.tasks.evaluate import TaskEvaluation
 from banyan.tasks.metrics.measurement import Measurement
 from banyan.workflows.live_model import judges_of
 from banyan.workflows.reporter import SilentReporter
-from banyan.workflows.scoring import TaskResult, add_baselines, evaluate_model, evaluate_one, overall_score
+from banyan.workflows.scoring import TaskResult, evaluate_model, evaluate_one, overall_score
 from banyan.workflows.training import TrainingOutcome
 
 FEW = 20  # resamples; nobody reads these intervals
@@ -17,18 +17,10 @@ FEW = 20  # resamples; nobody reads these intervals
 
 @pytest.fixture(scope="module")
 def results(loaded: LoadedModel, tiny_run: TrainingOutcome) -> Mapping[str, TaskResult]:
-    """Every task of the tiny run with its baselines, on its test examples."""
+    """Every task of the tiny run, on its test examples."""
     material = tiny_run.material
     judges = judges_of(material)
-    scored = evaluate_model(loaded, material.test, judges=judges, reporter=SilentReporter(), num_samples=FEW)
-    return add_baselines(
-        scored,
-        material.train,
-        judges=judges,
-        image_tokenizer=material.image_tokenizer,
-        reporter=SilentReporter(),
-        num_samples=FEW,
-    )
+    return evaluate_model(loaded, material.test, judges=judges, reporter=SilentReporter(), num_samples=FEW)
 
 
 def evaluation(metric: str, score: float) -> TaskEvaluation:
@@ -59,16 +51,6 @@ def test_bits_per_byte_are_those_of_the_model(results: Mapping[str, TaskResult],
     result = results["language_modeling"]
     texts = [example.text for example in result.examples]
     assert result.evaluation.score == pytest.approx(loaded.bits_per_byte(texts))
-
-
-def test_every_task_stands_beside_a_trivial_system(results: Mapping[str, TaskResult]) -> None:
-    for name, result in results.items():
-        trivial = [baseline for baseline in result.baselines if baseline.is_trivial]
-        assert trivial, name
-        assert result.beats_trivial is all(baseline.comparison.is_better for baseline in trivial)
-        for baseline in result.baselines:
-            assert baseline.evaluation.num_examples == result.evaluation.num_examples
-            assert result.evaluation.main_metric in baseline.evaluation.scores
 
 
 def test_a_task_without_baselines_beats_nothing(results: Mapping[str, TaskResult]) -> None:

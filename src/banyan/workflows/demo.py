@@ -17,6 +17,7 @@ from banyan.core.files import atomic_write_json, read_json
 from banyan.core.paths import default_database_url, runs_directory
 from banyan.runtime.loading import load
 from banyan.workflows.answer_records import AnswerRecorder
+from banyan.workflows.comparing import add_baselines
 from banyan.workflows.datasets import spread
 from banyan.workflows.demo_data.build import DemoData, build_demo_data, read_demo_data
 from banyan.workflows.live_model import judges_of
@@ -24,7 +25,7 @@ from banyan.workflows.recipe import Recipe
 from banyan.workflows.report import REPORT_JSON, make_report, report_as_json, write_report
 from banyan.workflows.reporter import Reporter
 from banyan.workflows.run_records import RunRecorder
-from banyan.workflows.scoring import TaskResult, add_baselines, evaluate_model
+from banyan.workflows.scoring import TaskResult, evaluate_model
 from banyan.workflows.sidecars import RECIPE_FILE
 from banyan.workflows.training import TrainingOutcome, train
 

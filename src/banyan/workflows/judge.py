@@ -7,9 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 from banyan.core.types import Image
 from banyan.tasks.image_generation import PictureExample
@@ -29,6 +26,11 @@ def train_judge(examples: Sequence[PictureExample], *, seed: int = 0) -> Judge |
     labels = [example.label for example in labelled]
     if len(set(labels)) < 2:
         return None
+    # Imported here because it takes more than a second, and most runs draw nothing.
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
     size = min(_MAX_SIDE, max(labelled[0].image.width, labelled[0].image.height)) if labelled[0].image else _MAX_SIDE
     machine: Any = make_pipeline(StandardScaler(), SVC(C=5.0, random_state=seed))
     machine.fit(_features([example.image for example in labelled if example.image], size), labels)
