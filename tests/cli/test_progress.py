@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -6,9 +7,9 @@ from rich.console import Console
 from banyan.cli.progress import TerminalReporter
 
 
-def reporter(*, terminal: bool = False, quiet: bool = False) -> tuple[TerminalReporter, io.StringIO]:
+def reporter(*, terminal: bool = False, quiet: bool = False, width: int = 120) -> tuple[TerminalReporter, io.StringIO]:
     screen = io.StringIO()
-    console = Console(file=screen, force_terminal=terminal, quiet=quiet, width=120, highlight=False)
+    console = Console(file=screen, force_terminal=terminal, quiet=quiet, width=width, highlight=False)
     return TerminalReporter(console), screen
 
 
@@ -67,3 +68,15 @@ def test_progress_before_any_stage_is_ignored() -> None:
     with told:
         told.progress(1, 2, note="nothing yet")
     assert screen.getvalue() == ""
+
+
+def test_a_narrow_terminal_cuts_the_note_and_not_the_time_left() -> None:
+    told, screen = reporter(terminal=True, width=80)
+    with told:
+        told.stage("train")
+        told.progress(1, 2, note="step 1000 · loss 1.234 · 57,093 tokens/s · score 0.123")
+    last = [line for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).splitlines() if "train" in line][
+        -1
+    ]
+    assert re.search(r"100% \d:\d\d:\d\d left +\d:\d\d:\d\d step 1000", last)
+    assert last.rstrip().endswith("…") and len(last.split("\r")[-1]) <= 80

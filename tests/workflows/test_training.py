@@ -137,3 +137,13 @@ def test_the_newest_damaged_checkpoint_is_set_aside_and_the_run_goes_on(tmp_path
     assert again.result.steps == 2
     assert (again.result.last_checkpoint / "model.safetensors").read_bytes() == before
     assert list(run.glob("checkpoints/*.corrupt"))
+
+
+def test_a_shard_that_was_cut_off_is_made_again_from_the_texts(tmp_path: Path) -> None:
+    rows, run = _write(tmp_path / "rows.jsonl"), tmp_path / "run"
+    whole = train(_recipe(rows), reporter=SilentReporter(), run_directory=run)
+    (shard,) = run.glob("corpus/text/*.shard")
+    before = shard.read_bytes()
+    shard.write_bytes(before[:-5])
+    again = train(_recipe(rows), reporter=SilentReporter(), run_directory=run, resume=True)
+    assert again.result.steps == whole.result.steps and shard.read_bytes() == before

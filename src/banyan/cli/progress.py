@@ -7,7 +7,30 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+from rich.text import Text
+
+
+class _Note(ProgressColumn):
+    """What a stage has to say; the one column that is cut where the terminal is narrow."""
+
+    def render(self, task: Task) -> Text:
+        """Return the note on one line."""
+        return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
+
+
+def _whole() -> Column:
+    return Column(no_wrap=True)
 
 
 class TerminalReporter:
@@ -19,13 +42,13 @@ class TerminalReporter:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
-            TextColumn("{task.description:<28}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
+            TextColumn("{task.description:<17}", markup=False, table_column=_whole()),
+            BarColumn(bar_width=14, table_column=_whole()),
+            TextColumn("{task.percentage:>3.0f}%", table_column=_whole()),
+            TimeElapsedColumn(table_column=_whole()),
+            TextColumn("left", table_column=_whole()),
+            TimeRemainingColumn(table_column=_whole()),
+            _Note(),
             console=console,
             disable=console.quiet or not console.is_terminal,
         )
