@@ -71,6 +71,17 @@ def test_a_score_on_a_users_file_is_recorded_under_that_file(
     assert accuracy["value"] == run.evaluations["classification"].score
 
 
+def test_a_few_examples_of_a_sorted_file_are_taken_from_all_of_it(
+    tiny_run: TrainingOutcome, address: str, tmp_path: Path
+) -> None:
+    rows = [{"text": f"thing {n}", "label": ["cold", "warm"][n >= 50]} for n in range(100)]
+    pair = f"classification={write(tmp_path / 'rows.jsonl', rows)}"
+    path = tmp_path / "predictions.jsonl"
+    score(tiny_run.run_directory / "best", address, data=(pair,), max_examples=10, save_predictions=path)
+    labels = [json.loads(line)["reference"] for line in path.read_text("utf-8").splitlines()]
+    assert labels == ["cold"] * 5 + ["warm"] * 5
+
+
 def test_predictions_are_written_beside_their_questions(
     tiny_run: TrainingOutcome, address: str, tmp_path: Path
 ) -> None:

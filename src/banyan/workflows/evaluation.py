@@ -27,7 +27,7 @@ from banyan.tasks.base import Task
 from banyan.tasks.evaluate import TaskEvaluation
 from banyan.tasks.image_generation import ImageGeneration
 from banyan.tasks.reading import read_examples
-from banyan.workflows.datasets import SPLITS, load_splits
+from banyan.workflows.datasets import SPLITS, load_splits, spread
 from banyan.workflows.judge import Judge, train_judge
 from banyan.workflows.pictures import with_codes
 from banyan.workflows.recipe import Recipe
@@ -132,13 +132,13 @@ class _DataSources:
 
         Raises: DataError naming the file and the first row that cannot be read.
         """
-        rows = self._rows(task, self._split)[:limit]
+        rows = spread(self._rows(task, self._split), limit)
         try:
             found = read_examples(task, rows, max_bad_fraction=0.0)
         except DataError as error:
             place = self._files.get(task.name, f"{self._split} data")
             raise DataError(f"{place}: {error.message}", hint=error.hint) from error
-        return with_codes(task, found.examples[:limit], self._image_tokenizer)
+        return with_codes(task, spread(found.examples, limit), self._image_tokenizer)
 
     def judge(self, task: Task[Any]) -> Judge | None:
         """Return a classifier of real pictures for a task that draws."""
