@@ -26,9 +26,9 @@ test: $(VENV)/.ready-dev ## Set up and run the tests (those of the page: make te
 test-browser: $(VENV)/.ready-dev ## The page in a headless Chromium (Debian packages chromium, chromium-driver)
 	$(BIN)/python -m pytest -m browser $(PYTEST)
 
-test-postgres: $(VENV)/.ready-dev ## The store's tests on the PostgreSQL at BANYAN_TEST_POSTGRES
+test-postgres: $(VENV)/.ready-dev ## The tests that need a database server, on the PostgreSQL at BANYAN_TEST_POSTGRES
 	$(BIN)/python -c 'import psycopg' 2>/dev/null || $(PIP) install --editable '.[postgres]'
-	$(BIN)/python -m pytest tests/store $(PYTEST)
+	$(BIN)/python -m pytest tests/store tests/cli/test_train.py $(PYTEST)
 
 lint: $(VENV)/.ready-dev ## ruff: style and format
 	$(BIN)/ruff check src tests benchmarks

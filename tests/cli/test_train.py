@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -266,7 +267,10 @@ def test_a_mark_at_the_start_and_windows_line_ends_do_no_harm(banyan: Run, recip
 @pytest.mark.parametrize(
     ("address", "code", "problem"),
     [
-        ("postgresql://me:secret@127.0.0.1:1/x", 10, "127.0.0.1"),
+        pytest.param(
+            *("postgresql://me:secret@127.0.0.1:1/x", 10, "127.0.0.1"),
+            marks=pytest.mark.skipif(find_spec("psycopg") is None, reason="needs the extra banyan-gpt[postgres]"),
+        ),
         ("mysql://x", 2, "only sqlite:// and postgresql:// are known"),
         ("recipe.yaml", 10, "recipe.yaml"),
     ],
