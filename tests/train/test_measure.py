@@ -3,9 +3,9 @@ import itertools
 import torch
 
 from banyan.testing.training import HEADS, SEQ_LEN, tiny_learner, tiny_loader
+from banyan.train.config import TrainConfig
 from banyan.train.measure import measure_step_seconds
 from banyan.train.optimizer import OptimizerConfig
-from banyan.train.trainer import TrainConfig
 
 CONFIG = TrainConfig(micro_batch_seqs=2, accumulation_steps=2, seq_len=SEQ_LEN)
 

@@ -18,9 +18,10 @@ from banyan.data.loader import MixtureLoader
 from banyan.model.checkpoint import load_model
 from banyan.testing.training import HEADS, TASKS, tiny_loader, tiny_trainer
 from banyan.train.callbacks import Callback, EvaluationRecord, EventRecord, FitResult, StepRecord
+from banyan.train.config import TrainConfig
 from banyan.train.losses import TaskLosses, joint_loss
 from banyan.train.run_files import read_json_lines
-from banyan.train.trainer import TrainConfig, step_seed
+from banyan.train.trainer import step_seed
 
 pytestmark = pytest.mark.usefixtures("light_runs")
 

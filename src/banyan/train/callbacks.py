@@ -31,7 +31,9 @@ class StepRecord:
     num_tokens: int  # in this step
     tokens_per_second: float
     seconds: float  # of training since the run began, over all resumes; evaluations and saves left out
-    is_applied: bool  # False: not finite, and skipped
+    is_applied: bool  # False: skipped, and the weights are as they were
+    step_seconds: float = 0.0  # this step took
+    flops_per_second: float | None = None  # of the model's own arithmetic; None: not known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,12 +14,12 @@ from banyan.core.types import HeadSpec
 from banyan.data.batch import BatchLoader
 from banyan.model.transformer import Transformer
 from banyan.train.balance import default_balance
+from banyan.train.config import TrainConfig
 from banyan.train.losses import joint_loss
 from banyan.train.memory import explained_memory_errors, keep_freed_memory
 from banyan.train.optimizer import OptimizerConfig, build_optimizer
 from banyan.train.parallel import in_precision
 from banyan.train.step import train_step
-from banyan.train.trainer import TrainConfig
 
 
 def measure_step_seconds(

@@ -6,7 +6,7 @@ Everything else in this package prepares this function's arguments or looks afte
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from banyan.core.errors import DataError
 from banyan.data.batch import TrainableBatch
 from banyan.train.balance import TaskBalance
 from banyan.train.losses import TaskLosses
+from banyan.train.ranks import ALONE, Ranks
 
 LossFunction = Callable[[Any, Any], TaskLosses]  # (model, micro-batch) → the losses of its tasks, as sums
 
@@ -32,6 +33,23 @@ class StepOptimizer(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What to do with a step whose gradient is known and whose update is not yet made."""
+
+    update_scale: float = 1.0  # 0: leave weights and optimizer as they are; below 1: shorten the gradient
+    signal: str | None = None  # why, if not 1
+
+
+Judge = Callable[[float, Sequence[float], float], Verdict]  # (loss, loss of each task, gradient norm) → verdict
+
+
+def apply_if_finite(loss: float, task_losses: Sequence[float], grad_norm: float) -> Verdict:
+    """Apply every update whose loss and gradient are numbers."""
+    is_finite = math.isfinite(loss) and math.isfinite(grad_norm)
+    return Verdict() if is_finite else Verdict(update_scale=0.0, signal="not_finite")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
     """What one step did."""
 
@@ -40,7 +58,12 @@ class StepResult:
     grad_norm: float  # of all gradients together, before clipping
     num_targets: int
     num_tokens: int
-    is_applied: bool  # False: loss or gradient was not finite, and the weights are as they were
+    verdict: Verdict
+
+    @property
+    def is_applied(self) -> bool:
+        """False: the update was skipped, and the weights are as they were."""
+        return self.verdict.update_scale > 0
 
 
 def train_step(
@@ -52,8 +75,10 @@ def train_step(
     balance: TaskBalance,
     accumulation_steps: int = 1,
     clip_norm: float | None = 1.0,
+    ranks: Ranks = ALONE,
+    judge: Judge = apply_if_finite,
 ) -> StepResult:
-    """Make one update of the weights from one batch.
+    """Make one update of the weights from one batch, which all ranks share.
 
     The loss is  Σ_task weight · (Σ loss / Σ loss weight) / scale,  where the weights of the present tasks add up to 1.
     Both inner sums run over the whole batch, so the update does not depend on how many micro-batches it is cut into.
@@ -75,29 +100,32 @@ def train_step(
     for micro_batch in batch.split(accumulation_steps):
         if micro_batch.num_targets == 0:
             continue
-        losses = loss_function(model, micro_batch)
+        losses = loss_function(model, ranks.own_rows(micro_batch))
         loss = (losses.loss_sums * factors.to(losses.loss_sums.device)).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         loss_sums = loss_sums.to(losses.loss_sums.device) + losses.loss_sums.detach()
 
-    # 3. Clip, then look at the numbers: the only moment at which we wait for the device.
+    # 3. Clip, then look at the numbers: the only moment at which we wait for the device, and for the other ranks.
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
+    norm = ranks.grad_norm(gradients)
     if clip_norm is not None:
         nn.utils.clip_grads_with_norm_(model.parameters(), clip_norm, norm)
-    *sums, grad_norm = torch.cat((loss_sums, norm.reshape(1))).tolist()
+    *sums, grad_norm = torch.cat((ranks.sum(loss_sums), norm.reshape(1))).tolist()
     loss_value = sum(total * factor for total, factor in zip(sums, factors.tolist(), strict=True))
-    is_finite = math.isfinite(loss_value) and math.isfinite(grad_norm)
+    task_losses = tuple(s / w if w else math.nan for s, w in zip(sums, weight_sums.tolist(), strict=True))
 
-    # 4. Update, unless something is not a number: then this batch is skipped and the weights stay as they are.
-    if is_finite:
+    # 4. Update, unless the numbers say no: then this batch is skipped and the weights stay as they are.
+    verdict = judge(loss_value, task_losses, grad_norm)
+    if 0 < verdict.update_scale < 1:
+        torch._foreach_mul_(gradients, verdict.update_scale)
+    if verdict.update_scale > 0:
         optimizer.step()
 
     return StepResult(
         loss=loss_value,
-        task_losses=tuple(s / w if w else math.nan for s, w in zip(sums, weight_sums.tolist(), strict=True)),
+        task_losses=task_losses,
         grad_norm=grad_norm,
         num_targets=batch.num_targets,
         num_tokens=batch.num_tokens,
-        is_applied=is_finite,
+        verdict=verdict,
     )

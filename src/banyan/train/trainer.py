@@ -13,8 +13,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from banyan.core.config import config, config_to_mapping
-from banyan.core.errors import ConfigError, DivergedError
+from banyan.core.config import config_to_mapping
+from banyan.core.errors import DivergedError
 from banyan.core.locks import hold_directory
 from banyan.core.types import HeadSpec
 from banyan.data.batch import BatchLoader
@@ -30,12 +30,13 @@ from banyan.train.callbacks import (
     StepRecord,
     tell,
 )
+from banyan.train.config import TrainConfig
 from banyan.train.interrupt import InterruptWatch
 from banyan.train.loss_plot import LossPlot
 from banyan.train.losses import joint_loss
 from banyan.train.memory import explained_memory_errors, keep_freed_memory
 from banyan.train.optimizer import OptimizerConfig, build_optimizer
-from banyan.train.parallel import Precision, device_of, in_precision
+from banyan.train.parallel import device_of, in_precision
 from banyan.train.run_files import EventsFile, MetricsFile, TensorBoard
 from banyan.train.saver import RunSaver, SavedParts
 from banyan.train.schedule import ScheduleConfig, learning_rate_factor
@@ -44,47 +45,6 @@ from banyan.train.step import LossFunction, StepResult, train_step
 
 MAX_SKIPPED, SKIP_WINDOW = 10, 100  # so many steps that are not finite, among so many, end a run
 Evaluator = Callable[[Any, int], Mapping[str, Any]]  # (model, step) → {"score": higher is better, …}
-
-
-@config
-class TrainConfig:
-    """How long, how much at a time, and how often to look."""
-
-    steps: int = 1000
-    micro_batch_seqs: int = 16  # rows in one forward pass
-    accumulation_steps: int = 1  # forward passes in one step
-    seq_len: int = 256  # tokens in a row
-    clip_norm: float | None = 1.0  # longest gradient; null: not clipped
-    evaluate_every: int | None = None  # steps; null: ten times a run
-    checkpoint_every: int | None = None  # steps; null: ten times a run
-    keep_checkpoints: int = 2  # the newest; the best one is always kept
-    early_stop_patience: int | None = None  # evaluations without a better score; null: never
-    log_every: int = 10  # steps
-    precision: Precision = "auto"
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "micro_batch_seqs", "accumulation_steps", "seq_len", "keep_checkpoints", "log_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"train.{name}={getattr(self, name)} must be 1 or more.")
-        for name in ("evaluate_every", "checkpoint_every", "early_stop_patience", "clip_norm"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ConfigError(f"train.{name}={value} must be above 0, or null.")
-
-    @property
-    def batch_seqs(self) -> int:
-        """Rows in one step."""
-        return self.micro_batch_seqs * self.accumulation_steps
-
-    @property
-    def evaluation_interval(self) -> int:
-        """Steps between two evaluations."""
-        return self.evaluate_every or max(1, self.steps // 10)
-
-    @property
-    def checkpoint_interval(self) -> int:
-        """Steps between two checkpoints."""
-        return self.checkpoint_every or max(1, self.steps // 10)
 
 
 class Trainer:
@@ -246,6 +206,7 @@ class Trainer:
             tokens_per_second=result.num_tokens / seconds,
             seconds=self._progress.seconds,
             is_applied=result.is_applied,
+            step_seconds=seconds,
         )
 
     def _note_skip(self, result: StepResult, place: Mapping[str, Any]) -> None:

@@ -18,9 +18,9 @@ from banyan.infer.sampling import SamplingConfig
 from banyan.model.config import ModelConfig
 from banyan.model.presets import MODEL_PRESETS, model_config
 from banyan.tasks.config import TaskConfig
+from banyan.train.config import TrainConfig
 from banyan.train.optimizer import OptimizerConfig
 from banyan.train.schedule import ScheduleConfig
-from banyan.train.trainer import TrainConfig
 
 MAX_SEED = 2**63 - 1  # what a database can hold
 _FOLDER_NAME = re.compile(r"\w[\w. -]{0,99}")
