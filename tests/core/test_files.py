@@ -11,9 +11,11 @@ from banyan.core.files import (
     atomic_directory,
     atomic_write_bytes,
     atomic_write_text,
+    check_room,
     read_bytes,
     read_json,
     read_text,
+    shown_bytes,
 )
 
 
@@ -95,3 +97,17 @@ def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(FileError, match="is a pipe"):
         read_bytes(tmp_path / "pipe")
+
+
+def test_a_folder_without_the_room_that_is_needed_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    check_room(tmp_path, num_bytes=1)
+    with pytest.raises(SpaceError, match=r"need 1000000000\.0 GB in .*, .* GB free"):
+        check_room(tmp_path, num_bytes=10**18)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "shown"), [(0, "0 bytes"), (999, "999 bytes"), (2_400_000_000, "2.4 GB"), (5e12, "5000.0 GB")]
+)
+def test_a_size_is_shown_as_a_person_reads_it(num_bytes: float, shown: str) -> None:
+    assert shown_bytes(num_bytes) == shown

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,36 @@ def test_any_harm_to_a_directory_is_named(saved: Path, harm: object, match: str)
 def test_a_path_that_is_no_directory_is_a_file_error(tmp_path: Path) -> None:
     with pytest.raises(FileError):
         verify_manifest(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    ['{"files": ' + "[" * 100_000, '{"files": {"a": {"bytes": ' + "9" * 5000 + "}}}", '{"files": {"a": 1}}', "\udce9"],
+    ids=["100,000 brackets", "5,000 digits", "no entry", "not UTF-8"],
+)
+def test_a_manifest_made_to_break_its_reader_is_refused(saved: Path, manifest: str) -> None:
+    (saved / MANIFEST).write_text(manifest, errors="surrogateescape")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        verify_manifest(saved)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "\ud800", "/etc/hostname", "a/../../b", "."])
+def test_a_manifest_cannot_name_what_is_not_in_the_directory(saved: Path, name: str) -> None:
+    manifest = json.loads((saved / MANIFEST).read_text())
+    manifest["files"][name] = {"bytes": 2, "sha256": "0"}
+    (saved / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match="is missing|leaves the directory"):
+        verify_manifest(saved)
+
+
+def test_a_pipe_among_the_files_is_refused_and_not_waited_for(saved: Path) -> None:
+    os.mkfifo(saved / "more")
+    with pytest.raises(CheckpointError, match="is a pipe or a device"):
+        verify_manifest(saved)
+
+
+def test_a_manifest_of_10_gigabytes_is_not_read(saved: Path) -> None:
+    with (saved / MANIFEST).open("wb") as file:
+        file.truncate(10 << 30)
+    with pytest.raises(CheckpointError, match=r"10\.7 GB"):
+        verify_manifest(saved)

@@ -14,6 +14,7 @@ from typing import Any
 
 from banyan.core.errors import FileError, SpaceError
 
+MAX_JSON_BYTES = 4 << 20  # of a file that describes something; as many empty lists would take 90 MB of memory
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -80,29 +81,66 @@ def atomic_write_json(path: Path, value: Any) -> None:
     atomic_write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
-def read_bytes(path: Path) -> bytes:
+def check_room(directory: Path, *, num_bytes: int) -> None:
+    """Make sure that a folder takes files and has room for so many bytes: one is written, flushed, read and removed.
+
+    Raises: SpaceError naming what is needed and what is there.
+    """
+    probe, content = directory / f".probe-{os.getpid()}", os.urandom(64)
+    try:
+        atomic_write_bytes(probe, content)
+        is_kept = probe.read_bytes() == content
+        free = shutil.disk_usage(directory).free
+    except OSError as error:
+        raise error if isinstance(error, SpaceError) else as_write_error(error, directory) from error
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+    if not is_kept:
+        raise SpaceError(f"cannot trust {directory}: what was written there reads back differently.")
+    if free < num_bytes:
+        raise SpaceError(
+            f"need {shown_bytes(num_bytes)} in {directory}, {shown_bytes(free)} free.",
+            hint="free some space or choose another folder",
+        )
+
+
+def shown_bytes(num_bytes: float) -> str:
+    """Return a size as a person reads it: 2.4 GB."""
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if num_bytes < 1000 or unit == "GB":
+            return f"{num_bytes:.0f} {unit}" if unit == "bytes" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    raise AssertionError("unreachable")
+
+
+def read_bytes(path: Path, *, max_bytes: int | None = None) -> bytes:
     """Read a whole file.
 
-    Raises: FileError if it is missing, a directory, a named pipe (which may never end), or unreadable.
+    Raises: FileError if it is missing, a directory, a named pipe (which may never end), too large, or unreadable.
     """
     if path.is_fifo() and not path.is_symlink():
         raise FileError(f"{path} is a pipe; a file is needed.")
     try:
+        if max_bytes is not None and (size := path.stat().st_size) > max_bytes:
+            raise FileError(f"{path} has {shown_bytes(size)}; at most {shown_bytes(max_bytes)} are expected there.")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise FileError(f"{path} not found.", hint="check the path") from error
     except IsADirectoryError as error:
         raise FileError(f"{path} is a directory; a file is needed.") from error
     except OSError as error:
+        if isinstance(error, FileError):
+            raise
         raise FileError(f"cannot read {path}: {error.strerror or error}.") from error
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, max_bytes: int | None = None) -> str:
     """Read a UTF-8 text file; a leading byte-order mark is dropped.
 
-    Raises: FileError if it is missing, unreadable, or not UTF-8 (naming the first bad byte).
+    Raises: FileError if it is missing, too large, unreadable, or not UTF-8 (naming the first bad byte).
     """
-    data = read_bytes(path)
+    data = read_bytes(path, max_bytes=max_bytes)
     try:
         return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -112,15 +150,17 @@ def read_text(path: Path) -> str:
         ) from error
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> Any:
     """Read a JSON file.
 
-    Raises: FileError if it is missing or not JSON.
+    Raises: FileError if it is missing, too large, or not JSON.
     """
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path, max_bytes=max_bytes))
     except json.JSONDecodeError as error:
         raise FileError(f"{path} is not valid JSON (line {error.lineno} column {error.colno}).") from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, or 100,000 brackets
+        raise FileError(f"{path} is not JSON that can be read ({type(error).__name__}).") from error
 
 
 def sha256_of(path: Path) -> str:

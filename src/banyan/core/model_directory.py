@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,22 +55,45 @@ def new_model_directory(path: Path) -> Iterator[Path]:
 def verify_manifest(directory: Path) -> dict[str, Any]:
     """Check every file of a model directory against its manifest and return the manifest's files.
 
+    Only plain files count: a link, a pipe or a device inside is refused, and nothing outside is ever opened.
     Raises: FileError if there is no such directory; CheckpointError naming the first file that does not fit.
     """
     if not directory.is_dir():
         raise FileError(f"{directory} is not a model directory.", hint="give a folder that holds manifest.json")
-    if not (directory / MANIFEST).is_file():
-        raise CheckpointError(f"{directory} has no {MANIFEST}: it is not a complete model directory.")
-    manifest = _read_manifest(directory)
-    for name, entry in manifest.items():
-        _verify_file(directory, name, entry)
-    present = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file() and p.name != MANIFEST}
-    if extra := sorted(present - set(manifest)):
-        raise CheckpointError(f"{directory / extra[0]} is not in the manifest: it came after the directory was saved.")
+    try:
+        present = _plain_files(directory)
+        if MANIFEST not in present:
+            raise CheckpointError(f"{directory} has no {MANIFEST}: it is not a complete model directory.")
+        manifest = _read_manifest(directory)
+        for name, entry in manifest.items():
+            _check_size(directory, name, entry, present)
+        if extra := sorted(set(present) - set(manifest) - {MANIFEST}):
+            raise CheckpointError(
+                f"{directory / extra[0]} is not in the manifest: it came after the directory was saved."
+            )
+        for name, entry in manifest.items():
+            _check_content(directory / name, entry)
+    except OSError as error:
+        if isinstance(error, FileError):
+            raise
+        raise CheckpointError(f"{directory} cannot be read: {error.strerror or error}.") from error
     return manifest
 
 
-def _read_manifest(directory: Path) -> dict[str, Any]:
+def _plain_files(directory: Path) -> dict[str, int]:
+    """Return the size of every file below a directory, by its name relative to it."""
+    sizes: dict[str, int] = {}
+    for path in sorted(directory.rglob("*")):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode):
+            sizes[path.relative_to(directory).as_posix()] = status.st_size
+        elif not stat.S_ISDIR(status.st_mode):
+            kind = "a link, which leaves the directory" if path.is_symlink() else "a pipe or a device"
+            raise CheckpointError(f"{path} is {kind}; a model directory holds plain files only.")
+    return sizes
+
+
+def _read_manifest(directory: Path) -> dict[str, dict[str, Any]]:
     try:
         files = read_json(directory / MANIFEST)["files"]
         if not isinstance(files, dict) or not all(isinstance(e, dict) for e in files.values()):
@@ -79,15 +103,19 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     return files
 
 
-def _verify_file(directory: Path, name: str, entry: dict[str, Any]) -> None:
-    path = directory / name
-    if Path(name).is_absolute() or ".." in Path(name).parts or path.is_symlink():
+def _check_size(directory: Path, name: str, entry: dict[str, Any], present: Mapping[str, int]) -> None:
+    if Path(name).is_absolute() or ".." in Path(name).parts:
         raise CheckpointError(f"{directory / MANIFEST} names {name!r}, which leaves the directory.")
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing (the manifest names it).")
-    size = path.stat().st_size
-    if size != entry.get("bytes"):
-        raise CheckpointError(f"{path} has {size} bytes, the manifest says {entry.get('bytes')} (file is truncated).")
+    if name not in present:
+        raise CheckpointError(f"{str(directory / name)!r} is missing (the manifest names it).")
+    if present[name] != entry.get("bytes"):
+        raise CheckpointError(
+            f"{directory / name} has {present[name]} bytes, the manifest says {entry.get('bytes')!r} "
+            "(file is truncated)."
+        )
+
+
+def _check_content(path: Path, entry: dict[str, Any]) -> None:
     if sha256_of(path) != entry.get("sha256"):
         raise CheckpointError(
             f"{path}: sha256 mismatch (file is corrupt).", hint="use an earlier checkpoint or copy it again"

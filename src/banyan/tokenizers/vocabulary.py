@@ -37,6 +37,7 @@ SPECIAL_TOKENS: tuple[str, ...] = (
     *(f"<|task_{index}|>" for index in range(MAX_TASKS)),
 )
 _ROW_MULTIPLE = 64
+_MAX_TOKENIZER_BYTES = 64 << 20  # the largest in public use have a quarter of that
 
 
 class Vocabulary:
@@ -185,9 +186,10 @@ class Vocabulary:
         Raises: FileError if the file is missing; CheckpointError if it does not hold our special tokens.
         """
         path = directory / TOKENIZER_FILE
-        text = BytePairTokenizer.from_json(read_text(path))
+        text = BytePairTokenizer.from_json(read_text(path, max_bytes=_MAX_TOKENIZER_BYTES))
         vocabulary = cls(text, task_names=task_names, num_image_codes=num_image_codes)
-        listed = {entry.get("content"): entry.get("id") for entry in read_json(path).get("added_tokens", [])}
+        added = read_json(path, max_bytes=_MAX_TOKENIZER_BYTES).get("added_tokens", [])
+        listed = {entry.get("content"): entry.get("id") for entry in added}
         if listed != vocabulary._special_ids:
             raise CheckpointError(
                 f"{path} lists {len(listed)} special tokens; this format has {len(SPECIAL_TOKENS)}, in a fixed order.",
