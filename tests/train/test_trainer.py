@@ -21,7 +21,7 @@ from banyan.train.callbacks import Callback, EvaluationRecord, EventRecord, FitR
 from banyan.train.config import TrainConfig
 from banyan.train.losses import TaskLosses, joint_loss
 from banyan.train.run_files import read_json_lines
-from banyan.train.trainer import step_seed
+from banyan.train.stepper import step_seed
 
 pytestmark = pytest.mark.usefixtures("light_runs")
 

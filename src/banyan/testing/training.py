@@ -16,10 +16,11 @@ from banyan.model.transformer import Transformer
 from banyan.testing.models import tiny_model_config
 from banyan.train.callbacks import Callback
 from banyan.train.config import TrainConfig
+from banyan.train.evaluations import Evaluator
 from banyan.train.optimizer import OptimizerConfig
 from banyan.train.schedule import ScheduleConfig
 from banyan.train.step import LossFunction
-from banyan.train.trainer import Evaluator, Trainer
+from banyan.train.trainer import Trainer
 
 SEQ_LEN = 16
 TASKS = ("words", "labels", "spans")

@@ -22,6 +22,7 @@ from banyan.train.optimizer import ModelOptimizer
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
 _VERSION = 1
+_ADDED_LATER: Mapping[str, Any] = {"learning_rate_scale": 1.0, "health": {}}  # what older checkpoints lack
 
 
 @dataclass(kw_only=True, slots=True)
@@ -35,7 +36,9 @@ class Progress:
     best_step: int | None = None
     best_score: float | None = None
     evaluations_without_gain: int = 0
-    skipped_steps: list[int] = field(default_factory=list)  # whose loss or gradient was not finite
+    skipped_steps: list[int] = field(default_factory=list)  # whose update was not made
+    learning_rate_scale: float = 1.0  # what remedies have left of the planned learning rate
+    health: dict[str, Any] = field(default_factory=dict)  # what the health watch remembers
 
 
 class WeightFiles(Protocol):
@@ -120,7 +123,7 @@ def restore_state(
             raise CheckpointError(
                 f"{directory / STATE_FILE} has version {state['version']}; this program reads {_VERSION}."
             )
-        progress = Progress(**{f.name: state[f.name] for f in dataclasses.fields(Progress)})
+        progress = Progress(**{f.name: {**_ADDED_LATER, **state}[f.name] for f in dataclasses.fields(Progress)})
         restored = RestoredState(progress=progress, loader_state=state["loader"], settings=state["settings"])
         tensors = load_file(directory / OPTIMIZER_FILE)
     except (FileError, KeyError, TypeError, SafetensorError, FileNotFoundError) as error:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
@@ -20,31 +17,24 @@ from banyan.core.types import HeadSpec
 from banyan.data.batch import BatchLoader
 from banyan.model.transformer import Transformer
 from banyan.train.balance import TaskBalance, default_balance
-from banyan.train.callbacks import (
-    Callback,
-    EvaluationRecord,
-    EventRecord,
-    FitResult,
-    Record,
-    RunStart,
-    StepRecord,
-    tell,
-)
+from banyan.train.callbacks import Callback, EventRecord, FitResult, Record, RunStart, tell
 from banyan.train.config import TrainConfig
+from banyan.train.evaluations import Evaluations, Evaluator
 from banyan.train.interrupt import InterruptWatch
 from banyan.train.loss_plot import LossPlot
 from banyan.train.losses import joint_loss
-from banyan.train.memory import explained_memory_errors, keep_freed_memory
+from banyan.train.memory import keep_freed_memory
 from banyan.train.optimizer import OptimizerConfig, build_optimizer
 from banyan.train.parallel import device_of, in_precision
+from banyan.train.ranks import ALONE, Ranks
 from banyan.train.run_files import EventsFile, MetricsFile, TensorBoard
 from banyan.train.saver import RunSaver, SavedParts
-from banyan.train.schedule import ScheduleConfig, learning_rate_factor
+from banyan.train.schedule import ScheduleConfig
 from banyan.train.state import Progress, TransformerFiles, WeightFiles
-from banyan.train.step import LossFunction, StepResult, train_step
+from banyan.train.step import LossFunction
+from banyan.train.stepper import StepParts, Stepper, StepTaken
 
 MAX_SKIPPED, SKIP_WINDOW = 10, 100  # so many steps that are not finite, among so many, end a run
-Evaluator = Callable[[Any, int], Mapping[str, Any]]  # (model, step) → {"score": higher is better, …}
 
 
 class Trainer:
@@ -72,30 +62,40 @@ class Trainer:
         balance: TaskBalance | None = None,
         loss_function: LossFunction | None = None,
         weight_files: WeightFiles | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.model = model
         self._loader = loader
-        self._task_names = tuple(task_names)
         self._config = config
-        self._schedule = schedule
-        self._optimizer_config = optimizer
+        self._task_names = tuple(task_names)
         self._run_directory = run_directory
-        self._evaluator = evaluator
-        self._seed = seed
-        self._balance = balance or default_balance(cast(Transformer, model), task_heads)
-        loss_function = loss_function or partial(joint_loss, task_heads=tuple(task_heads))
-        self._loss_function = in_precision(loss_function, model=model, precision=config.precision)
-        self._optimizer = build_optimizer(model, optimizer)
+        self._evaluations = Evaluations(evaluator, config=config)
         self._progress = Progress()
-        settings = {"train": config, "optimizer": optimizer, "schedule": schedule, "seed": seed}
-        parts = SavedParts(
+        self._ranks = ranks
+        loss_function = loss_function or partial(joint_loss, task_heads=tuple(task_heads))
+        parts = StepParts(
             model=model,
-            optimizer=self._optimizer,
+            loader=loader,
+            optimizer=build_optimizer(model, optimizer),
+            loss_function=in_precision(loss_function, model=model, precision=config.precision),
+            balance=balance or default_balance(cast(Transformer, model), task_heads),
+            config=config,
+            schedule=schedule,
+            learning_rate=optimizer.learning_rate,
+            task_names=self._task_names,
+            seed=seed,
+            ranks=ranks,
+        )
+        self._stepper = Stepper(parts)
+        settings = {"train": config, "optimizer": optimizer, "schedule": schedule, "seed": seed}
+        saved = SavedParts(
+            model=model,
+            optimizer=parts.optimizer,
             weight_files=weight_files or TransformerFiles(),
             settings=config_to_mapping(settings),
             sidecars=sidecars or {},
         )
-        self._saver = RunSaver(run_directory, parts=parts, keep=config.keep_checkpoints)
+        self._saver = RunSaver(run_directory, parts=saved, keep=config.keep_checkpoints)
         self._callbacks: tuple[Callback, ...] = (
             EventsFile(run_directory),
             MetricsFile(run_directory, log_every=config.log_every),
@@ -141,7 +141,7 @@ class Trainer:
     def _loop(self, watch: InterruptWatch) -> None:
         if not watch.is_requested and self._evaluate_if_due():  # what an interrupted run still owed
             self._save()
-        while not (watch.is_requested or self._is_complete() or self._has_stalled()):
+        while not (watch.is_requested or self._is_complete() or self._evaluations.has_stalled(self._progress)):
             self._step()
             is_best = not watch.is_requested and self._evaluate_if_due()
             if is_best or self._progress.step % self._config.checkpoint_interval == 0:
@@ -167,52 +167,15 @@ class Trainer:
         return result
 
     def _step(self) -> None:
-        """Do one step, with everything random in it drawn from the seed and the step's number."""
-        progress, config = self._progress, self._config
-        step = progress.step + 1
-        factor = learning_rate_factor(step, num_steps=config.steps, schedule=self._schedule)
-        place = self._loader.state()
-        started = time.perf_counter()
-        torch.manual_seed(step_seed(self._seed, step))
-        self._optimizer.scale_learning_rates(factor)
-        with explained_memory_errors(micro_batch_seqs=config.micro_batch_seqs, seq_len=config.seq_len):
-            result = train_step(
-                self.model,
-                self._loader.next_batch(),
-                optimizer=self._optimizer,
-                loss_function=self._loss_function,
-                balance=self._balance,
-                accumulation_steps=config.accumulation_steps,
-                clip_norm=config.clip_norm,
-            )
-        seconds = time.perf_counter() - started
-        progress.step = step
-        progress.seconds += seconds
-        progress.num_tokens += result.num_tokens
-        self._tell(self._record(result, seconds=seconds, learning_rate=self._optimizer_config.learning_rate * factor))
-        if not result.is_applied:
-            self._note_skip(result, place)
+        taken = self._stepper.step(self._progress)
+        self._tell(taken.record)
+        if not taken.result.is_applied:
+            self._note_skip(taken)
 
-    def _record(self, result: StepResult, *, seconds: float, learning_rate: float) -> StepRecord:
-        losses = zip(self._task_names, result.task_losses, strict=True)
-        return StepRecord(
-            step=self._progress.step,
-            num_steps=self._config.steps,
-            loss=result.loss,
-            task_losses={name: loss for name, loss in losses if not math.isnan(loss)},
-            learning_rate=learning_rate,
-            grad_norm=result.grad_norm,
-            num_tokens=result.num_tokens,
-            tokens_per_second=result.num_tokens / seconds,
-            seconds=self._progress.seconds,
-            is_applied=result.is_applied,
-            step_seconds=seconds,
-        )
-
-    def _note_skip(self, result: StepResult, place: Mapping[str, Any]) -> None:
+    def _note_skip(self, taken: StepTaken) -> None:
         """Report a step that was not finite, and end the run if there are too many of them."""
-        progress = self._progress
-        detail = {"loss": str(result.loss), "grad_norm": str(result.grad_norm), "data": place}
+        progress, result = self._progress, taken.result
+        detail = {"loss": str(result.loss), "grad_norm": str(result.grad_norm), "data": taken.place}
         self._tell(EventRecord(step=progress.step, kind="step_skipped", detail=detail))
         recent = [step for step in progress.skipped_steps if step > progress.step - SKIP_WINDOW]
         progress.skipped_steps = [*recent, progress.step]
@@ -226,43 +189,17 @@ class Trainer:
 
     def _evaluate_if_due(self) -> bool:
         """Score the model if it is time, and return whether it is the best so far."""
-        progress = self._progress
-        if self._evaluator is None or not self._owes_evaluation():
+        if not self._evaluations.is_owed(self._progress):
             return False
-        started = time.perf_counter()
-        self.model.eval()
-        metrics = self._evaluator(self.model, progress.step)
-        self.model.train()
-        score = float(metrics["score"])
-        is_best = math.isfinite(score) and (progress.best_score is None or score > progress.best_score)
-        progress.evaluated_step = progress.step
-        progress.evaluations_without_gain = 0 if is_best else progress.evaluations_without_gain + 1
-        if is_best:
-            progress.best_step, progress.best_score = progress.step, score
-        seconds = time.perf_counter() - started
-        record = EvaluationRecord(step=progress.step, score=score, metrics=metrics, is_best=is_best, seconds=seconds)
+        record = self._evaluations.score(self.model, self._progress)
         self._tell(record)
-        return is_best
-
-    def _owes_evaluation(self) -> bool:
-        step = self._progress.step
-        is_due = step > 0 and (step % self._config.evaluation_interval == 0 or step >= self._config.steps)
-        return self._evaluator is not None and is_due and self._progress.evaluated_step != step
+        return record.is_best
 
     def _is_complete(self) -> bool:
-        return self._progress.step >= self._config.steps and not self._owes_evaluation()
-
-    def _has_stalled(self) -> bool:
-        patience = self._config.early_stop_patience
-        return patience is not None and self._progress.evaluations_without_gain >= patience
+        return self._progress.step >= self._config.steps and not self._evaluations.is_owed(self._progress)
 
     def _save(self, *, must_succeed: bool = False) -> None:
         self._tell(self._saver.save(self._progress, loader_state=self._loader.state(), must_succeed=must_succeed))
 
     def _tell(self, record: Record) -> None:
         tell(self._callbacks, record)
-
-
-def step_seed(seed: int, step: int) -> int:
-    """Return the seed of one step's dropout; neighbours share nothing."""
-    return int.from_bytes(blake2b(f"{seed}/{step}".encode(), digest_size=8).digest(), "little") >> 1
