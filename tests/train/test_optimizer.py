@@ -83,8 +83,25 @@ def test_a_learning_rate_factor_scales_every_group_from_its_peak() -> None:
     config = OptimizerConfig(learning_rate=0.2, matrix_learning_rate=0.4, embedding_learning_rate=0.8)
     optimizer = build_optimizer(tiny_learner(), config)
     for factor in (0.5, 0.25):
-        optimizer.scale_learning_rates(factor)
+        optimizer.prepare_step(1, rate_factor=factor)
         assert rates(optimizer) == {("AdamW", 0.2 * factor), ("AdamW", 0.8 * factor), ("Muon", 0.4 * factor)}
+
+
+def test_decay_falls_with_the_rate_only_where_that_is_asked_for() -> None:
+    for falls, expected in ((False, {0.0, 0.1}), (True, {0.0, 0.025})):
+        optimizer = build_optimizer(tiny_learner(), OptimizerConfig(decay_falls_with_rate=falls))
+        optimizer.prepare_step(1, rate_factor=0.25)
+        assert {group["weight_decay"] for _, group in groups(optimizer)} == expected
+
+
+def test_muons_momentum_warms_up_with_the_step() -> None:
+    optimizer = build_optimizer(tiny_learner(), OptimizerConfig(momentum_warmup_steps=10))
+    seen = []
+    for step in (5, 10, 11):
+        optimizer.prepare_step(step, rate_factor=1.0)
+        seen += [group["momentum"] for rule, group in groups(optimizer) if rule == "Muon"]
+    assert seen == pytest.approx([0.9, 0.95, 0.95])
+    assert OptimizerConfig(momentum=0.5, momentum_warmup_steps=10).momentum_at(1) == 0.5
 
 
 def test_adamw_alone_has_one_learning_rate() -> None:
@@ -92,8 +109,9 @@ def test_adamw_alone_has_one_learning_rate() -> None:
 
 
 @pytest.mark.parametrize("name", ["muon", "adamw"])
-def test_a_restored_optimizer_goes_on_bitwise(name: str) -> None:
-    config = OptimizerConfig(name=name)  # type: ignore[arg-type]
+@pytest.mark.parametrize("is_plain", [True, False], ids=["plain", "cautious, with even rows"])
+def test_a_restored_optimizer_goes_on_bitwise(name: Any, is_plain: bool) -> None:
+    config = OptimizerConfig(name=name, cautious_weight_decay=not is_plain, normalise_rows=not is_plain)
     first = tiny_learner()
     optimizer = build_optimizer(first, config)
     train(first, optimizer)
@@ -123,7 +141,10 @@ def test_frozen_weights_are_left_alone() -> None:
     assert len(owned) == len(list(model.heads.parameters()))
 
 
-@pytest.mark.parametrize("bad", [{"learning_rate": 0.0}, {"beta2": 1.0}, {"weight_decay": -1.0}, {"momentum": -0.1}])
+@pytest.mark.parametrize(
+    "bad",
+    [{"learning_rate": 0.0}, {"beta2": 1.0}, {"weight_decay": -1.0}, {"momentum": -0.1}, {"momentum_warmup_steps": -1}],
+)
 def test_constants_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"optimizer.{next(iter(bad))}"):
         OptimizerConfig(**bad)  # type: ignore[arg-type]

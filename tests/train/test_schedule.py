@@ -1,3 +1,6 @@
+import math
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +43,29 @@ def test_wsd_is_flat_between_warm_up_and_decay() -> None:
 def test_cosine_is_half_way_down_in_the_middle() -> None:
     curve = factors(100, ScheduleConfig(name="cosine", warmup_fraction=0, final_fraction=0))
     assert curve[49] == pytest.approx(0.5)
+
+
+def closed_form(name: str, step: int, *, num_steps: int, final: float) -> float:
+    """Each curve as its authors write it, after 10 warm-up steps; wsd decays over the last half."""
+    up, x = step / 10, (step - 10) / (num_steps - 10)
+    if name == "one_cycle":  # Smith 2018, as in torch's OneCycleLR with cosines
+        rise = 1 + (0.04 - 1) / 2 * (1 + math.cos(math.pi * up))
+        return rise if step <= 10 else final + (1 - final) / 2 * (1 + math.cos(math.pi * x))
+    if step <= 10:
+        return up
+    if name == "cosine":  # Loshchilov and Hutter 2016, eq. 5
+        return final + (1 - final) / 2 * (1 + math.cos(math.pi * x))
+    if name == "linear":
+        return (1 - x) + final * x
+    half = num_steps / 2
+    return 1.0 if step <= half else 1 - (1 - final) * (step - half) / half
+
+
+@pytest.mark.parametrize("name", ["wsd", "cosine", "linear", "one_cycle"])
+def test_every_curve_is_its_closed_form(name: Any) -> None:
+    schedule = ScheduleConfig(name=name, warmup_fraction=0.1, decay_fraction=0.5, final_fraction=0.2)
+    expected = [closed_form(name, step, num_steps=100, final=0.2) for step in range(1, 101)]
+    assert factors(100, schedule) == pytest.approx(expected)
 
 
 def test_constant_stays_at_the_peak() -> None:

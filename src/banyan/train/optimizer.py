@@ -13,9 +13,11 @@ from banyan.core.config import config
 from banyan.core.errors import CheckpointError, ConfigError
 from banyan.model.attention import Attention
 from banyan.model.feed_forward import GatedFeedForward
+from banyan.train.cautious import CautiousAdamW
 from banyan.train.muon import Muon
 
 OUTPUT_LAYERS = ("heads.", "word_head.")  # matrices that answer rather than transform
+MOMENTUM_START = 0.85  # of Muon, where it warms up: early gradients turn quickly
 
 
 @config
@@ -31,10 +33,14 @@ class OptimizerConfig:
     matrix_learning_rate: float = 0.01  # peak, of Muon
     embedding_learning_rate: float = 0.02  # peak, of AdamW on embeddings (and a tied head), beside Muon
     weight_decay: float = 0.1  # per unit of learning rate; matrices only
+    cautious_weight_decay: bool = False  # only where the step makes the weight smaller too
+    decay_falls_with_rate: bool = False  # the decay per unit of learning rate falls as the learning rate does
     beta1: float = 0.9  # AdamW: memory of the gradient
     beta2: float = 0.95  # AdamW: memory of its square
     epsilon: float = 1e-10  # AdamW
     momentum: float = 0.95  # Muon
+    momentum_warmup_steps: int = 0  # Muon: from 0.85 up to the momentum
+    normalise_rows: bool = False  # Muon: every row of a step about equally large
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "matrix_learning_rate", "embedding_learning_rate", "epsilon"):
@@ -43,17 +49,28 @@ class OptimizerConfig:
         for name in ("beta1", "beta2", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"optimizer.{name}={getattr(self, name)} must be at least 0 and below 1.")
-        if self.weight_decay < 0:
-            raise ConfigError(f"optimizer.weight_decay={self.weight_decay} must be 0 or more.")
+        for name in ("weight_decay", "momentum_warmup_steps"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"optimizer.{name}={getattr(self, name)} must be 0 or more.")
+
+    def momentum_at(self, step: int) -> float:
+        """Return Muon's momentum in step 1, 2, …: a straight line up, then constant."""
+        if step >= self.momentum_warmup_steps:
+            return self.momentum
+        start = min(MOMENTUM_START, self.momentum)
+        return start + (self.momentum - start) * step / self.momentum_warmup_steps
 
 
 class ModelOptimizer:
     """Several optimizers that move one model together, with their memory filed under the weights' names."""
 
-    def __init__(self, named: Mapping[str, nn.Parameter], parts: list[torch.optim.Optimizer]) -> None:
+    def __init__(
+        self, named: Mapping[str, nn.Parameter], parts: list[torch.optim.Optimizer], *, config: OptimizerConfig
+    ) -> None:
         self._named = named
         self._optimizers = parts
-        self._peaks = [group["lr"] for group in self._groups()]
+        self._config = config
+        self._peaks = [(group["lr"], group["weight_decay"]) for group in self._groups()]
 
     def zero_grad(self) -> None:
         """Forget the gradients of the step before."""
@@ -65,10 +82,13 @@ class ModelOptimizer:
         for optimizer in self._optimizers:
             optimizer.step()
 
-    def scale_learning_rates(self, factor: float) -> None:
-        """Set every learning rate to a part of its peak."""
-        for group, peak in zip(self._groups(), self._peaks, strict=True):
-            group["lr"] = peak * factor
+    def prepare_step(self, step: int, *, rate_factor: float) -> None:
+        """Set what changes over a run: every learning rate to a part of its peak, and momentum and decay with it."""
+        decay_factor = min(1.0, rate_factor) if self._config.decay_falls_with_rate else 1.0
+        for group, (rate, decay) in zip(self._groups(), self._peaks, strict=True):
+            group["lr"], group["weight_decay"] = rate * rate_factor, decay * decay_factor
+            if "momentum" in group:
+                group["momentum"] = self._config.momentum_at(step)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what the optimizers remember, as `name of the weight/name of the memory`."""
@@ -86,7 +106,7 @@ class ModelOptimizer:
         for path, value in tensors.items():
             name, _, key = path.rpartition("/")
             param = self._named.get(name)
-            if param is None or value.shape not in (param.shape, torch.Size(())):
+            if param is None or value.shape not in (param.shape, torch.Size((*param.shape[:1], 1)), torch.Size(())):
                 raise CheckpointError(f"the optimizer state {path} {tuple(value.shape)} fits no weight of this model.")
             self._owner(param).state[param][key] = value.to(param.device, copy=True)
 
@@ -108,10 +128,8 @@ def build_optimizer(model: nn.Module, optimizer: OptimizerConfig) -> ModelOptimi
     if others:
         parts.append(_adamw(model, others, optimizer))
     if hidden:
-        rate, decay = optimizer.matrix_learning_rate, optimizer.weight_decay
-        stacked = _stacked_matrices(model)
-        parts.append(Muon(hidden, lr=rate, momentum=optimizer.momentum, weight_decay=decay, parts=stacked))
-    return ModelOptimizer(named, parts)
+        parts.append(_muon(model, hidden, optimizer))
+    return ModelOptimizer(named, parts, config=optimizer)
 
 
 def _embeddings(model: nn.Module) -> set[int]:
@@ -141,6 +159,18 @@ def _stacked_matrices(model: nn.Module) -> dict[Tensor, tuple[int, ...]]:
     return stacked
 
 
+def _muon(model: nn.Module, params: list[nn.Parameter], optimizer: OptimizerConfig) -> Muon:
+    return Muon(
+        params,
+        lr=optimizer.matrix_learning_rate,
+        momentum=optimizer.momentum,
+        weight_decay=optimizer.weight_decay,
+        is_cautious=optimizer.cautious_weight_decay,
+        normalise_rows=optimizer.normalise_rows,
+        parts=_stacked_matrices(model),
+    )
+
+
 def _adamw(model: nn.Module, params: list[nn.Parameter], optimizer: OptimizerConfig) -> torch.optim.AdamW:
     """Return a fused AdamW that decays matrices, but no embeddings, gains or biases."""
     embeddings = _embeddings(model)
@@ -151,7 +181,8 @@ def _adamw(model: nn.Module, params: list[nn.Parameter], optimizer: OptimizerCon
         rate = optimizer.embedding_learning_rate if is_embedding and is_beside_muon else optimizer.learning_rate
         decay = optimizer.weight_decay if param.ndim >= 2 and not is_embedding else 0.0
         groups[rate, decay].append(param)
-    return torch.optim.AdamW(
+    rule = CautiousAdamW if optimizer.cautious_weight_decay else torch.optim.AdamW
+    return rule(
         [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()],
         lr=optimizer.learning_rate,
         betas=(optimizer.beta1, optimizer.beta2),
