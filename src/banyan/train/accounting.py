@@ -1,0 +1,120 @@
+"""What a training step costs, from sizes alone: weights, memory by part, and floating-point operations."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from banyan.model.config import ModelConfig
+from banyan.train.optimizer import OUTPUT_LAYERS, OptimizerConfig
+
+_FLOAT_BYTES = 4
+_LOGIT_COPIES = 3  # the logits, their log-softmax, and its gradient
+_BACKWARD = 3  # a forward and backward pass cost three forward passes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightCounts:
+    """How many weights a model has, by what they are."""
+
+    embedding: int  # a tied output layer among them
+    matrices: int  # inside the blocks; what Muon moves
+    output: int  # layers that answer: an untied word head, task heads
+    other: int  # gains and biases
+
+    @property
+    def total(self) -> int:
+        """All weights; a shared one counts once."""
+        return self.embedding + self.matrices + self.output + self.other
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryParts:
+    """What the memory of a training process holds when it holds most. Units: bytes."""
+
+    weights: int
+    gradients: int
+    optimizer: int  # what its rules remember of every weight
+    average: int  # the moving average of the weights, where one is kept
+    activations: int  # what the forward pass keeps for the backward pass
+    logits: int  # of the positions that carry loss
+    base: int  # the program, its libraries, and the data
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(dataclasses.astuple(self))
+
+
+def count_weights(model: nn.Module) -> WeightCounts:
+    """Count the weights of a model by what they are."""
+    embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+    counts = {"embedding": 0, "matrices": 0, "output": 0, "other": 0}
+    for name, weight in model.named_parameters():
+        counts["embedding" if id(weight) in embeddings else _kind(name, weight)] += weight.numel()
+    return WeightCounts(**counts)
+
+
+def _kind(name: str, weight: Tensor) -> str:
+    if name.startswith(OUTPUT_LAYERS):
+        return "output"
+    return "matrices" if weight.ndim == 2 else "other"
+
+
+def flops_per_token(config: ModelConfig, counts: WeightCounts, *, seq_len: int, target_share: float = 1.0) -> float:
+    """Return the floating-point operations of training on one token, forward and backward.
+
+    Two for every weight of a matrix product and four per key and channel of attention, times three; keys behind the
+    query count too, as they do by custom. `target_share` is the share of the tokens that go through the output layer.
+    Source: Chowdhery et al. 2022 (PaLM), appendix B.
+    """
+    projections = 2 * counts.matrices
+    attention = 4 * config.num_layers * seq_len * config.num_heads * config.head_dim
+    output = 2 * config.text_vocab_size * config.embed_dim * target_share
+    return _BACKWARD * (projections + attention + output)
+
+
+def optimizer_bytes(counts: WeightCounts, optimizer: OptimizerConfig) -> int:
+    """Return what the optimizer remembers: one number for every weight that Muon moves, two for AdamW's."""
+    by_muon = counts.matrices if optimizer.name == "muon" else 0
+    return _FLOAT_BYTES * (by_muon + 2 * (counts.total - by_muon))
+
+
+def activation_floats(config: ModelConfig) -> int:
+    """Return how many numbers the blocks keep of one token for the backward pass, attention never written out."""
+    queries, keys = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+    is_gained_rms = config.norm == "rms" and config.norm_gain  # the gain is a product of its own
+    norms = (6 if is_gained_rms else 4) * config.embed_dim  # what goes into both, (what is gained), what comes out
+    is_turned = config.position == "rope" or config.qk_norm != "none"
+    attention = queries + 2 * keys + (is_turned + (config.qk_norm == "gain")) * (queries + keys) + queries
+    bends = 4 if config.activation == "swiglu" else 2  # gate, value, bent gate, product; or wide and bent
+    return config.num_layers * (norms + attention + bends * config.ffn_dim) + 2 * config.embed_dim
+
+
+def memory_parts(
+    config: ModelConfig,
+    counts: WeightCounts,
+    *,
+    optimizer: OptimizerConfig,
+    num_tokens: int,
+    num_targets: int,
+    has_average: bool = False,
+    base_bytes: int = 0,
+    number_bytes: int = _FLOAT_BYTES,
+) -> MemoryParts:
+    """Return what a step holds at its peak, for a micro-batch of so many tokens and targets.
+
+    `number_bytes` is the size of one number of an activation. Weights and what moves them stay in float32.
+    """
+    weights = counts.total * _FLOAT_BYTES
+    return MemoryParts(
+        weights=weights,
+        gradients=weights,
+        optimizer=optimizer_bytes(counts, optimizer),
+        average=weights if has_average else 0,
+        activations=num_tokens * activation_floats(config) * number_bytes,
+        logits=num_targets * config.text_vocab_size * _FLOAT_BYTES * _LOGIT_COPIES,
+        base=base_bytes,
+    )
