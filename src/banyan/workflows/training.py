@@ -55,9 +55,11 @@ def train(
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
     run_directory: Path | None = None,
+    material: Material | None = None,
 ) -> TrainingOutcome:
     """Train what the recipe describes and return where it lies; an interrupted run returns too, and says so.
 
+    `material` is what was gathered for this recipe already; None: it is gathered now.
     Raises: every error of data, configuration, disk and training, each with its own exit code.
     """
     run_directory = run_directory or runs_directory() / recipe.name
@@ -67,10 +69,10 @@ def train(
             CheckpointFolder(run_directory).require_fresh()
     recipe = settle_recipe(recipe, run_directory, resume=resume)
     learned = learned_data(run_directory) if resume else None
-    material = gather_material(recipe, run_directory, reporter=reporter, expected_fingerprint=learned)
+    material = material or gather_material(recipe, run_directory, reporter=reporter, expected_fingerprint=learned)
     model = new_model(recipe, material).to(device)
     loader = new_loader(recipe, material)
-    recipe = _settle_evaluations(_settle_steps(recipe, model, material, reporter=reporter))
+    recipe = settle_length(recipe, model, material, reporter=reporter)
     evaluator = LiveEvaluator(material, max_examples=recipe.evaluation.max_validation_examples)
     trainer = Trainer(
         model,
@@ -184,6 +186,11 @@ def _with_absolute_paths(recipe: Recipe) -> Recipe:
 
 def _with_absolute_data(task: Any) -> Any:
     return dataclasses.replace(task, data=dataclasses.replace(task.data, **resolve_places(task.data)))
+
+
+def settle_length(recipe: Recipe, model: Transformer, material: Material, *, reporter: Reporter) -> Recipe:
+    """Return the recipe with its steps counted and its evaluations spread over them."""
+    return _settle_evaluations(_settle_steps(recipe, model, material, reporter=reporter))
 
 
 def _settle_steps(recipe: Recipe, model: Transformer, material: Material, *, reporter: Reporter) -> Recipe:
