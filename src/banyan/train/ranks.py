@@ -1,8 +1,8 @@
-"""The processes that train one model together, as a step sees them; one process alone is the plain case."""
+"""The processes that train one model together, as a step and its loop see them; one process alone is the plain case."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -11,10 +11,14 @@ from torch import Tensor, nn
 from banyan.data.batch import TrainableBatch
 
 BatchT = TypeVar("BatchT", bound=TrainableBatch)
+ValueT = TypeVar("ValueT")
 
 
 class Ranks(Protocol):
-    """What a step and its loop need of the other processes. Every rank draws the same global batch."""
+    """What a step and its loop need of the other processes. Every rank draws the same global batch.
+
+    All methods but `own_rows` are collective: every rank calls them, in the same order.
+    """
 
     @property
     def rank(self) -> int:
@@ -28,27 +32,38 @@ class Ranks(Protocol):
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the run's files."""
+        """Whether this process writes the run's files and speaks to the user."""
         ...
 
     def own_rows(self, batch: BatchT) -> BatchT:
-        """Return this rank's share of a micro-batch."""
+        """Return this rank's share of a micro-batch: at least a row, though perhaps one without a target."""
         ...
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum over all shares of a batch; the same on every rank."""
+        """Return the sum over all shares of a batch; the same bits on every rank."""
         ...
 
-    def grad_norm(self, gradients: Sequence[Tensor]) -> Tensor:
-        """Return the length of all gradients together, shards on other ranks included."""
+    def collect_gradients(self, model: nn.Module) -> tuple[list[Tensor], Tensor]:
+        """Sum the gradients over all shares; return the pieces that lie here, and the length of all of them together.
+
+        A weight that no share has reached keeps no gradient.
+        """
+        ...
+
+    def largest(self, number: int) -> int:
+        """Return the largest of the numbers that the ranks bring."""
         ...
 
     def any(self, flag: bool) -> bool:
-        """Return whether the flag is up on any rank; all ranks must ask."""
+        """Return whether the flag is up on any rank."""
         ...
 
     def barrier(self) -> None:
-        """Wait for all ranks."""
+        """Wait for all ranks, however long one of them works."""
+        ...
+
+    def from_main(self, work: Callable[[], ValueT]) -> ValueT:
+        """Do some work on the main rank alone and return its result, of plain JSON values, on every rank."""
         ...
 
 
@@ -68,9 +83,14 @@ class Alone:
         """Return the values."""
         return values
 
-    def grad_norm(self, gradients: Sequence[Tensor]) -> Tensor:
-        """Return the length of all gradients together."""
-        return nn.utils.get_total_norm(gradients)
+    def collect_gradients(self, model: nn.Module) -> tuple[list[Tensor], Tensor]:
+        """Return all gradients and their length."""
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        return gradients, nn.utils.get_total_norm(gradients)
+
+    def largest(self, number: int) -> int:
+        """Return the number."""
+        return number
 
     def any(self, flag: bool) -> bool:
         """Return the flag."""
@@ -78,6 +98,10 @@ class Alone:
 
     def barrier(self) -> None:
         """Wait for nobody."""
+
+    def from_main(self, work: Callable[[], ValueT]) -> ValueT:
+        """Do the work and return its result."""
+        return work()
 
 
 ALONE = Alone()

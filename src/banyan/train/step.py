@@ -106,10 +106,9 @@ def train_step(
         loss_sums = loss_sums.to(losses.loss_sums.device) + losses.loss_sums.detach()
 
     # 3. Clip, then look at the numbers: the only moment at which we wait for the device, and for the other ranks.
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    norm = ranks.grad_norm(gradients)
+    gradients, norm = ranks.collect_gradients(model)
     if clip_norm is not None:
-        nn.utils.clip_grads_with_norm_(model.parameters(), clip_norm, norm)
+        torch._foreach_mul_(gradients, torch.clamp(clip_norm / (norm + 1e-6), max=1.0))
     *sums, grad_norm = torch.cat((ranks.sum(loss_sums), norm.reshape(1))).tolist()
     loss_value = sum(total * factor for total, factor in zip(sums, factors.tolist(), strict=True))
     task_losses = tuple(s / w if w else math.nan for s, w in zip(sums, weight_sums.tolist(), strict=True))

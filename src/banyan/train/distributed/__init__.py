@@ -1,0 +1,1 @@
+"""Training one model with many processes, on PyTorch's own engine."""
