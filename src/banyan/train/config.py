@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError
-from banyan.train.parallel import Precision
+from banyan.train.precision import Precision
 
 
 @config

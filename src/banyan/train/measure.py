@@ -18,7 +18,7 @@ from banyan.train.config import TrainConfig
 from banyan.train.losses import joint_loss
 from banyan.train.memory import explained_memory_errors, keep_freed_memory
 from banyan.train.optimizer import OptimizerConfig, build_optimizer
-from banyan.train.parallel import in_precision
+from banyan.train.precision import in_precision
 from banyan.train.step import train_step
 
 

@@ -25,7 +25,7 @@ from banyan.train.loss_plot import LossPlot
 from banyan.train.losses import joint_loss
 from banyan.train.memory import keep_freed_memory
 from banyan.train.optimizer import OptimizerConfig, build_optimizer
-from banyan.train.parallel import device_of, in_precision
+from banyan.train.precision import device_of, in_precision
 from banyan.train.ranks import ALONE, Ranks
 from banyan.train.run_files import EventsFile, MetricsFile, TensorBoard
 from banyan.train.saver import RunSaver, SavedParts

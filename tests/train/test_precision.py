@@ -7,7 +7,7 @@ import torch
 from banyan.core.errors import ConfigError
 from banyan.testing.training import HEADS, tiny_batch, tiny_learner
 from banyan.train.losses import TaskLosses, joint_loss
-from banyan.train.parallel import choose_precision, device_of, in_precision
+from banyan.train.precision import choose_precision, device_of, in_precision
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
