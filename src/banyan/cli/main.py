@@ -42,6 +42,7 @@ VERBS: dict[str, Verb] = {
     "prepare": Verb(module="banyan.cli.prepare", does="corpora → clean, deduplicated, tokenised shards"),
     "tokenizer": Verb(module="banyan.cli.tokenizer", does="train or inspect a tokenizer"),
     "train": Verb(module="banyan.cli.train", does="run a recipe: pretrain, fine-tune, joint training"),
+    "plan": Verb(module="banyan.cli.plan", does="what a recipe will take: memory by part, time, disk, before launch"),
     "evaluate": Verb(module="banyan.cli.evaluate", does="score a model on its tasks"),
     "predict": Verb(module="banyan.cli.predict", does="run one task over texts or a file"),
     "generate": Verb(module="banyan.cli.generate", does="continue a text"),

@@ -45,7 +45,7 @@ class MemoryParts:
     @property
     def total(self) -> int:
         """All of it."""
-        return sum(dataclasses.astuple(self))
+        return int(sum(dataclasses.astuple(self)))
 
 
 def count_weights(model: nn.Module) -> WeightCounts:

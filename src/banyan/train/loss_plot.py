@@ -16,10 +16,10 @@ from banyan.train.callbacks import Callback, EvaluationRecord, FitResult, RunSta
 from banyan.train.run_files import EVENTS_FILE, METRICS_FILE, read_json_lines
 
 PLOT_FILE = "loss.png"
+MIN_PAUSE_SECONDS = 30.0  # a picture takes up to a second: too much for every evaluation of a small model
 _PANEL_INCHES = (4.0, 2.6)
 _NUM_COLUMNS = 3
 _SMOOTHING = 0.05  # of all points, averaged on both sides of each in the thick line
-_MIN_PAUSE_SECONDS = 30.0  # a picture takes up to a second: too much for every evaluation of a small model
 
 
 class LossPlot(Callback):
@@ -37,7 +37,7 @@ class LossPlot(Callback):
 
     def on_evaluation(self, record: EvaluationRecord) -> None:
         """Draw what there is so far, unless that was done a moment ago."""
-        if self._clock() - self._drawn_at >= _MIN_PAUSE_SECONDS:
+        if self._clock() - self._drawn_at >= MIN_PAUSE_SECONDS:
             self._draw()
 
     def on_end(self, result: FitResult) -> None:
