@@ -12,7 +12,9 @@ import typer
 from banyan.cli.output import JsonOption, QuietOption, console, emit, say
 from banyan.cli.progress import TerminalReporter
 from banyan.core.config import read_config
+from banyan.core.process import process_place
 from banyan.workflows.recipe import Recipe
+from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.run_records import RunRecorder
 from banyan.workflows.training import TrainingOutcome, train
 
@@ -25,6 +27,8 @@ def train_command(
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, for example train.steps=500")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was stopped.")] = False,
     database: Annotated[str | None, typer.Option(help="Database URL; the run is recorded there.")] = None,
+    nproc: Annotated[int | None, typer.Option(min=1, help="Processes on this machine that share the work.")] = None,
+    max_restarts: Annotated[int, typer.Option(min=0, help="With --nproc: starts after a lost process.")] = 3,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:
@@ -33,20 +37,36 @@ def train_command(
     Example: banyan train recipe.yaml train.steps=500 model.preset=banyan-micro
     """
     settled = read_config(Recipe, recipe, overrides=overrides or [])
+    words = train_words(recipe, overrides or [], database=database)
+    if nproc is not None:
+        flags = [flag for flag, is_set in (("--resume", resume), ("--json", as_json), ("--quiet", quiet)) if is_set]
+        # Only here, for torchrun's agent takes half a second to import.
+        from banyan.workflows.launching import launch_training
+
+        with TerminalReporter(console(quiet=quiet)) as reporter:
+            return launch_training([*words, *flags], num_processes=nproc, max_restarts=max_restarts, reporter=reporter)
+    if not process_place().is_main:  # only rank 0 speaks, and writes
+        return exit_code(train(settled, reporter=SilentReporter(), resume=resume))
     with (
         RunRecorder(settled, database=database) as recorder,
         TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter,
     ):
         outcome = train(settled, reporter=reporter, resume=resume, callbacks=[recorder])
-    command = resume_command(recipe, overrides or [], database=database)
+    command = resume_command(words, world_size=process_place().world_size)
     emit(summary(outcome), as_json=as_json, quiet=quiet, text=lambda: tell(outcome, command=command))
     return exit_code(outcome)
 
 
-def resume_command(recipe: Path, overrides: Sequence[str], *, database: str | None) -> str:
-    """Return what to type to go on with an interrupted run."""
+def train_words(recipe: Path, overrides: Sequence[str], *, database: str | None) -> list[str]:
+    """Return what was typed after `banyan`, without its flags."""
     where = [] if database is None else ["--database", database]
-    return shlex.join(["banyan", "train", str(recipe), *overrides, "--resume", *where])
+    return ["train", str(recipe), *overrides, *where]
+
+
+def resume_command(words: Sequence[str], *, world_size: int) -> str:
+    """Return what to type to go on with an interrupted run."""
+    processes = ["--nproc", str(world_size)] if world_size > 1 else []
+    return shlex.join(["banyan", *words, "--resume", *processes])
 
 
 def summary(outcome: TrainingOutcome) -> dict[str, Any]:

@@ -15,6 +15,7 @@ BanyanError                     1   something we did not foresee
 ├── MemoryLimitError MemoryError 9  the machine's memory is too small
 ├── StoreError       RuntimeError 10 the database cannot be reached or does not fit
 ├── RemoteError      ConnectionError 11 a server refused or could not be reached
+├── PeerLostError    RuntimeError 13 another process of a distributed run is gone
 ├── MissingExtraError ImportError 2 an optional package is not installed
 └── SafetyError      PermissionError 12 refused because it would not be safe
 
@@ -119,6 +120,12 @@ class RemoteError(BanyanError, ConnectionError):
     """A server that refused, or could not be reached."""
 
     exit_code = 11
+
+
+class PeerLostError(BanyanError, RuntimeError):
+    """A process of a distributed run that no longer answers the others, or could not be kept alive."""
+
+    exit_code = 13
 
 
 class MissingExtraError(BanyanError, ImportError):

@@ -11,9 +11,15 @@ from torch import nn
 
 from banyan.train.callbacks import EvaluationRecord
 from banyan.train.config import TrainConfig
+from banyan.train.ranks import Ranks
 from banyan.train.state import Progress
 
 Evaluator = Callable[[Any, int], Mapping[str, Any]]  # (model, step) → {"score": higher is better, …}
+
+
+def evaluated_by_main(evaluator: Evaluator, ranks: Ranks) -> Evaluator:
+    """Return an evaluator whose work the main rank does, and whose scores all ranks know."""
+    return lambda model, step: ranks.from_main(lambda: dict(evaluator(model, step)))
 
 
 class Evaluations:

@@ -19,6 +19,7 @@ from banyan.train.losses import joint_loss
 from banyan.train.memory import explained_memory_errors, keep_freed_memory
 from banyan.train.optimizer import OptimizerConfig, build_optimizer
 from banyan.train.precision import in_precision
+from banyan.train.ranks import ALONE, Ranks
 from banyan.train.step import train_step
 
 
@@ -30,6 +31,7 @@ def measure_step_seconds(
     config: TrainConfig,
     optimizer: OptimizerConfig,
     num_steps: int = 5,
+    ranks: Ranks = ALONE,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
     """Return the median seconds of a training step, loading included, from a few steps on a throw-away copy.
@@ -58,8 +60,9 @@ def measure_step_seconds(
                     balance=default_balance(trial, task_heads),
                     accumulation_steps=config.accumulation_steps,
                     clip_norm=config.clip_norm,
+                    ranks=ranks,
                 )
                 seconds.append(clock() - started)
     finally:
         loader.restore(place)
-    return statistics.median(seconds[1:])
+    return ranks.from_main(lambda: statistics.median(seconds[1:]))

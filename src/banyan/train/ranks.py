@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -17,7 +18,7 @@ ValueT = TypeVar("ValueT")
 class Ranks(Protocol):
     """What a step and its loop need of the other processes. Every rank draws the same global batch.
 
-    All methods but `own_rows` are collective: every rank calls them, in the same order.
+    Methods are collective: every rank calls them, in the same order, except `own_rows` and `watched_step`.
     """
 
     @property
@@ -58,6 +59,10 @@ class Ranks(Protocol):
         """Return whether the flag is up on any rank."""
         ...
 
+    def watched_step(self) -> AbstractContextManager[None]:
+        """Give a block that is one step, so that a rank which hangs in it is found."""
+        ...
+
     def barrier(self) -> None:
         """Wait for all ranks, however long one of them works."""
         ...
@@ -96,6 +101,10 @@ class Alone:
         """Return the flag."""
         return flag
 
+    def watched_step(self) -> AbstractContextManager[None]:
+        """Give a block that nobody watches."""
+        return nullcontext()
+
     def barrier(self) -> None:
         """Wait for nobody."""
 
@@ -105,3 +114,13 @@ class Alone:
 
 
 ALONE = Alone()
+
+
+@contextmanager
+def main_first(ranks: Ranks) -> Iterator[None]:
+    """Run a block on the main rank, and on the others when it is done there and its files lie ready."""
+    if not ranks.is_main:
+        ranks.barrier()
+    yield
+    if ranks.is_main:
+        ranks.barrier()

@@ -12,8 +12,9 @@ from torch import nn
 
 from banyan.core.errors import SpaceError
 from banyan.train.callbacks import CheckpointRecord, EventRecord
-from banyan.train.checkpoints import CheckpointFolder
+from banyan.train.checkpoints import CheckpointFolder, Quarantined
 from banyan.train.optimizer import ModelOptimizer
+from banyan.train.ranks import ALONE, Ranks
 from banyan.train.state import Progress, RestoredState, WeightFiles, restore_state, save_state
 
 MAX_FAILED_SAVES = 3  # in a row; then the run ends
@@ -33,10 +34,11 @@ class SavedParts:
 class RunSaver:
     """Keeps the checkpoints of one run, and the links `best` and `last` beside them."""
 
-    def __init__(self, run_directory: Path, *, parts: SavedParts, keep: int) -> None:
+    def __init__(self, run_directory: Path, *, parts: SavedParts, keep: int, ranks: Ranks = ALONE) -> None:
         self._folder = CheckpointFolder(run_directory)
         self._parts = parts
         self._keep = keep
+        self._ranks = ranks
         self._failed_saves = 0
         self._saved_best: tuple[int | None, float | None] = (None, None)
 
@@ -45,8 +47,9 @@ class RunSaver:
 
         Raises: ConfigError.
         """
-        self._folder.clean()
-        self._folder.require_fresh()
+        if self._ranks.is_main:
+            self._folder.clean()
+            self._folder.require_fresh()
         return None, []
 
     def restore(self) -> tuple[RestoredState | None, list[EventRecord]]:
@@ -54,8 +57,7 @@ class RunSaver:
 
         Raises: CheckpointError if there are checkpoints, but none that can be used.
         """
-        self._folder.clean()
-        step, quarantined = self._folder.newest_valid()
+        step, quarantined = self._newest_valid()
         events = [
             EventRecord(step=step or 0, kind="checkpoint_quarantined", detail={"path": str(q.path), "reason": q.reason})
             for q in quarantined
@@ -67,19 +69,41 @@ class RunSaver:
             self._folder.path(step), model=parts.model, weight_files=parts.weight_files, optimizer=parts.optimizer
         )
         self._saved_best = (restored.progress.best_step, restored.progress.best_score)
-        self._link(restored.progress)
+        if self._ranks.is_main:
+            self._link(restored.progress)
         if restored.settings != self._parts.settings:
             detail = {"changed": _changes(restored.settings, self._parts.settings)}
             events.append(EventRecord(step=step, kind="settings_changed", detail=detail))
         return restored, events
 
+    def _newest_valid(self) -> tuple[int | None, list[Quarantined]]:
+        quarantined: list[Quarantined] = []
+
+        def look() -> int | None:
+            self._folder.clean()
+            step, damaged = self._folder.newest_valid()
+            quarantined.extend(damaged)
+            return step
+
+        return self._ranks.from_main(look), quarantined
+
     def save(
         self, progress: Progress, *, loader_state: Mapping[str, Any], must_succeed: bool
-    ) -> CheckpointRecord | EventRecord:
-        """Save the run as it stands. A full disk is survived, with an event, until it happens three times in a row.
+    ) -> CheckpointRecord | EventRecord | None:
+        """Save the run as it stands; only the main rank writes, and returns what became of it.
 
+        A full disk is survived, with an event, until it happens three times in a row.
         Raises: SpaceError at the third failure, or at the first one if the save must succeed.
         """
+        saved = self._save(progress, loader_state, must_succeed=must_succeed) if self._ranks.is_main else None
+        # A save that failed has lost the new best.
+        progress.best_step = self._ranks.from_main(lambda: progress.best_step)
+        progress.best_score = self._ranks.from_main(lambda: progress.best_score)
+        return saved
+
+    def _save(
+        self, progress: Progress, loader_state: Mapping[str, Any], *, must_succeed: bool
+    ) -> CheckpointRecord | EventRecord:
         started = time.perf_counter()
         try:
             self._write(progress, loader_state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -95,14 +96,14 @@ class Trainer:
             settings=config_to_mapping(settings),
             sidecars=sidecars or {},
         )
-        self._saver = RunSaver(run_directory, parts=saved, keep=config.keep_checkpoints)
-        self._callbacks: tuple[Callback, ...] = (
+        self._saver = RunSaver(run_directory, parts=saved, keep=config.keep_checkpoints, ranks=ranks)
+        files = (
             EventsFile(run_directory),
             MetricsFile(run_directory, log_every=config.log_every),
             TensorBoard(run_directory, log_every=config.log_every),
             LossPlot(run_directory),
-            *callbacks,
         )
+        self._callbacks: tuple[Callback, ...] = (*files, *callbacks) if ranks.is_main else ()
 
     def fit(self, *, resume: bool = False) -> FitResult:
         """Train until the last step, an early stop, or a signal; then save and say how it ended.
@@ -114,7 +115,8 @@ class Trainer:
         device = device_of(self.model)
         devices = [device] if device.type == "cuda" else []
         keep_freed_memory()
-        with hold_directory(self._run_directory), InterruptWatch() as watch, torch.random.fork_rng(devices=devices):
+        lock = hold_directory(self._run_directory) if self._ranks.is_main else nullcontext()
+        with lock, InterruptWatch() as watch, torch.random.fork_rng(devices=devices):
             try:
                 self._begin(resume=resume)
                 self._loop(watch)
@@ -139,19 +141,23 @@ class Trainer:
         self.model.train()
 
     def _loop(self, watch: InterruptWatch) -> None:
-        if not watch.is_requested and self._evaluate_if_due():  # what an interrupted run still owed
+        if not self._must_stop(watch) and self._evaluate_if_due():  # what an interrupted run still owed
             self._save()
-        while not (watch.is_requested or self._is_complete() or self._evaluations.has_stalled(self._progress)):
+        while not (self._must_stop(watch) or self._is_complete() or self._evaluations.has_stalled(self._progress)):
             self._step()
-            is_best = not watch.is_requested and self._evaluate_if_due()
+            is_best = not self._must_stop(watch) and self._evaluate_if_due()
             if is_best or self._progress.step % self._config.checkpoint_interval == 0:
                 self._save()
 
+    def _must_stop(self, watch: InterruptWatch) -> bool:
+        return self._ranks.any(watch.is_requested)
+
     def _end(self, watch: InterruptWatch) -> FitResult:
         progress = self._progress
-        if not self._saver.has(progress.step):
+        if self._ranks.any(not self._saver.has(progress.step)):
             self._save(must_succeed=True)
-        is_interrupted = watch.is_requested and not self._is_complete()
+        signal_number = self._ranks.largest(watch.signal_number or 0)
+        is_interrupted = signal_number > 0 and not self._is_complete()
         best_step = self._saver.best_step(progress)
         result = FitResult(
             steps=progress.step,
@@ -161,13 +167,14 @@ class Trainer:
             best_checkpoint=self._saver.path(best_step),
             best_step=best_step,
             best_score=progress.best_score,
-            signal_number=watch.signal_number if is_interrupted else None,
+            signal_number=signal_number if is_interrupted else None,
         )
         self._tell(result)
         return result
 
     def _step(self) -> None:
-        taken = self._stepper.step(self._progress)
+        with self._ranks.watched_step():
+            taken = self._stepper.step(self._progress)
         self._tell(taken.record)
         if not taken.result.is_applied:
             self._note_skip(taken)
@@ -199,7 +206,9 @@ class Trainer:
         return self._progress.step >= self._config.steps and not self._evaluations.is_owed(self._progress)
 
     def _save(self, *, must_succeed: bool = False) -> None:
-        self._tell(self._saver.save(self._progress, loader_state=self._loader.state(), must_succeed=must_succeed))
+        saved = self._saver.save(self._progress, loader_state=self._loader.state(), must_succeed=must_succeed)
+        if saved is not None:
+            self._tell(saved)
 
     def _tell(self, record: Record) -> None:
         tell(self._callbacks, record)

@@ -19,6 +19,7 @@ from banyan.model.config import ModelConfig
 from banyan.model.presets import MODEL_PRESETS, model_config
 from banyan.tasks.config import TaskConfig
 from banyan.train.config import TrainConfig
+from banyan.train.distributed.config import ParallelConfig
 from banyan.train.optimizer import OptimizerConfig
 from banyan.train.schedule import ScheduleConfig
 
@@ -110,6 +111,7 @@ class Recipe:
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     evaluation: EvaluationRecipe = dataclasses.field(default_factory=EvaluationRecipe)
+    parallel: ParallelConfig = dataclasses.field(default_factory=ParallelConfig)
     sampling: dict[str, SamplingConfig] = dataclasses.field(default_factory=dict)  # task → how it answers by default
 
     def __post_init__(self) -> None:

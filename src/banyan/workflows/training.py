@@ -16,6 +16,7 @@ from banyan.core.devices import choose_device
 from banyan.core.errors import CheckpointError, ConfigError
 from banyan.core.locks import hold_directory
 from banyan.core.paths import runs_directory
+from banyan.core.process import end_with_launcher, process_place
 from banyan.core.types import HeadKind
 from banyan.data.loader import MixtureLoader
 from banyan.model.transformer import Transformer, count_parameters
@@ -25,7 +26,10 @@ from banyan.tasks.image_generation import ImageGeneration
 from banyan.train.balance import TaskBalance, balance_tasks
 from banyan.train.callbacks import Callback, FitResult, RunStart
 from banyan.train.checkpoints import CheckpointFolder
+from banyan.train.distributed.world import joined_ranks, own_device
+from banyan.train.evaluations import evaluated_by_main
 from banyan.train.measure import measure_step_seconds
+from banyan.train.ranks import ALONE, Ranks, main_first
 from banyan.train.state import TransformerFiles
 from banyan.train.trainer import Trainer
 from banyan.workflows.datasets import resolve_places
@@ -62,17 +66,49 @@ def train(
     `material` is what was gathered for this recipe already; None: it is gathered now.
     Raises: every error of data, configuration, disk and training, each with its own exit code.
     """
-    run_directory = run_directory or runs_directory() / recipe.name
-    device = choose_device(recipe.device)
-    with hold_directory(run_directory):  # before a tokenizer of another run is replaced
-        if not resume:
-            CheckpointFolder(run_directory).require_fresh()
+    place = process_place()
+    device = own_device(choose_device(recipe.device), place)
+    end_with_launcher(place)
+    with joined_ranks(place, config=recipe.parallel, device=device) as ranks:
+        return _train(
+            recipe,
+            run_directory=run_directory or runs_directory() / recipe.name,
+            reporter=reporter,
+            resume=resume or place.restart_count > 0,  # started anew because a rank was lost
+            callbacks=callbacks,
+            material=material,
+            device=device,
+            ranks=ranks,
+        )
+
+
+def _train(
+    recipe: Recipe,
+    *,
+    run_directory: Path,
+    reporter: Reporter,
+    resume: bool,
+    callbacks: Sequence[Callback],
+    material: Material | None,
+    device: torch.device,
+    ranks: Ranks,
+) -> TrainingOutcome:
+    if ranks.is_main:
+        with hold_directory(run_directory):  # before a tokenizer of another run is replaced
+            if not resume:
+                CheckpointFolder(run_directory).require_fresh()
     recipe = settle_recipe(recipe, run_directory, resume=resume)
-    learned = learned_data(run_directory) if resume else None
-    material = material or gather_material(recipe, run_directory, reporter=reporter, expected_fingerprint=learned)
+    if material is None:
+        with main_first(ranks):  # the others find its tokenizers and shards in the run's folder
+            material = gather_material(
+                recipe,
+                run_directory,
+                reporter=reporter,
+                expected_fingerprint=learned_data(run_directory) if resume else None,
+            )
     model = new_model(recipe, material).to(device)
     loader = new_loader(recipe, material)
-    recipe = settle_length(recipe, model, material, reporter=reporter)
+    recipe = settle_length(recipe, model, material, reporter=reporter, ranks=ranks)
     evaluator = LiveEvaluator(material, max_examples=recipe.evaluation.max_validation_examples)
     trainer = Trainer(
         model,
@@ -85,10 +121,11 @@ def train(
         run_directory=run_directory,
         sidecars=sidecars_of(recipe, material),
         callbacks=(SaveRecipe(recipe), ReportProgress(reporter), *callbacks),
-        evaluator=evaluator if evaluator.has_examples else None,
+        evaluator=evaluated_by_main(evaluator, ranks) if evaluator.has_examples else None,
         seed=recipe.seed,
         balance=_balance(recipe, material),
         weight_files=_weight_files(material),
+        ranks=ranks,
     )
     reporter.stage("train")
     result = trainer.fit(resume=resume)
@@ -118,10 +155,11 @@ def settle_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> Recip
     Raises: ConfigError naming the first key that was changed since the run began.
     """
     recipe = _with_absolute_paths(recipe)
+    parallel = recipe.parallel  # a run may go on with more or fewer processes, laid out in another way
     saved_path = run_directory / RECIPE_FILE
     if not resume or not saved_path.is_file():
         return recipe
-    saved = read_config(Recipe, saved_path)
+    saved = dataclasses.replace(read_config(Recipe, saved_path), parallel=parallel)
     settled = _settle_evaluations(recipe if recipe.minutes is None else with_steps(recipe, saved.train.steps))
     if key := first_difference(config_to_mapping(settled), config_to_mapping(saved)):
         raise ConfigError(
@@ -188,12 +226,16 @@ def _with_absolute_data(task: Any) -> Any:
     return dataclasses.replace(task, data=dataclasses.replace(task.data, **resolve_places(task.data)))
 
 
-def settle_length(recipe: Recipe, model: Transformer, material: Material, *, reporter: Reporter) -> Recipe:
+def settle_length(
+    recipe: Recipe, model: Transformer, material: Material, *, reporter: Reporter, ranks: Ranks = ALONE
+) -> Recipe:
     """Return the recipe with its steps counted and its evaluations spread over them."""
-    return _settle_evaluations(_settle_steps(recipe, model, material, reporter=reporter))
+    return _settle_evaluations(_settle_steps(recipe, model, material, reporter=reporter, ranks=ranks))
 
 
-def _settle_steps(recipe: Recipe, model: Transformer, material: Material, *, reporter: Reporter) -> Recipe:
+def _settle_steps(
+    recipe: Recipe, model: Transformer, material: Material, *, reporter: Reporter, ranks: Ranks
+) -> Recipe:
     """Turn a budget of minutes into a number of steps, by timing a few of them on a throw-away copy."""
     if recipe.minutes is None:
         return recipe
@@ -204,6 +246,7 @@ def _settle_steps(recipe: Recipe, model: Transformer, material: Material, *, rep
         task_heads=[task.head for task in material.tasks],
         config=recipe.train,
         optimizer=recipe.optimizer,
+        ranks=ranks,
     )
     steps = max(1, int(recipe.minutes * 60 / seconds))
     reporter.line(f"{recipe.minutes:g} minutes of {seconds * 1000:.0f} ms steps: {steps} steps")
