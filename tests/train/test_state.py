@@ -58,9 +58,18 @@ def test_a_checkpoint_holds_no_pickle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [("{}", "version"), (json.dumps({"version": 99}), "version 99; this program reads 1"), ("{", "not valid JSON")],
+    [
+        ("{}", "'version' is missing"),
+        (json.dumps({"version": 99}), "version 99 was written, this Banyan reads version 1"),
+        ("{", "not valid JSON"),
+        ("[]", "cannot be resumed"),
+        (json.dumps({"version": 1, "loader": {}}), "'settings' is missing"),
+        (json.dumps({"version": 1, "loader": [], "settings": {}}), "out of range"),
+        (json.dumps({"version": 1, "step": -1, "loader": {}, "settings": {}}), "out of range"),
+        (json.dumps({"version": 1, "step": "many", "loader": {}, "settings": {}}), "step"),
+    ],
 )
-def test_a_state_of_another_version_is_refused(tmp_path: Path, content: str, problem: str) -> None:
+def test_a_state_that_cannot_be_gone_on_from_is_refused(tmp_path: Path, content: str, problem: str) -> None:
     saved(tmp_path)
     (tmp_path / "state.json").write_text(content)
     model = tiny_learner()
@@ -75,5 +84,5 @@ def test_an_optimizer_file_that_cannot_be_read_is_refused(tmp_path: Path, damage
     damage(tmp_path / "optimizer.safetensors")  # type: ignore[operator]
     model = tiny_learner()
     optimizer = build_optimizer(model, OptimizerConfig())
-    with pytest.raises(CheckpointError, match="cannot be resumed"):
+    with pytest.raises(CheckpointError, match=r"optimizer\.safetensors cannot be read"):
         restore_state(tmp_path, model=model, weight_files=TransformerFiles(), optimizer=optimizer)

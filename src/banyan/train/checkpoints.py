@@ -6,14 +6,15 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from banyan.core.errors import CheckpointError, ConfigError, FileError
-from banyan.core.files import as_write_error, fsync_directory
+from banyan.core.files import as_write_error, fsync_directory, read_text
 from banyan.core.model_directory import new_model_directory, verify_manifest
 
+_REASON_FILE = "why_corrupt.txt"  # in a directory that was set aside
 _NAME = re.compile(r"step-(\d{8,})")
 _LEFTOVER = re.compile(r"step-\d{8,}\.(tmp-\d+|old-\d+|purged)")  # of a save or a purge that was killed
 
@@ -79,14 +80,13 @@ class CheckpointFolder:
             try:
                 verify_manifest(self.path(step))
             except (CheckpointError, FileError) as error:
-                quarantined.append(Quarantined(path=self._set_aside(step), reason=str(error)))
+                quarantined.append(Quarantined(path=self._set_aside(step, reason=str(error)), reason=str(error)))
             else:
                 return step, quarantined
         if corrupt := sorted(self.directory.glob("step-*.corrupt*")):
-            reasons = " ".join(item.reason for item in quarantined) or "set aside in an earlier attempt."
+            damages = " ".join(f"{path.name}: {_reason_of(path)}" for path in corrupt)
             raise CheckpointError(
-                f"none of the checkpoints in {self.directory} can be used: "
-                f"{', '.join(path.name for path in corrupt)}. {reasons}",
+                f"none of the checkpoints in {self.directory} can be used. {damages}",
                 hint="remove the run directory, or start a run with another name",
             )
         return None, quarantined
@@ -107,12 +107,17 @@ class CheckpointFolder:
         """Remove all but the newest `keep` checkpoints and the protected one."""
         for step in self.steps()[:-keep]:
             if step != protect:
-                doomed = self.path(step).with_name(f"{self.path(step).name}.purged")
-                shutil.rmtree(doomed, ignore_errors=True)
-                self.path(step).rename(doomed)  # out of sight at once: a half-removed checkpoint is never seen
-                shutil.rmtree(doomed, ignore_errors=True)
+                self.discard(step)
 
-    def _set_aside(self, step: int) -> Path:
+    def discard(self, step: int) -> None:
+        """Remove the checkpoint of a step, if it is there."""
+        doomed = self.path(step).with_name(f"{self.path(step).name}.purged")
+        shutil.rmtree(doomed, ignore_errors=True)
+        if self.path(step).is_dir():
+            self.path(step).rename(doomed)  # out of sight at once: a half-removed checkpoint is never seen
+            shutil.rmtree(doomed, ignore_errors=True)
+
+    def _set_aside(self, step: int, *, reason: str) -> Path:
         path = self.path(step)
         corrupt = path.with_name(f"{path.name}.corrupt")
         number = 2
@@ -120,4 +125,13 @@ class CheckpointFolder:
             corrupt = path.with_name(f"{path.name}.corrupt-{number}")
             number += 1
         path.rename(corrupt)
+        with suppress(OSError):  # it is set aside even where its reason cannot be written
+            (corrupt / _REASON_FILE).write_text(reason, "utf-8")
         return corrupt
+
+
+def _reason_of(corrupt: Path) -> str:
+    try:
+        return read_text(corrupt / _REASON_FILE, max_bytes=10_000)
+    except FileError:
+        return "set aside in an earlier attempt."

@@ -9,19 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import nn
 
-from banyan.core.errors import CheckpointError, FileError
+from banyan import __version__
+from banyan.core.config import config_from_mapping
+from banyan.core.errors import BanyanError, CheckpointError
 from banyan.core.files import read_json
 from banyan.model.checkpoint import load_model, save_model
+from banyan.model.tensor_file import TensorFile
 from banyan.model.transformer import Transformer
 from banyan.train.optimizer import ModelOptimizer
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
 _VERSION = 1
+_OTHER_VERSION = "resume with the version of Banyan that wrote it (code_version in state.json)"
 _ADDED_LATER: Mapping[str, Any] = {"learning_rate_scale": 1.0, "health": {}}  # what older checkpoints lack
 
 
@@ -95,7 +98,13 @@ def save_state(
     weight_files.save(model, directory)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in optimizer.tensors().items()}
     (directory / OPTIMIZER_FILE).write_bytes(save(tensors))
-    state = {"version": _VERSION, **dataclasses.asdict(progress), "loader": loader_state, "settings": settings}
+    state = {
+        "version": _VERSION,
+        "code_version": __version__,
+        **dataclasses.asdict(progress),
+        "loader": loader_state,
+        "settings": settings,
+    }
     (directory / STATE_FILE).write_text(json.dumps(state, ensure_ascii=False, indent=2) + "\n", "utf-8")
     for name, content in sidecars.items():
         (directory / name).write_bytes(content)
@@ -115,19 +124,29 @@ def restore_state(
 ) -> RestoredState:
     """Give model and optimizer the contents of a checkpoint and return the rest of it.
 
-    Raises: CheckpointError if the checkpoint is of another version, or does not fit the model.
+    Raises: CheckpointError if the checkpoint is of another version, damaged, or does not fit the model.
+    """
+    restored = read_state(directory / STATE_FILE)
+    tensors = TensorFile(directory / OPTIMIZER_FILE)
+    optimizer.load_tensors(tensors)
+    weight_files.load(model, directory)
+    return restored
+
+
+def read_state(path: Path) -> RestoredState:
+    """Read a state.json.
+
+    Raises: CheckpointError if it is missing, of another version, or does not hold what it must.
     """
     try:
-        state = read_json(directory / STATE_FILE)
+        state = read_json(path)
         if state["version"] != _VERSION:
-            raise CheckpointError(
-                f"{directory / STATE_FILE} has version {state['version']}; this program reads {_VERSION}."
-            )
-        progress = Progress(**{f.name: {**_ADDED_LATER, **state}[f.name] for f in dataclasses.fields(Progress)})
-        restored = RestoredState(progress=progress, loader_state=state["loader"], settings=state["settings"])
-        tensors = load_file(directory / OPTIMIZER_FILE)
-    except (FileError, KeyError, TypeError, SafetensorError, FileNotFoundError) as error:
-        raise CheckpointError(f"{directory} cannot be resumed: {error} is missing or unreadable.") from error
-    weight_files.load(model, directory)
-    optimizer.load_tensors(tensors)
-    return restored
+            raise CheckpointError(f"version {state['version']} was written, this Banyan reads version {_VERSION}.")
+        names = [f.name for f in dataclasses.fields(Progress)]
+        progress = config_from_mapping(Progress, {name: state[name] for name in names if name in state})
+        if progress.step < 0 or not all(isinstance(state[name], dict) for name in ("loader", "settings")):
+            raise ValueError("a value is out of range")
+    except (BanyanError, KeyError, TypeError, ValueError) as error:
+        problem = f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
+        raise CheckpointError(f"{path} cannot be resumed: {problem}.", hint=_OTHER_VERSION) from error
+    return RestoredState(progress=progress, loader_state=state["loader"], settings=state["settings"])
