@@ -1,10 +1,17 @@
+import contextlib
 import io
+import os
+import pty
 import re
+import subprocess
+import sys
+import time
 
 import pytest
 from rich.console import Console
 
 from banyan.cli.progress import TerminalReporter
+from banyan.workflows.reporter import LossTrend, TrainingView
 
 
 def reporter(*, terminal: bool = False, quiet: bool = False, width: int = 120) -> tuple[TerminalReporter, io.StringIO]:
@@ -80,3 +87,78 @@ def test_a_narrow_terminal_cuts_the_note_and_not_the_time_left() -> None:
     ]
     assert re.search(r"100% \d:\d\d:\d\d left +\d:\d\d:\d\d step 1000", last)
     assert last.rstrip().endswith("…") and len(last.split("\r")[-1]) <= 80
+
+
+def view(step: int) -> TrainingView:
+    losses = (LossTrend(name="all tasks", loss=1.5, course=(2.0, 1.5)),)
+    return TrainingView(step=step, num_steps=100, losses=losses, learning_rate=1e-3, tokens_per_second=1000.0)
+
+
+def test_a_training_run_is_drawn_under_its_bar_and_gone_when_it_is_over() -> None:
+    told, screen = reporter(terminal=True)
+    with told:
+        told.stage("train")
+        told.progress(1, 100)
+        told.training(view(1))
+        ends_at = time.monotonic() + 20
+        while "1,000 tokens/s" not in screen.getvalue() and time.monotonic() < ends_at:
+            time.sleep(0.02)  # the screen is drawn a few times a second
+        drawn = screen.getvalue()
+        told.close()
+    assert told.is_live and "all tasks" in drawn and "1,000 tokens/s" in drawn
+    assert "all tasks" not in screen.getvalue()[len(drawn) :].split("train")[-1]
+
+
+def test_without_a_terminal_a_training_run_is_a_line_twice_a_minute() -> None:
+    screen, now = io.StringIO(), [0.0]
+    told = TerminalReporter(Console(file=screen, width=200, highlight=False), clock=lambda: now[0])
+    with told:
+        told.stage("train")
+        for step in range(1, 101):
+            now[0] = float(step)
+            told.training(view(step))
+    lines = screen.getvalue().splitlines()
+    assert not told.is_live
+    assert [line.split(" · ")[0] for line in lines] == [f"step {n} of 100" for n in (30, 60, 90)] + ["train: 100.0 s"]
+
+
+def test_a_narrow_terminal_drops_the_bar_and_keeps_the_numbers() -> None:
+    told, screen = reporter(terminal=True, width=40)
+    with told:
+        told.stage("train")
+        told.progress(1, 2)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    assert "━" not in shown and re.search(r"train 100% left \d:\d\d:\d\d", shown)
+
+
+PROGRAM = """
+import time
+from rich.console import Console
+from banyan.cli.progress import TerminalReporter
+from banyan.workflows.reporter import LossTrend, TrainingView
+losses = (LossTrend(name="all tasks", loss=1.5, course=(2.0, 1.5)),)
+view = TrainingView(step=1, num_steps=2, losses=losses, learning_rate=1e-3, tokens_per_second=1.0, sample="榕树 → 森林")
+with TerminalReporter(Console(stderr=True, highlight=False)) as told:
+    told.stage("train")
+    told.progress(1, 2)
+    told.training(view)
+    time.sleep(1.0)
+print("saved step 1", flush=True)
+"""
+
+
+def test_on_a_real_terminal_the_view_is_drawn_and_what_follows_begins_a_line_of_its_own() -> None:
+    terminal, inside = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    command = [sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(command, stdin=inside, stdout=inside, stderr=inside, env=environment) as process:
+        os.close(inside)
+        shown = b""
+        with contextlib.suppress(OSError):  # the end of a terminal is an error
+            while piece := os.read(terminal, 4096):
+                shown += piece
+    os.close(terminal)
+    assert process.returncode == 0
+    text = shown.decode()
+    assert "all tasks" in text and "sample 榕树 → 森林" in text
+    assert text.endswith("saved step 1\r\n") and text[: -len("saved step 1\r\n")].endswith(("\n", "\x1b[?25h"))

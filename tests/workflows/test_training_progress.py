@@ -4,7 +4,7 @@ import pytest
 
 from banyan.train.callbacks import CheckpointRecord, EvaluationRecord, EventRecord, RunStart, StepRecord
 from banyan.workflows import training_progress
-from banyan.workflows.reporter import SilentReporter
+from banyan.workflows.reporter import SilentReporter, TrainingView
 from banyan.workflows.training_progress import ReportProgress
 
 
@@ -12,20 +12,24 @@ class Heard(SilentReporter):
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.moves: list[tuple[float, float, str]] = []
+        self.views: list[TrainingView] = []
 
     def progress(self, done: float, total: float, *, note: str = "") -> None:
         self.moves.append((done, total, note))
+
+    def training(self, view: TrainingView) -> None:
+        self.views.append(view)
 
     def line(self, text: str) -> None:
         self.lines.append(text)
 
 
-def step(number: int, num_steps: int = 10) -> StepRecord:
+def step(number: int, num_steps: int = 10, task_losses: dict[str, float] | None = None) -> StepRecord:
     return StepRecord(
         step=number,
         num_steps=num_steps,
         loss=1.25,
-        task_losses={},
+        task_losses=task_losses or {},
         learning_rate=0.1,
         grad_norm=1.0,
         num_tokens=100,
@@ -72,3 +76,55 @@ def test_a_long_event_is_cut() -> None:
     heard = Heard()
     ReportProgress(heard).on_event(EventRecord(step=4, kind="step_skipped", detail={"data": "x" * 1000}))
     assert len(heard.lines[0]) == 400
+
+
+def test_a_view_has_every_tasks_loss_and_its_course(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard, now = Heard(), [100.0]
+    monkeypatch.setattr(training_progress.time, "monotonic", lambda: now[0])
+    told = ReportProgress(heard)
+    for number, loss in enumerate((4.0, 2.0), start=1):
+        now[0] += 1.0
+        told.on_step(step(number, task_losses={"prose": loss}))
+    told.on_step(step(3))  # a step without the task
+    prose = heard.views[1].losses[1]
+    assert (prose.name, prose.loss, prose.course) == ("prose", 2.0, (4.0, 2.0))
+    assert heard.views[1].losses[0].name == "all tasks"
+
+
+def test_time_left_counts_what_happens_between_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard, now = Heard(), [100.0]
+    monkeypatch.setattr(training_progress.time, "monotonic", lambda: now[0])
+    told = ReportProgress(heard)
+    for number in (1, 2, 3):
+        told.on_step(step(number))
+        now[0] += 2.0  # a step says 0.008 seconds; the rest is evaluation and saves
+    assert [view.seconds_left for view in heard.views] == [None, 16.0, 14.0]
+
+
+def test_utilisation_is_the_models_arithmetic_against_the_peak_and_only_measured_for_a_watcher() -> None:
+    asked = []
+
+    def peak() -> float:
+        asked.append(1)
+        return 1e6
+
+    heard = Heard()
+    told = ReportProgress(heard, flops_per_token=20.0, peak_flops=peak)
+    told.on_start(start(0))
+    told.on_step(step(10))
+    assert not asked and heard.views[-1].utilisation is None
+    heard.is_live = True
+    told.on_start(start(0))
+    told.on_step(step(10))
+    assert asked and heard.views[-1].utilisation == pytest.approx(20 * 12345.6 / 1e6)
+
+
+def test_the_last_score_the_best_one_and_the_sample_are_in_the_view() -> None:
+    heard = Heard()
+    told = ReportProgress(heard)
+    for at, score, is_best in ((1, 0.5, True), (2, 0.4, False)):
+        told.on_evaluation(EvaluationRecord(step=at, score=score, metrics={}, is_best=is_best, seconds=0.1))
+    told.show_sample("prose: a\n→ b")
+    told.on_step(step(10))
+    view = heard.views[-1]
+    assert (view.score, view.scored_step, view.best_score, view.sample) == (0.4, 2, 0.5, "prose: a → b")
