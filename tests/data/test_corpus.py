@@ -8,7 +8,15 @@ from banyan.core.config import config_to_mapping
 from banyan.core.errors import DataError, FileError
 from banyan.core.files import atomic_write_json, sha256_of
 from banyan.data.cleaning import CleaningConfig
-from banyan.data.corpus import CORPUS_FILE, CorpusReport, ShardEntry, corpus_key, fingerprint_files, load_corpus
+from banyan.data.corpus import (
+    CORPUS_FILE,
+    CorpusReport,
+    ShardEntry,
+    corpus_key,
+    fingerprint_files,
+    load_corpus,
+    load_sound_shards,
+)
 from banyan.data.shards import ShardWriter
 
 
@@ -66,3 +74,28 @@ def test_keys_follow_the_content_of_files_not_their_place(tmp_path: Path) -> Non
     (tmp_path / "two/a.txt").write_text("other")
     assert fingerprint_files([tmp_path / "two"]) != first
     assert corpus_key("a", CleaningConfig()) != corpus_key("a", CleaningConfig(min_characters=2))
+
+
+def damaged_corpus(directory: Path, *, num_small: int) -> CorpusReport:
+    """Write a corpus with one long document among short ones, and flip a bit deep inside the long one."""
+    with ShardWriter(directory / "00000.shard", vocab_size=300) as writer:
+        for number in range(num_small):
+            writer.add([number % 300, 1])
+        writer.add([7] * 100_000)
+    entry = ShardEntry(file=writer.path.name, num_tokens=writer.num_tokens, num_documents=num_small + 1, sha256="")
+    data = bytearray(writer.path.read_bytes())
+    data[100_000] ^= 4
+    writer.path.write_bytes(data)
+    return CorpusReport(key="", vocab_size=300, shards=(entry,))
+
+
+def test_one_damaged_document_in_a_thousand_is_left_out(tmp_path: Path) -> None:
+    found = load_sound_shards(tmp_path, damaged_corpus(tmp_path, num_small=999))
+    assert (found.left_out, found.num_left_out) == ((frozenset({999}),), 1)
+
+
+def test_more_damage_than_that_is_refused_with_shard_and_offset(tmp_path: Path) -> None:
+    report = damaged_corpus(tmp_path, num_small=998)
+    with pytest.raises(DataError, match=r"00000\.shard: CRC mismatch at offset 65600; 1 of 999 documents") as caught:
+        load_sound_shards(tmp_path, report)
+    assert caught.value.exit_code == 5

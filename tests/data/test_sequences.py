@@ -67,3 +67,15 @@ def test_examples_are_given_back_by_number() -> None:
     one = TokenSequence(task="a", token_ids=(1,), targets=(2,), loss_weights=(1.0,), mask=MaskKind.CAUSAL)
     source = ExampleSequences("a", [one])
     assert (len(source), source[0], source.task) == (1, one, "a")
+
+
+def test_documents_that_are_left_out_are_in_no_window(tmp_path: Path) -> None:
+    shards = [
+        write_shard(tmp_path / "0.shard", [[1, 2, 3], [4], [5, 6]]),
+        write_shard(tmp_path / "1.shard", [[7], [8, 9, 10, 11, 12], [13]]),
+    ]
+    whole = ShardWindows("lm", shards, seq_len=4, start_ids=(BOS,), end_id=EOS)
+    windows = ShardWindows("lm", shards, seq_len=4, start_ids=(BOS,), end_id=EOS, left_out=[{0, 2}, {1}])
+    kept = [whole[index] for index in range(len(whole)) if not {1, 5, 8, 11, 12} & set(whole[index].targets)]
+    assert [windows[index] for index in range(len(windows))] == kept
+    assert [window.targets for window in kept] == [(4, EOS), (7, EOS), (13, EOS)]

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,11 +41,36 @@ def test_few_rows_that_are_all_alike_cannot_be_held_out(tmp_path: Path) -> None:
         _split(tmp_path / "rows.jsonl", [{"review": "the same", "label": "a"}] * 5)
 
 
-def test_a_folder_of_shards_is_not_mistaken_for_texts(tmp_path: Path) -> None:
-    (tmp_path / "corpus.json").write_text("{}")
-    task = TaskConfig(name="notes", kind="language_modeling", data=TaskDataConfig(train=str(tmp_path)))
-    with pytest.raises(DataError, match="prepared shards"):
-        load_splits(task, seed=0)
+def _beside_shards(folder: Path, *, kind: str = "language_modeling", **data: Any) -> Splits:
+    (folder / "corpus.json").write_text("{}")
+    config = TaskDataConfig(**{"train": str(folder), **data})
+    return load_splits(TaskConfig(name="notes", kind=kind, data=config), seed=0)
+
+
+def test_a_folder_of_shards_takes_the_place_of_training_rows(tmp_path: Path) -> None:
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text('{"text": "one"}\n{"text": "two"}\n')
+    splits = _beside_shards(tmp_path, validation=str(texts), max_examples=1)
+    assert (splits.prepared, splits.train, len(splits.validation)) == (tmp_path, (), 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"kind": "classification"}, "which only language_modeling reads"),
+        ({"validation_fraction": 0.1}, "no share can be held out"),
+        ({"test_fraction": 0.1}, "no share can be held out"),
+    ],
+)
+def test_shards_cannot_do_what_needs_texts(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(DataError, match=problem):
+        _beside_shards(tmp_path, **changes)
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_shards_are_no_part_of_a_split(tmp_path: Path, split: str) -> None:
+    with pytest.raises(DataError, match="they can only be all of data.train"):
+        _beside_shards(tmp_path, **{"train": str(tmp_path), split: [str(tmp_path)]})
 
 
 def test_a_sample_of_a_sorted_file_comes_from_all_of_it() -> None:

@@ -14,6 +14,7 @@ from banyan.core.types import Row
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.workflows.datasets import Splits
 from banyan.workflows.material import Material, fingerprint_rows, gather_material
+from banyan.workflows.preparing import prepare
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.training import TrainingOutcome
@@ -184,3 +185,46 @@ def test_a_tokenizer_can_be_named_by_its_folder(gather: Gather, tmp_path: Path) 
     (tmp_path / "own/tokenizer.json").write_text(own.to_json())
     material = gather("classification", labelled(9), tokenizer={"path": str(tmp_path / "own")})
     assert material.vocabulary.text.vocab_size == 256
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A prepared corpus of a few texts, with the tokenizer that cut it."""
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for number in range(6):
+        (notes / f"{number}.txt").write_text(f"The banyan 榕树 has sent down root number {number}.\n", "utf-8")
+    prepare([notes], tmp_path / "corpus", tokenizer=None, vocab_size=270, reporter=SilentReporter())
+    return tmp_path / "corpus"
+
+
+def shard_recipe(corpus: Path, **changes: Any) -> Recipe:
+    task = {"name": "notes", "kind": "language_modeling", "data": {"train": str(corpus)}}
+    return config_from_mapping(Recipe, {"name": "x", "train": {"seq_len": 48}, "tasks": [task], **changes})
+
+
+def test_prepared_shards_are_learned_from_with_the_tokenizer_beside_them(corpus: Path, tmp_path: Path) -> None:
+    material = gather_material(shard_recipe(corpus), tmp_path / "run", reporter=SilentReporter())
+    (source,) = material.sources
+    learned = {material.vocabulary.decode(source[index].targets) for index in range(len(source))}
+    assert {text.strip() for text in learned} == {
+        path.read_text("utf-8").strip() for path in (tmp_path / "notes").iterdir()
+    }
+    assert not (tmp_path / "run/corpus").exists()  # nothing was prepared a second time
+
+
+def test_a_damaged_shard_is_refused_by_name(corpus: Path, tmp_path: Path) -> None:
+    (shard,) = corpus.glob("*.shard")
+    data = bytearray(shard.read_bytes())
+    data[70] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(DataError, match=r"00000\.shard: CRC mismatch at offset 64"):
+        gather_material(shard_recipe(corpus), tmp_path / "run", reporter=SilentReporter())
+
+
+def test_shards_of_another_tokenizer_are_refused(corpus: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(BytePairTokenizer.train(["other words"], vocab_size=280).to_json())
+    recipe = shard_recipe(corpus, tokenizer={"path": str(other)})
+    with pytest.raises(DataError, match="were cut by another tokenizer"):
+        gather_material(recipe, tmp_path / "run", reporter=SilentReporter())

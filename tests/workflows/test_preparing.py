@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from banyan.core.errors import BusyError, ConfigError
+from banyan.core.files import sha256_of
 from banyan.core.locks import hold_directory
 from banyan.data.corpus import load_corpus
 from banyan.tokenizers.vocabulary import Vocabulary
@@ -84,3 +85,11 @@ def test_a_model_directory_stays_whole(notes: Path, tmp_path: Path) -> None:
     (tmp_path / "model/manifest.json").touch()
     with pytest.raises(ConfigError, match="is a model directory"):
         run(notes, tmp_path / "model")
+
+
+def test_a_tokenizer_from_elsewhere_is_laid_beside_the_shards_it_cut(notes: Path, tmp_path: Path) -> None:
+    train_tokenizer([notes], tmp_path / "elsewhere", vocab_size=280)
+    report, _ = run(notes, tmp_path / "out", tokenizer=tmp_path / "elsewhere")
+    copy = tmp_path / "out/tokenizer.json"
+    assert copy.read_bytes() == (tmp_path / "elsewhere/tokenizer.json").read_bytes()
+    assert report.tokenizer_sha256 == sha256_of(copy)

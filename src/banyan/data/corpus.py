@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from banyan.core.files import read_json, sha256_of
 from banyan.data.shards import ShardReader
 
 CORPUS_FILE = "corpus.json"
+_MAX_DAMAGED_FRACTION = 0.001  # of the documents; more means that the disk, not a bit, is bad
 
 
 @config
@@ -32,6 +34,7 @@ class CorpusReport:
 
     key: str  # of what it was made from: documents, tokenizer, configuration
     vocab_size: int
+    tokenizer_sha256: str = ""  # of the tokenizer.json that cut the texts; empty: not known
     num_read: int = 0  # documents
     num_duplicates: int = 0
     num_too_short: int = 0
@@ -73,6 +76,38 @@ def load_corpus(directory: Path, *, verify: bool = True) -> tuple[CorpusReport, 
         raise FileError(f"{directory} holds no complete corpus (no {CORPUS_FILE}).", hint="make it: banyan prepare")
     report = read_report(directory / CORPUS_FILE)
     return report, load_shards(directory, report, verify=verify)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SoundShards:
+    """The shards of a corpus, and the few documents in them that must not be learned from."""
+
+    shards: tuple[ShardReader, ...]
+    left_out: tuple[frozenset[int], ...]  # numbers of the damaged documents, for each shard
+
+    @property
+    def num_left_out(self) -> int:
+        """Documents that are damaged."""
+        return sum(map(len, self.left_out))
+
+
+def load_sound_shards(directory: Path, report: CorpusReport) -> SoundShards:
+    """Open the shards that a report lists and check every block; a few damaged documents are left out.
+
+    Raises: DataError naming a shard that is missing or another's, or shard and offset of the first damage if more than
+    one document in a thousand is damaged.
+    """
+    shards = tuple(load_shards(directory, report, verify=False))
+    damaged = [shard.damaged_documents() for shard in shards]
+    num_damaged, num_documents = sum(map(len, damaged)), sum(map(len, shards))
+    if num_damaged > _MAX_DAMAGED_FRACTION * num_documents:
+        path, offset = next((shard.path, min(d.values())) for shard, d in zip(shards, damaged, strict=True) if d)
+        raise DataError(
+            f"shard {path}: CRC mismatch at offset {offset}; {num_damaged} of {num_documents} documents are damaged, "
+            f"at most {_MAX_DAMAGED_FRACTION:.1%} may be left out.",
+            hint="delete it and run `banyan prepare` again",
+        )
+    return SoundShards(shards=shards, left_out=tuple(map(frozenset, damaged)))
 
 
 def load_shards(directory: Path, report: CorpusReport, *, verify: bool = True) -> list[ShardReader]:

@@ -104,14 +104,15 @@ def prepare_corpus(
     encoder: TextEncoder,
     vocab_size: int,
     key: str,
+    tokenizer_sha256: str = "",
     config: PreparationConfig | None = None,
     on_progress: Callable[[int], None] = lambda num_read: None,
 ) -> CorpusReport:
     """Write documents into `output` as shards and return what became of them.
 
     `key` names the documents and the tokenizer (see `corpus_key`): a complete corpus with the same key is returned as
-    it is, an unfinished one is continued after its last complete shard, any other is replaced. `on_progress` is told
-    the number of documents read, now and then.
+    it is, an unfinished one is continued after its last complete shard, any other is replaced. `tokenizer_sha256` is
+    written down for whoever reads the shards. `on_progress` is told the number of documents read, now and then.
     Raises: DataError if no document is left; BusyError if another process prepares this folder; SpaceError.
     """
     config = config or PreparationConfig()
@@ -120,6 +121,7 @@ def prepare_corpus(
         if (finished := _finished(output, key)) is not None:
             return finished
         report, seen = _resume(output, key, config) or _start(output, key, vocab_size)
+        report = dataclasses.replace(report, tokenizer_sha256=tokenizer_sha256)
         counts = _Counts(
             num_read=report.num_read, num_duplicates=report.num_duplicates, num_too_short=report.num_too_short
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -44,11 +44,19 @@ class ShardWindows:
 
     A document reads `start_ids … text … end_id`. One longer than `seq_len` continues in further windows; a window never
     holds two documents (the loader packs short ones into one row, each as its own segment).
+    The documents `left_out` of each shard (numbers, shard by shard) are passed over.
     Raises: DataError if the shards hold no documents.
     """
 
     def __init__(
-        self, task: str, shards: Sequence[ShardReader], *, seq_len: int, start_ids: Sequence[int], end_id: int
+        self,
+        task: str,
+        shards: Sequence[ShardReader],
+        *,
+        seq_len: int,
+        start_ids: Sequence[int],
+        end_id: int,
+        left_out: Sequence[Collection[int]] = (),
     ) -> None:
         if not start_ids:
             raise ConfigError(
@@ -61,6 +69,10 @@ class ShardWindows:
         self._end_id = end_id
         lengths = [np.diff(shard.document_starts) for shard in shards]
         num_predictions = np.concatenate([*lengths, np.empty(0, np.int64)]) + len(start_ids)  # of a whole document
+        first = 0
+        for length, numbers in zip(lengths, left_out, strict=False):
+            num_predictions[[first + number for number in numbers]] = 0  # no window looks into such a document
+            first += len(length)
         self._first_window = np.concatenate([[0], np.cumsum(-(-num_predictions // seq_len))])
         self._first_document = np.concatenate([[0], np.cumsum([len(length) for length in lengths])])
         if not len(self):

@@ -210,11 +210,25 @@ class ShardReader:
 
         Raises: DataError naming the offset of the first block that does not fit.
         """
+        for start in self._damaged_starts():
+            raise _damaged(self.path, f"CRC mismatch at offset {_HEADER.size + start}")
+
+    def damaged_documents(self) -> dict[int, int]:
+        """Return the documents that lie in damaged blocks, each with the offset of its first such block."""
+        found: dict[int, int] = {}
+        for start in self._damaged_starts():
+            first, after = (edge // self._layout.width for edge in (start, start + _BLOCK_BYTES))
+            ends, starts = self.document_starts[1:], self.document_starts[:-1]
+            for document in np.flatnonzero((ends > first) & (starts < after)).tolist():
+                found.setdefault(document, _HEADER.size + start)
+        return found
+
+    def _damaged_starts(self) -> Iterator[int]:
         data = self.tokens.view(np.uint8)
         for block, expected in enumerate(self._block_crcs):
             start = block * _BLOCK_BYTES
             if crc32(data[start : start + _BLOCK_BYTES].data) != expected:
-                raise _damaged(self.path, f"CRC mismatch at offset {_HEADER.size + start}")
+                yield start
 
 
 def find_shards(directory: Path) -> list[Path]:

@@ -29,6 +29,7 @@ class Splits:
     validation: tuple[Row, ...]
     test: tuple[Row, ...]
     described_by: tuple[Row, ...]  # the training rows with those held out from them: a task's labels are found there
+    prepared: Path | None = None  # a folder of shards, in place of training rows
 
     def named(self, split: str) -> tuple[Row, ...]:
         """Return one split by its name."""
@@ -42,6 +43,8 @@ def load_splits(task: TaskConfig, *, seed: int) -> Splits:
     Raises: FileError, DataError with the place that is wrong; DataError if there is nothing to learn from.
     """
     data = task.data
+    if (prepared := prepared_folder(data.train)) is not None:
+        return _beside_shards(task, prepared)
     rows = {split: list(_read(getattr(data, split), split, data)) for split in SPLITS}
     if not rows["train"]:
         raise DataError(
@@ -51,6 +54,29 @@ def load_splits(task: TaskConfig, *, seed: int) -> Splits:
     all_rows = tuple(rows["train"])
     _hold_out(rows, data, seed=seed)
     return Splits(**{split: tuple(spread(rows[split], data.max_examples)) for split in SPLITS}, described_by=all_rows)
+
+
+def prepared_folder(place: str | list[str] | None) -> Path | None:
+    """Return the folder of prepared shards that a recipe names, or None if it names something else."""
+    return Path(place) if isinstance(place, str) and (Path(place) / CORPUS_FILE).is_file() else None
+
+
+def _beside_shards(task: TaskConfig, prepared: Path) -> Splits:
+    data = task.data
+    if task.kind != "language_modeling":
+        raise DataError(
+            f"task {task.name}: {prepared} holds prepared shards, which only language_modeling reads; "
+            f"a {task.kind} task needs rows.",
+            hint="name the file or folder of its examples",
+        )
+    if data.validation_fraction or data.test_fraction:
+        raise DataError(
+            f"task {task.name}: no share can be held out from the prepared shards of {prepared}.",
+            hint="name texts as data.validation and data.test, and leave the fractions out",
+        )
+    rows = {split: tuple(_read(getattr(data, split), split, data)) for split in ("validation", "test")}
+    limited = {split: tuple(spread(found, data.max_examples)) for split, found in rows.items()}
+    return Splits(train=(), described_by=(), prepared=prepared, **limited)
 
 
 def spread(items: Sequence[T], limit: int | None) -> Sequence[T]:
@@ -87,8 +113,8 @@ def _read_path(place: str, data: TaskDataConfig) -> Iterator[Row]:
         )
     if (Path(place) / CORPUS_FILE).is_file():
         raise DataError(
-            f"{place} holds prepared shards; a recipe reads texts and prepares them itself.",
-            hint="name the folder of texts that the shards were made from",
+            f"{place} holds prepared shards; they can only be all of data.train, not a part of it or another split.",
+            hint="name the shards alone as data.train, and texts for the other splits",
         )
     yield from read_rows(place, format=data.format)
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from banyan.core.errors import CheckpointError, DataError
-from banyan.core.files import atomic_write_text, read_text
+from banyan.core.files import atomic_write_text, read_text, sha256_of
 from banyan.core.model_directory import TOKENIZER_FILE
 from banyan.core.types import Document, Row, TokenSequence
 from banyan.data.checking import strings_of
-from banyan.data.corpus import corpus_key, load_shards
+from banyan.data.corpus import CORPUS_FILE, corpus_key, load_shards, load_sound_shards, read_report
 from banyan.data.mixture import MixtureConfig, mixture_rates
 from banyan.data.preparation import prepare_corpus
 from banyan.data.sequences import ExampleSequences, SequenceSource, ShardWindows
+from banyan.data.shards import ShardReader
 from banyan.infer.sampling import SamplingConfig
 from banyan.tasks.base import Task
 from banyan.tasks.config import TaskConfig, build_task
@@ -98,7 +99,11 @@ def gather_material(
     skipped: dict[str, int] = {}
     for number, task in enumerate(tasks):
         train[task.name], num_unreadable = renderer.usable(task, splits[task.name].train)
-        source, num_unlearnable = renderer.source(task, train[task.name])
+        prepared = splits[task.name].prepared
+        if prepared is None:
+            source, num_unlearnable = renderer.source(task, train[task.name])
+        else:
+            source, num_unlearnable = renderer.shard_windows(task, prepared)
         skipped[task.name] = num_unreadable + num_unlearnable
         sources.append(source)
         reporter.progress(number + 1, len(tasks), note=task.name)
@@ -121,6 +126,8 @@ def fingerprint_rows(splits: dict[str, Splits]) -> str:
     """Return the SHA-256 of all rows of all tasks: the same data gives the same fingerprint."""
     digest = sha256()
     for name, split in splits.items():
+        if split.prepared is not None:  # its corpus.json holds the hash of every shard
+            digest.update(f"{name}/prepared {sha256_of(split.prepared / CORPUS_FILE)}\n".encode())
         # With the names between them: rows that change places are other data.
         for row in itertools.chain.from_iterable((f"{name}/{part}", *split.named(part)) for part in SPLITS):
             digest.update(json.dumps(row, sort_keys=True, default=_bytes_digest).encode() + b"\n")
@@ -145,9 +152,27 @@ def _read_tokenizer(path: Path) -> BytePairTokenizer:
         raise CheckpointError(f"tokenizer.path={path}: {error.message}", hint=error.hint) from error
 
 
+def _check_tokenizer(path: Path, prepared: Path) -> None:
+    """Make sure that shards were cut by the tokenizer of the run.
+
+    Raises: DataError.
+    """
+    expected = read_report(prepared / CORPUS_FILE).tokenizer_sha256
+    if expected and expected != sha256_of(path / TOKENIZER_FILE if path.is_dir() else path):
+        raise DataError(
+            f"the shards of {prepared} were cut by another tokenizer than {path}.",
+            hint="leave tokenizer.path out where the shards are all a run learns from, or prepare them again with it",
+        )
+
+
 def _text_tokenizer(recipe: Recipe, splits: dict[str, Splits], directory: Path, *, key: str) -> BytePairTokenizer:
-    if recipe.tokenizer.path is not None:
-        return _read_tokenizer(Path(recipe.tokenizer.path))
+    prepared = [split.prepared for split in splits.values() if split.prepared is not None]
+    path = prepared[0] if prepared and recipe.tokenizer.path is None else recipe.tokenizer.path
+    if path is not None:
+        tokenizer = _read_tokenizer(Path(path))
+        for corpus in prepared:
+            _check_tokenizer(Path(path), corpus)
+        return tokenizer
     marker = f"{key} {recipe.tokenizer.vocab_size} {recipe.tokenizer.max_training_bytes}"
     if (directory / "key.txt").is_file() and read_text(directory / "key.txt") == marker:
         return BytePairTokenizer.from_json(read_text(directory / TOKENIZER_FILE))
@@ -225,6 +250,21 @@ class _Renderer:
             )
         return ExampleSequences(task.name, list(rendered.sequences)), skipped
 
+    def shard_windows(self, task: Task[Any], prepared: Path) -> tuple[SequenceSource, int]:
+        """Return the windows over a prepared corpus, and how many of its documents are damaged and left out.
+
+        Raises: DataError naming shard and offset if many are, or if the shards do not fit the tokenizer.
+        """
+        report = read_report(prepared / CORPUS_FILE)
+        if report.vocab_size > self._vocabulary.text_size:
+            raise DataError(
+                f"the shards of {prepared} hold ids below {report.vocab_size}, the tokenizer makes "
+                f"{self._vocabulary.text_size}.",
+                hint="prepare them again with the tokenizer of this run",
+            )
+        found = load_sound_shards(prepared, report)
+        return self._cut(task, found.shards, left_out=found.left_out), found.num_left_out
+
     def examples(self, task: Task[Any], rows: Sequence[Row], split: str) -> list[Any]:
         """Return the examples of a held-out split: all of them, or none.
 
@@ -262,10 +302,16 @@ class _Renderer:
         report = prepare_corpus(
             documents, corpus, encoder=self._vocabulary, vocab_size=self._vocabulary.size, key=self._key
         )
+        return self._cut(task, load_shards(corpus, report))
+
+    def _cut(
+        self, task: Task[Any], shards: Sequence[ShardReader], *, left_out: Sequence[Collection[int]] = ()
+    ) -> SequenceSource:
         return ShardWindows(
             task.name,
-            load_shards(corpus, report),
+            shards,
             seq_len=self._seq_len,
             start_ids=(self._vocabulary.bos_id,),
             end_id=self._vocabulary.eos_id,
+            left_out=left_out,
         )

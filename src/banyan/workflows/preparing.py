@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from banyan.core.files import atomic_write_text, read_text
+from banyan.core.files import atomic_write_text, read_text, sha256_of
 from banyan.core.model_directory import TOKENIZER_FILE
 from banyan.core.types import Document
 from banyan.data.corpus import CorpusReport, corpus_key, fingerprint_files
@@ -36,6 +36,9 @@ def prepare(
         _train_tokenizer(paths, output, vocab_size=vocab_size, texts_key=texts_key, reporter=reporter)
     directory = tokenizer or output
     vocabulary = Vocabulary.load(directory)
+    text = read_text(directory / TOKENIZER_FILE)
+    if not (output / TOKENIZER_FILE).is_file() or read_text(output / TOKENIZER_FILE) != text:
+        atomic_write_text(output / TOKENIZER_FILE, text)  # so that a recipe finds all it needs in one folder
     reporter.stage("prepare")
     return prepare_corpus(
         _documents(paths),
@@ -43,6 +46,7 @@ def prepare(
         encoder=vocabulary,
         vocab_size=vocabulary.size,
         key=corpus_key(texts_key, fingerprint_files([directory / TOKENIZER_FILE])),
+        tokenizer_sha256=sha256_of(directory / TOKENIZER_FILE),
         on_progress=lambda num_read: reporter.progress(0, 0, note=f"{num_read:,} documents"),
     )
 
