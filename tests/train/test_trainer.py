@@ -336,7 +336,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_reported(tmp_path: Path) -> No
 
 def test_a_run_that_keeps_failing_ends_with_its_last_good_checkpoint_kept(tmp_path: Path) -> None:
     loss = poison(set(range(8, 40)), [0])
-    with pytest.raises(DivergedError, match="not finite in 10 of the last 100 steps.*step 17") as caught:
+    with pytest.raises(DivergedError, match="10 of the last 100 updates could not be made") as caught:
         tiny_trainer(tmp_path, steps=60, train={"checkpoint_every": 5}, loss_function=loss).fit()
     assert caught.value.exit_code == 7
     assert all(tensor.isfinite().all() for tensor in load_model(tmp_path / "last").state_dict().values())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from banyan.core.config import config
 from banyan.core.errors import ConfigError
+from banyan.train.health.config import HealthConfig
 from banyan.train.precision import Precision
 
 
@@ -22,6 +25,7 @@ class TrainConfig:
     early_stop_patience: int | None = None  # evaluations without a better score; null: never
     log_every: int = 10  # steps
     precision: Precision = "auto"
+    health: HealthConfig = dataclasses.field(default_factory=HealthConfig)
 
     def __post_init__(self) -> None:
         for name in ("steps", "micro_batch_seqs", "accumulation_steps", "seq_len", "keep_checkpoints", "log_every"):

@@ -67,8 +67,12 @@ class MetricsFile(Callback):
 
     def on_start(self, record: RunStart) -> None:
         """Drop the lines of steps that will be done again."""
-        kept = [line for line in read_json_lines(self.path) if line["step"] <= record.step]
-        atomic_write_text(self.path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
+        self._drop_after(record.step)
+
+    def on_event(self, record: EventRecord) -> None:
+        """Drop them too where the run goes back; the event itself holds what was seen."""
+        if record.kind == "rewound":
+            self._drop_after(record.step)
 
     def on_step(self, record: StepRecord) -> None:
         """Write the step down if it is its turn."""
@@ -87,6 +91,10 @@ class MetricsFile(Callback):
         }
         append_json_line(self.path, line)
         self._num_tokens, self._seconds = 0, 0.0
+
+    def _drop_after(self, step: int) -> None:
+        kept = [line for line in read_json_lines(self.path) if line["step"] <= step]
+        atomic_write_text(self.path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
 
 
 class EventsFile(Callback):

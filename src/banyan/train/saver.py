@@ -41,6 +41,7 @@ class RunSaver:
         self._ranks = ranks
         self._failed_saves = 0
         self._saved_best: tuple[int | None, float | None] = (None, None)
+        self._abandoned: set[int] = set()  # saved on a way that the run has gone back from
 
     def check_fresh(self) -> tuple[None, list[EventRecord]]:
         """Refuse to start a run where one has already saved; there is nothing to restore.
@@ -87,6 +88,22 @@ class RunSaver:
 
         return self._ranks.from_main(look), quarantined
 
+    def restore_before(self, step: int) -> Progress | None:
+        """Give model and optimizer the newest checkpoint up to a step, or the oldest; None if there is none."""
+        steps = self._ranks.from_main(self._folder.steps)
+        if not steps:
+            return None
+        chosen = max((s for s in steps if s <= step), default=steps[0])
+        parts = self._parts
+        restored = restore_state(
+            self._folder.path(chosen), model=parts.model, weight_files=parts.weight_files, optimizer=parts.optimizer
+        )
+        return restored.progress
+
+    def abandon_after(self, step: int) -> None:
+        """Take the later checkpoints as not there; they are removed once a new one is saved."""
+        self._abandoned |= {later for later in self._ranks.from_main(self._folder.steps) if later > step}
+
     def save(
         self, progress: Progress, *, loader_state: Mapping[str, Any], must_succeed: bool
     ) -> CheckpointRecord | EventRecord | None:
@@ -99,6 +116,7 @@ class RunSaver:
         # A save that failed has lost the new best.
         progress.best_step = self._ranks.from_main(lambda: progress.best_step)
         progress.best_score = self._ranks.from_main(lambda: progress.best_score)
+        self._abandoned = set(self._ranks.from_main(lambda: sorted(self._abandoned)))
         return saved
 
     def _save(
@@ -116,6 +134,7 @@ class RunSaver:
             return EventRecord(step=progress.step, kind="checkpoint_failed", detail={"reason": error.message})
         self._failed_saves = 0
         self._saved_best = (progress.best_step, progress.best_score)
+        self._drop_abandoned(except_step=progress.step)
         self._folder.purge(keep=self._keep, protect=progress.best_step)
         path = self._folder.path(progress.step)
         return CheckpointRecord(
@@ -128,7 +147,7 @@ class RunSaver:
 
     def has(self, step: int) -> bool:
         """Whether a step has a checkpoint."""
-        return self._folder.path(step).is_dir()
+        return self._folder.path(step).is_dir() and step not in self._abandoned
 
     def path(self, step: int) -> Path:
         """Return where the checkpoint of a step lies."""
@@ -138,6 +157,11 @@ class RunSaver:
         """Return the step of the best checkpoint; the newest one if nothing was evaluated or the best one is lost."""
         best = progress.best_step
         return best if best is not None and self.has(best) else progress.step
+
+    def _drop_abandoned(self, *, except_step: int) -> None:
+        for step in self._abandoned - {except_step}:
+            self._folder.discard(step)
+        self._abandoned.clear()
 
     def _write(self, progress: Progress, loader_state: Mapping[str, Any]) -> None:
         if self.has(progress.step):  # saved by an interrupt, then evaluated on resume: the weights are the same

@@ -16,12 +16,13 @@ from banyan.data.batch import BatchLoader, TrainableBatch
 from banyan.train.balance import TaskBalance
 from banyan.train.callbacks import StepRecord
 from banyan.train.config import TrainConfig
+from banyan.train.health.watch import HealthWatch
 from banyan.train.memory import explained_memory_errors
 from banyan.train.optimizer import ModelOptimizer
 from banyan.train.ranks import ALONE, Ranks
 from banyan.train.schedule import ScheduleConfig, learning_rate_factor
 from banyan.train.state import Progress
-from banyan.train.step import Judge, LossFunction, StepResult, apply_if_finite, train_step
+from banyan.train.step import LossFunction, StepResult, Verdict, apply_if_finite, train_step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +50,7 @@ class StepTaken:
     result: StepResult
     batch: TrainableBatch
     place: Mapping[str, Any]  # of the loader, before it gave the batch
+    input_seconds: float  # waited for the batch
 
 
 class Stepper:
@@ -57,8 +59,8 @@ class Stepper:
     def __init__(self, parts: StepParts) -> None:
         self._parts = parts
 
-    def step(self, progress: Progress, *, judge: Judge = apply_if_finite) -> StepTaken:
-        """Draw the next batch, learn from it if the judge agrees, and count the step.
+    def step(self, progress: Progress, *, watch: HealthWatch | None = None) -> StepTaken:
+        """Draw the next batch, learn from it if the watch agrees, and count the step.
 
         Raises: DataError; MemoryLimitError.
         """
@@ -71,23 +73,59 @@ class Stepper:
         parts.optimizer.prepare_step(step, rate_factor=factor)
         with explained_memory_errors(micro_batch_seqs=config.micro_batch_seqs, seq_len=config.seq_len):
             batch = parts.loader.next_batch()
-            result = train_step(
-                parts.model,
-                batch,
-                optimizer=parts.optimizer,
-                loss_function=parts.loss_function,
-                balance=parts.balance,
-                accumulation_steps=config.accumulation_steps,
-                clip_norm=config.clip_norm,
-                ranks=parts.ranks,
-                judge=judge,
-            )
+            drawn = time.perf_counter()
+            result = self._learn(batch, step=step, place=place, watch=watch)
         seconds = time.perf_counter() - started
         progress.step = step
         progress.seconds += seconds
         progress.num_tokens += result.num_tokens
         record = self._record(result, progress, seconds=seconds, factor=factor)
-        return StepTaken(record=record, result=result, batch=batch, place=place)
+        return StepTaken(record=record, result=result, batch=batch, place=place, input_seconds=drawn - started)
+
+    def _learn(
+        self, batch: TrainableBatch, *, step: int, place: Mapping[str, Any], watch: HealthWatch | None
+    ) -> StepResult:
+        parts = self._parts
+        verdict = Verdict() if watch is None else watch.inspect(batch, step=step, place=place)
+        if verdict.update_scale == 0:
+            return _kept_out(batch, verdict, num_tasks=parts.balance.num_tasks)
+        return train_step(
+            parts.model,
+            batch,
+            optimizer=parts.optimizer,
+            loss_function=parts.loss_function,
+            balance=parts.balance,
+            accumulation_steps=parts.config.accumulation_steps,
+            clip_norm=parts.config.clip_norm,
+            ranks=parts.ranks,
+            judge=apply_if_finite if watch is None else watch.judge,
+        )
+
+    def losses_of(self, batch: TrainableBatch) -> tuple[float, ...]:
+        """Return the mean loss of each task in nats with the weights as they are; NaN for one that is not there."""
+        parts = self._parts
+        weight_sums = batch.weights_by_task(parts.balance.num_tasks)
+        parts.model.eval()
+        with torch.no_grad():
+            sums = [
+                parts.loss_function(parts.model, parts.ranks.own_rows(micro_batch)).loss_sums
+                for micro_batch in batch.split(parts.config.accumulation_steps)
+                if micro_batch.num_targets
+            ]
+        parts.model.train()
+        totals = parts.ranks.sum(torch.stack(sums).sum(dim=0)).tolist()
+        return tuple(
+            total / weight if weight else math.nan for total, weight in zip(totals, weight_sums.tolist(), strict=True)
+        )
+
+    def redraw(self, place: Mapping[str, Any]) -> TrainableBatch:
+        """Return the batch at an earlier place of the data; the stream goes on where it stands."""
+        loader = self._parts.loader
+        here = loader.state()
+        loader.restore(place)
+        batch = loader.next_batch()
+        loader.restore(here)
+        return batch
 
     def _rate_factor(self, step: int, progress: Progress) -> float:
         parts = self._parts
@@ -108,6 +146,18 @@ class Stepper:
             is_applied=result.is_applied,
             step_seconds=seconds,
         )
+
+
+def _kept_out(batch: TrainableBatch, verdict: Verdict, *, num_tasks: int) -> StepResult:
+    """Return the result of a step whose batch was not learned from."""
+    return StepResult(
+        loss=math.nan,
+        task_losses=(math.nan,) * num_tasks,
+        grad_norm=math.nan,
+        num_targets=batch.num_targets,
+        num_tokens=batch.num_tokens,
+        verdict=verdict,
+    )
 
 
 def named_losses(task_names: Sequence[str], task_losses: Sequence[float]) -> dict[str, float]:

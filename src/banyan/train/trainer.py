@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from banyan.core.config import config_to_mapping
-from banyan.core.errors import DivergedError
+from banyan.core.errors import DataError, DivergedError
 from banyan.core.locks import hold_directory
 from banyan.core.types import HeadSpec
 from banyan.data.batch import BatchLoader
@@ -21,6 +21,8 @@ from banyan.train.balance import TaskBalance, default_balance
 from banyan.train.callbacks import Callback, EventRecord, FitResult, Record, RunStart, tell
 from banyan.train.config import TrainConfig
 from banyan.train.evaluations import Evaluations, Evaluator
+from banyan.train.health.data import DataShape
+from banyan.train.health.watch import HealthWatch
 from banyan.train.interrupt import InterruptWatch
 from banyan.train.loss_plot import LossPlot
 from banyan.train.losses import joint_loss
@@ -28,14 +30,18 @@ from banyan.train.memory import keep_freed_memory
 from banyan.train.optimizer import OptimizerConfig, build_optimizer
 from banyan.train.precision import device_of, in_precision
 from banyan.train.ranks import ALONE, Ranks
+from banyan.train.recovery import Recovery
+from banyan.train.remedies import LowerRate, Remedy, Rewind, Stop
 from banyan.train.run_files import EventsFile, MetricsFile, TensorBoard
 from banyan.train.saver import RunSaver, SavedParts
 from banyan.train.schedule import ScheduleConfig
+from banyan.train.snapshots import SnapshotRing
 from banyan.train.state import Progress, TransformerFiles, WeightFiles
 from banyan.train.step import LossFunction
 from banyan.train.stepper import StepParts, Stepper, StepTaken
 
-MAX_SKIPPED, SKIP_WINDOW = 10, 100  # so many steps that are not finite, among so many, end a run
+MAX_SKIPPED, SKIP_WINDOW = 10, 100  # so many updates that no sound model makes, among so many, end a run
+UNSOUND = ("not_finite", "diverged")
 
 
 class Trainer:
@@ -104,6 +110,27 @@ class Trainer:
             LossPlot(run_directory),
         )
         self._callbacks: tuple[Callback, ...] = (*files, *callbacks) if ranks.is_main else ()
+        self._watch, self._recovery = self._watched(parts, task_heads)
+
+    def _watched(
+        self, parts: StepParts, task_heads: Sequence[HeadSpec | None]
+    ) -> tuple[HealthWatch | None, Recovery | None]:
+        """Return what looks after the run, if anything may."""
+        config = parts.config.health
+        if not config.watch:
+            return None, None
+        watch = HealthWatch(
+            config,
+            model=parts.model,
+            balance=parts.balance,
+            task_names=parts.task_names,
+            shape=_shape_of(parts.model, task_heads),
+            clip_norm=parts.config.clip_norm,
+            losses_of=self._stepper.losses_of,
+            redraw=self._stepper.redraw,
+        )
+        snapshots = SnapshotRing(parts.model, holders=[parts.optimizer], max_bytes=config.max_snapshot_bytes)
+        return watch, Recovery(watch, snapshots=snapshots, saver=self._saver, snapshot_every=config.snapshot_every)
 
     def fit(self, *, resume: bool = False) -> FitResult:
         """Train until the last step, an early stop, or a signal; then save and say how it ended.
@@ -130,6 +157,8 @@ class Trainer:
         if restored is not None:
             self._progress = restored.progress
             self._loader.restore(restored.loader_state)
+            if self._watch is not None:
+                self._watch.restore(self._progress.health)
         step = self._progress.step
         start = RunStart(
             step=step, num_steps=self._config.steps, task_names=self._task_names, run_directory=self._run_directory
@@ -139,6 +168,8 @@ class Trainer:
         for event in (EventRecord(step=step, kind=kind), *events):
             self._tell(event)
         self.model.train()
+        if self._recovery is not None:
+            self._recovery.begin(self._progress)
 
     def _loop(self, watch: InterruptWatch) -> None:
         if not self._must_stop(watch) and self._evaluate_if_due():  # what an interrupted run still owed
@@ -174,25 +205,62 @@ class Trainer:
 
     def _step(self) -> None:
         with self._ranks.watched_step():
-            taken = self._stepper.step(self._progress)
+            taken = self._stepper.step(self._progress, watch=self._watch)
         self._tell(taken.record)
+        remedies = self._look_after(taken)
         if not taken.result.is_applied:
             self._note_skip(taken)
+        for remedy in remedies:
+            self._apply(remedy)
+
+    def _look_after(self, taken: StepTaken) -> list[Remedy]:
+        """Let the watch see what a step did; tell what it says, and return what it asks for."""
+        if self._watch is None or self._recovery is None:
+            return []
+        remedies = self._watch.after_step(taken.record, input_seconds=taken.input_seconds)
+        self._tell_of_health(self._watch)
+        if taken.result.is_applied:
+            self._recovery.after_step(self._progress)
+        return remedies
+
+    def _apply(self, remedy: Remedy) -> None:
+        """Do what the watch asks for.
+
+        Raises: DivergedError or DataError where it asks for an end.
+        """
+        match remedy:
+            case Rewind() if self._recovery is not None:
+                self._progress, event = self._recovery.rewind(self._progress, remedy)
+                self._tell(event)
+            case LowerRate():
+                self._progress.learning_rate_scale *= remedy.rate_factor
+                detail = {"reason": remedy.reason, "learning_rate_scale": self._progress.learning_rate_scale}
+                self._tell(EventRecord(step=self._progress.step, kind="rate_lowered", detail=detail))
+            case Stop():
+                self._tell(EventRecord(step=self._progress.step, kind="stopped", detail={"reason": remedy.reason}))
+                raise (DataError if remedy.is_data else DivergedError)(remedy.reason, hint=remedy.hint)
 
     def _note_skip(self, taken: StepTaken) -> None:
-        """Report a step that was not finite, and end the run if there are too many of them."""
+        """Report an update that was not made, and end the run if the model keeps failing."""
         progress, result = self._progress, taken.result
-        detail = {"loss": str(result.loss), "grad_norm": str(result.grad_norm), "data": taken.place}
+        signal = result.verdict.signal
+        detail = {"signal": signal, "loss": str(result.loss), "grad_norm": str(result.grad_norm), "data": taken.place}
         self._tell(EventRecord(step=progress.step, kind="step_skipped", detail=detail))
+        if signal not in UNSOUND:
+            return
         recent = [step for step in progress.skipped_steps if step > progress.step - SKIP_WINDOW]
         progress.skipped_steps = [*recent, progress.step]
         if len(progress.skipped_steps) >= MAX_SKIPPED:
             saved = f"last good checkpoint: {self._run_directory / 'last'}"
             raise DivergedError(
-                f"loss or gradient was not finite in {MAX_SKIPPED} of the last {SKIP_WINDOW} steps; the run stopped at "
-                f"step {progress.step}.",
+                f"{MAX_SKIPPED} of the last {SKIP_WINDOW} updates could not be made: the loss or the gradient was not "
+                f"finite, or far from all before; the run stopped at step {progress.step}.",
                 hint=f"lower optimizer.learning_rate and optimizer.matrix_learning_rate; {saved}",
             )
+
+    def _tell_of_health(self, watch: HealthWatch) -> None:
+        for event in watch.take_events():
+            self._tell(event)
 
     def _evaluate_if_due(self) -> bool:
         """Score the model if it is time, and return whether it is the best so far."""
@@ -200,15 +268,29 @@ class Trainer:
             return False
         record = self._evaluations.score(self.model, self._progress)
         self._tell(record)
+        if self._watch is not None:
+            self._watch.after_evaluation(record)
+            self._tell_of_health(self._watch)
         return record.is_best
 
     def _is_complete(self) -> bool:
         return self._progress.step >= self._config.steps and not self._evaluations.is_owed(self._progress)
 
     def _save(self, *, must_succeed: bool = False) -> None:
+        self._progress.health = {} if self._watch is None else self._watch.state()
         saved = self._saver.save(self._progress, loader_state=self._loader.state(), must_succeed=must_succeed)
         if saved is not None:
             self._tell(saved)
 
     def _tell(self, record: Record) -> None:
         tell(self._callbacks, record)
+
+
+def _shape_of(model: nn.Module, task_heads: Sequence[HeadSpec | None]) -> DataShape | None:
+    if not isinstance(model, Transformer):
+        return None
+    return DataShape(
+        vocab_size=model.config.vocab_size,
+        first_image_id=model.config.text_vocab_size,
+        is_word_task=tuple(head is None for head in task_heads),
+    )

@@ -1,0 +1,32 @@
+"""What the health watch of a run may do."""
+
+from __future__ import annotations
+
+from banyan.core.config import config
+from banyan.core.errors import ConfigError
+
+
+@config
+class HealthConfig:
+    """What a run watches for, and which remedies it may use; without a remedy the signal is still reported.
+
+    An update whose loss or gradient is not a number is never made, whatever stands here.
+    """
+
+    watch: bool = True  # false: no signals at all
+    skip: bool = True  # leave out the update of a batch that does not fit the others
+    rescale: bool = True  # shorten a gradient that is far longer than those before it
+    rewind: bool = True  # go back to sound weights, with a lower learning rate, when the run diverges
+    lower_rate: bool = True  # lower the learning rate when spikes keep coming or attention scores grow
+    stop: bool = True  # end a run that three rewinds did not cure, or whose data cannot be learned from
+    probe_every: int = 8  # steps between two looks at every weight's gradient and update
+    activation_probe_every: int = 50  # steps between two looks into the layers, on two rows of the batch
+    snapshot_every: int = 200  # steps between two copies of the weights to go back to
+    max_snapshot_bytes: int = 256 << 20  # memory for up to three copies; larger models go back to a checkpoint
+
+    def __post_init__(self) -> None:
+        for name in ("probe_every", "activation_probe_every", "snapshot_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"train.health.{name}={getattr(self, name)} must be 1 or more.")
+        if self.max_snapshot_bytes < 0:
+            raise ConfigError(f"train.health.max_snapshot_bytes={self.max_snapshot_bytes} must be 0 or more.")

@@ -1,0 +1,116 @@
+"""The loss of every task against what is usual for it: spikes in one step, and a rise that lasts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from banyan.train.health.signals import Finding
+from banyan.train.health.statistics import Usual
+
+SIGMA = 6.0  # so many spreads above the mean is a spike
+ACTIVE_AFTER = 64  # values of a series before it is judged
+# Nats: the spread of one target's loss. A mean over few targets may stray far without anything being wrong.
+TARGET_SPREAD = 1.5
+_DAMPED = 3.0  # spreads: a spike moves the mean no further than a value this far out
+
+_SMOOTH = 50  # steps in the average whose rise is watched
+_RISE_NATS = 0.3
+_RISE_SIGMA = 5.0
+_RISE_STEPS = 50  # for so long it must stay up
+
+
+class LossSpikes:
+    """Remembers the usual loss of each task and finds the one that is far above it."""
+
+    def __init__(self, num_tasks: int) -> None:
+        self._usual = [Usual() for _ in range(num_tasks)]
+
+    def spike(self, task_losses: Sequence[float], num_targets: Sequence[float]) -> tuple[int, Finding] | None:
+        """Return the task whose loss is farthest above the usual, if it is farther than six spreads.
+
+        Units: losses in nats, NaN for a task that is not in the step. The finding's value counts spreads.
+        """
+        worst: tuple[int, Finding] | None = None
+        for task, (loss, usual, num) in enumerate(zip(task_losses, self._usual, num_targets, strict=True)):
+            if math.isnan(loss) or usual.count < ACTIVE_AFTER:
+                continue
+            distance = (loss - usual.mean) / _spread(usual, num)
+            if distance > SIGMA and (worst is None or distance > worst[1].value):
+                worst = task, Finding(signal="bad_batch", value=distance, threshold=SIGMA)
+        return worst
+
+    def add(self, task_losses: Sequence[float]) -> None:
+        """Take in the losses of a step; one that strays far counts as if it strayed less."""
+        for loss, usual in zip(task_losses, self._usual, strict=True):
+            if math.isfinite(loss):
+                high = usual.mean + _DAMPED * usual.std if usual.count >= ACTIVE_AFTER else math.inf
+                usual.add(min(loss, high))
+
+    def accept(self, task_losses: Sequence[float]) -> None:
+        """Start anew: what was a spike is the rule from here on."""
+        self._usual = [Usual() for _ in self._usual]
+        self.add(task_losses)
+
+    def state(self) -> list[Any]:
+        """Return everything, ready for JSON."""
+        return [usual.state() for usual in self._usual]
+
+    def restore(self, state: Sequence[Mapping[str, Any]]) -> None:
+        """Go on with what `state` returned."""
+        self._usual = [Usual(**entry) for entry in state]
+
+
+def _spread(usual: Usual, num_targets: float) -> float:
+    return math.sqrt(usual.variance + TARGET_SPREAD**2 / max(1.0, num_targets))
+
+
+class LossRise:
+    """Finds a loss that has left its best level and stays away from it.
+
+    Judged on the step's balanced loss, for tasks come and go; the bound is in nats of the average task.
+    """
+
+    def __init__(self, *, nats_per_unit: float) -> None:
+        self._nats_per_unit = nats_per_unit
+        self._level = Usual(window=_SMOOTH)
+        self._best = math.inf
+        self._best_step = 0
+        self._num_high = 0
+
+    @property
+    def level(self) -> float:
+        """The loss, averaged over about fifty steps."""
+        return self._level.mean
+
+    def add(self, loss: float, *, step: int) -> tuple[int, Finding] | None:
+        """Take in a step's loss; return since when it is too high, if it has been for fifty steps.
+
+        Units: loss in parts of what a guesser scores; the finding in nats.
+        """
+        self._level.add(loss)
+        if self._level.count < ACTIVE_AFTER:
+            return None
+        if self._level.mean < self._best:
+            self._best, self._best_step = self._level.mean, step
+        # The average of fifty strays less than one value does.
+        strays = _RISE_SIGMA * self._level.std / math.sqrt(_SMOOTH / 2)
+        bound = max(_RISE_NATS / self._nats_per_unit, strays)
+        rise = self._level.mean - self._best
+        self._num_high = self._num_high + 1 if rise > bound else 0
+        if self._num_high < _RISE_STEPS:
+            return None
+        nats = self._nats_per_unit
+        return self._best_step, Finding(signal="diverged", value=rise * nats, threshold=bound * nats)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything, ready for JSON."""
+        best = None if math.isinf(self._best) else self._best
+        return {"level": self._level.state(), "best": best, "best_step": self._best_step, "num_high": self._num_high}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on with what `state` returned."""
+        self._level = Usual(**state["level"])
+        self._best = math.inf if state["best"] is None else state["best"]
+        self._best_step, self._num_high = state["best_step"], state["num_high"]
