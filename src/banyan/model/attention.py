@@ -59,6 +59,21 @@ class Attention(nn.Module):
         mixed_BHTK = self._attend(q_BTHK.transpose(1, 2), k_BGSK, v_BGSK, plan)
         return self.output(mixed_BHTK.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
+    def scores(self, x_BTD: Tensor, plan: AttentionPlan) -> Tensor:
+        """Return what the softmax would be taken of, for whoever wants to look; later keys and other segments are -inf.
+
+        Shapes: x (B, T, D); returns (B, H, T, T).
+        """
+        qk_BTHK, _ = self._project(x_BTD)
+        qk_BTHK = self._normalise(qk_BTHK) if self.has_qk_norm else qk_BTHK
+        qk_BTHK = rotate(qk_BTHK, *plan.rope) if plan.rope is not None else qk_BTHK
+        q_BHTK, k_BGTK = torch.split(qk_BTHK.transpose(1, 2), [self.num_heads, self.num_kv_heads], dim=1)
+        k_BHTK = k_BGTK.repeat_interleave(self.num_heads // self.num_kv_heads, dim=1)
+        scores_BHTT: Tensor = q_BHTK @ k_BHTK.mT / self.head_dim**0.5
+        seq_len = x_BTD.shape[1]
+        mask = torch.ones(seq_len, seq_len, dtype=torch.bool, device=x_BTD.device).tril()
+        return scores_BHTT.masked_fill(~(mask if plan.mask is None else plan.mask), -torch.inf)
+
     def _project(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
         """Return queries and keys side by side as heads (B, T, H + G, K), and values (B, T, G, K)."""
         qkv = self.qkv(x_BTD).unflatten(-1, (-1, self.head_dim))
