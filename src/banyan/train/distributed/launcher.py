@@ -30,6 +30,7 @@ from banyan.train.distributed.heartbeat import silent_ranks
 
 SAVE_SECONDS = 120  # that a run which was asked to stop may take to save
 _LOST = PeerLostError.exit_code
+_CONSEQUENCES = {_LOST, -signal.SIGTERM}  # of another rank's failure: it is missed, or the agent ends the rest
 _USEFUL_TO_REPEAT = {1, _LOST}  # a bug may be a passing fault; a wrong recipe or a full disk stays what it is
 # One per restart; otherwise the new rank 0 is looked for where the dead one listened (pytorch issue 135712).
 _OWN_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
@@ -44,7 +45,7 @@ def launch(
     and SIGTERM go to all of them, so that they save and end.
     Raises: PeerLostError if processes are lost more often than `max_restarts`.
     """
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # it tells of every signal, with its file
+    _silence_torchrun()
     with tempfile.TemporaryDirectory(prefix="banyan-ranks-") as name, _environment(Path(name), num_processes):
         agent = WatchfulAgent(
             words, num_processes=num_processes, max_restarts=max_restarts, directory=Path(name), tell=tell
@@ -147,15 +148,22 @@ class WatchfulAgent(LocalElasticAgent):
 
 
 def root_cause(failures: Mapping[int, ProcessFailure]) -> ProcessFailure:
-    """Return the failure that the others follow from: the first one that is not a rank missing another."""
+    """Return the failure that the others follow from: the first one that is not a rank missing another, or ended."""
     by_time = sorted(failures.values(), key=lambda failure: (failure.timestamp, failure.local_rank))
-    return next((failure for failure in by_time if failure.exitcode != _LOST), by_time[0])
+    return next((failure for failure in by_time if failure.exitcode not in _CONSEQUENCES), by_time[0])
 
 
 def _ending(failure: ProcessFailure) -> str:
     if failure.exitcode >= 0:
         return f"exit code {failure.exitcode}"
     return signal.Signals(-failure.exitcode).name
+
+
+def _silence_torchrun() -> None:
+    """Leave the telling to us: it speaks of every signal, with file and line."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _kill(pid: int) -> None:

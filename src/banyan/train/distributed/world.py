@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -21,6 +22,7 @@ from banyan.train.distributed.rows import share_of
 from banyan.train.ranks import ALONE, BatchT, Ranks, ValueT
 
 _LONG_WAIT = timedelta(hours=24)  # while the main rank reads data, evaluates or saves; its death is noticed at once
+_LAST_PLACE = re.compile(r"^\[[^\]]*\.\w+:\d+\] ")  # in the source of gloo
 _WORDS_OF_A_LOST_PEER = ("gloo", "nccl", "connection closed", "connection reset", "timed out waiting")
 
 
@@ -126,7 +128,7 @@ def named_losses_of_peers(rank: int) -> Iterator[None]:
         words = str(error).lower()
         if isinstance(error, dist.DistError) or any(word in words for word in _WORDS_OF_A_LOST_PEER):
             raise PeerLostError(
-                f"rank {rank} can no longer reach the others: {' '.join(str(error).split())[:200]}",
-                hint="the launcher starts all of them anew; a process that was killed is named above",
+                f"rank {rank} can no longer reach the others: {_LAST_PLACE.sub('', ' '.join(str(error).split()))[:120]}",
+                hint="a launcher that may restart starts all ranks anew, from the newest checkpoint",
             ) from error
         raise
