@@ -1,26 +1,33 @@
-"""A training run as rows of the database: its recipe, its events, its checkpoints and scores."""
+"""A training run as rows of the database: its recipe, its events, its checkpoints and scores.
+
+A database that goes away while the run goes on does not disturb it: what it misses waits in the run directory.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from banyan import __version__
 from banyan.core.config import config_to_mapping
-from banyan.core.errors import BanyanError, FileError
+from banyan.core.errors import BanyanError, FileError, StoreError
 from banyan.core.files import atomic_write_json, read_json, sha256_of
 from banyan.core.model_directory import MANIFEST
 from banyan.core.paths import default_database_url
+from banyan.store.outbox import Outbox
 from banyan.store.runs import RunLog
 from banyan.store.sql_store import SqlStore, open_store
+from banyan.store.times import utc_microseconds
 from banyan.store.types import StoredCheckpoint, StoredRun
 from banyan.train.callbacks import Callback, CheckpointRecord, EvaluationRecord, EventRecord, FitResult, RunStart
 from banyan.workflows.recipe import Recipe
 
+OUTBOX_FILE = "unrecorded.jsonl"  # in the run directory: what the database has not taken yet
 _RUN_FILE = "run.json"  # in the run directory: under which id the run is recorded, also when it goes on
 
 
@@ -31,6 +38,7 @@ class RunRecorder(Callback):
         self._recipe = recipe
         self._url = database or default_database_url()
         self._store: SqlStore | None = None
+        self._outbox: Outbox | None = None
         self._run_id = ""
         self._is_ended = False
         self._checkpoints: list[StoredCheckpoint] = []  # of this process, that still lie where they were saved
@@ -44,10 +52,13 @@ class RunRecorder(Callback):
     ) -> None:
         if self._store is None:
             return
-        if self._run_id and not self._is_ended:
-            state, code = _failure(error)
-            self._store.runs.finish_run(self._run_id, state=state, exit_code=code)
-        self._store.close()
+        if self._outbox is not None:
+            if not self._is_ended:
+                state, code = _failure(error)
+                self._log.finish_run(self._run_id, state=state, exit_code=code)
+            self._outbox.close()
+        with suppress(StoreError):  # it is away, and the run has done what it was for
+            self._store.close()
 
     def on_start(self, record: RunStart) -> None:
         """Write the run with its recipe; one that goes on is the same run."""
@@ -62,6 +73,8 @@ class RunRecorder(Callback):
         if record.step and (earlier := _recorded_id(record.run_directory)):
             run = dataclasses.replace(run, run_id=earlier)
         self._run_id = run.run_id
+        assert self._store is not None, "RunRecorder is used as a context manager"
+        self._outbox = Outbox(self._store, record.run_directory / OUTBOX_FILE)
         self._log.record_run(run)
         atomic_write_json(record.run_directory / _RUN_FILE, {"run_id": run.run_id})
 
@@ -100,8 +113,8 @@ class RunRecorder(Callback):
 
     @property
     def _log(self) -> RunLog:
-        assert self._store is not None, "RunRecorder is used as a context manager"
-        return self._store.runs
+        assert self._outbox is not None, "a run begins before anything else happens in it"
+        return RunLog(self._outbox.submit, clock=utc_microseconds)
 
 
 def _exit_code(signal_number: int) -> int:
