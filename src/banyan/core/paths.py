@@ -17,6 +17,11 @@ def data_directory() -> Path | None:
     return Path(value) if value else None
 
 
+def cache_directory() -> Path:
+    """Return where what can be made again is kept between runs: `XDG_CACHE_HOME`/banyan, or ~/.cache/banyan."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "banyan"
+
+
 def default_database_url() -> str:
     """Return the database every command uses unless told otherwise: `BANYAN_DATABASE`, or runs/banyan.db."""
     return os.environ.get("BANYAN_DATABASE") or f"sqlite:///{runs_directory() / 'banyan.db'}"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from banyan.model.config import ModelConfig
 from banyan.model.kv_cache import CachePass
+from banyan.model.linear import Linear
 from banyan.model.rope import rotate
 
 
@@ -37,8 +38,8 @@ class Attention(nn.Module):
         self.head_dim = config.head_dim
         self.norm_eps = config.norm_eps
         num_projected = config.num_heads + 2 * config.num_kv_heads
-        self.qkv = nn.Linear(config.embed_dim, num_projected * config.head_dim, bias=config.attention_bias)
-        self.output = nn.Linear(config.num_heads * config.head_dim, config.embed_dim, bias=config.output_bias)
+        self.qkv = Linear(config.embed_dim, num_projected * config.head_dim, bias=config.attention_bias)
+        self.output = Linear(config.num_heads * config.head_dim, config.embed_dim, bias=config.output_bias)
         self.has_qk_norm = config.qk_norm != "none"
         has_gain = config.qk_norm == "gain"
         self.q_gain = nn.Parameter(torch.ones(config.head_dim)) if has_gain else None

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from banyan.model.config import ModelConfig
+from banyan.model.linear import Linear
 
 
 class GatedFeedForward(nn.Module):
@@ -16,8 +17,8 @@ class GatedFeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_up = nn.Linear(config.embed_dim, 2 * config.ffn_dim, bias=config.ffn_bias)
-        self.down = nn.Linear(config.ffn_dim, config.embed_dim, bias=config.ffn_bias)
+        self.gate_up = Linear(config.embed_dim, 2 * config.ffn_dim, bias=config.ffn_bias)
+        self.down = Linear(config.ffn_dim, config.embed_dim, bias=config.ffn_bias)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Shapes: x (B, T, D); returns (B, T, D)."""
@@ -34,8 +35,8 @@ class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.activation = config.activation
-        self.up = nn.Linear(config.embed_dim, config.ffn_dim, bias=config.ffn_bias)
-        self.down = nn.Linear(config.ffn_dim, config.embed_dim, bias=config.ffn_bias)
+        self.up = Linear(config.embed_dim, config.ffn_dim, bias=config.ffn_bias)
+        self.down = Linear(config.ffn_dim, config.embed_dim, bias=config.ffn_bias)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Shapes: x (B, T, D); returns (B, T, D)."""

@@ -1,4 +1,4 @@
-"""In which number format a model computes. Model code knows nothing of it; it is applied here, from outside."""
+"""In which number format a model computes, and by which routine; models know neither, it is applied from outside."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from banyan.core.errors import ConfigError
+from banyan.model.linear import use_product
+from banyan.model.products import fastest_product
 from banyan.train.losses import TaskLosses
 from banyan.train.step import LossFunction
 
@@ -30,10 +32,16 @@ def choose_precision(name: Precision, device: torch.device) -> torch.dtype:
 
 
 def in_precision(loss_function: LossFunction, *, model: nn.Module, precision: Precision) -> LossFunction:
-    """Return the loss function with its matrix products in a number format; weights and sums stay in float32."""
+    """Return the loss function with its matrix products in a number format; weights and sums stay in float32.
+
+    In float32 on a CPU, the model's linear layers are given the fastest routine from now on, which changes the order of
+    their sums but not their precision.
+    """
     device = device_of(model)
     dtype = choose_precision(precision, device)
     if dtype == torch.float32:
+        if device.type == "cpu":
+            use_product(model, fastest_product())
         return loss_function
 
     def computed(model: Any, batch: Any) -> TaskLosses:

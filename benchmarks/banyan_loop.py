@@ -1,0 +1,93 @@
+"""Banyan's own training step, taking its turns: batch, joint loss, balance and optimizer as in a run."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+from banyan.cli.main import prepare_process
+
+prepare_process(debug=False)  # as every command does, before torch loads
+
+import torch  # noqa: E402
+
+from banyan.core.types import NO_GRID  # noqa: E402
+from banyan.data.batch import Batch  # noqa: E402
+from banyan.model.config import ModelConfig  # noqa: E402
+from banyan.model.presets import GPT2_SHAPE  # noqa: E402
+from banyan.model.transformer import Transformer  # noqa: E402
+from banyan.train.balance import default_balance  # noqa: E402
+from banyan.train.compilation import compiler_problem, in_compiled_blocks  # noqa: E402
+from banyan.train.losses import joint_loss  # noqa: E402
+from banyan.train.memory import keep_freed_memory  # noqa: E402
+from banyan.train.optimizer import OptimizerConfig, build_optimizer  # noqa: E402
+from banyan.train.precision import in_precision  # noqa: E402
+from banyan.train.step import train_step  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parent / "peers"))
+
+from turns import SHAPES, Shape, TokenStream, contender_options, take_turns  # noqa: E402
+
+MODES = ("eager", "compiled", "lean", "bfloat16", "int8")
+
+
+class Loop:
+    """The step of a run of one task that predicts the next token everywhere."""
+
+    def __init__(self, shape: Shape, *, mode: str) -> None:
+        if mode != "lean":
+            keep_freed_memory()
+        config = ModelConfig(
+            **GPT2_SHAPE,
+            num_layers=shape.num_layers,
+            num_heads=shape.num_heads,
+            embed_dim=shape.embed_dim,
+            vocab_size=shape.vocab_size,
+            max_seq_len=shape.seq_len,
+        )
+        self.model = Transformer(config).train()
+        self.optimizer = build_optimizer(self.model, OptimizerConfig(name="adamw", learning_rate=1e-3))
+        loss = partial(joint_loss, task_heads=(None,), is_lean=mode == "lean")
+        precision = mode if mode in ("bfloat16", "int8") else "float32"
+        self.loss_function = in_precision(loss, model=self.model, precision=precision)
+        if mode in ("compiled", "bfloat16", "int8") and compiler_problem() is None:
+            self.loss_function = in_compiled_blocks(self.loss_function, model=self.model)
+        self.balance = default_balance(self.model, (None,))
+        self.stream = TokenStream(shape)
+
+    def step(self) -> float:
+        result = train_step(
+            self.model,
+            self._batch(),
+            optimizer=self.optimizer,
+            loss_function=self.loss_function,
+            balance=self.balance,
+            clip_norm=1.0,
+        )
+        return result.task_losses[0]
+
+    def _batch(self) -> Batch:
+        token_ids, targets = self.stream.next()
+        positions = torch.arange(token_ids.shape[1]).expand_as(token_ids).contiguous()
+        nothing = torch.zeros_like(token_ids)
+        return Batch(
+            token_ids=token_ids,
+            targets=targets,
+            loss_weights=torch.ones(token_ids.shape),
+            position_ids=positions,
+            segment_ids=nothing,
+            attend_until=positions,
+            grid_ids=torch.full_like(token_ids, NO_GRID),
+            task_ids=nothing,
+            noise_seeds=nothing[:, 0],
+        )
+
+
+def main() -> None:
+    options = contender_options(MODES)
+    take_turns(Loop(SHAPES[options.shape], mode=options.mode).step)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Linear layers whose matrix product can be carried out by another routine, chosen from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Product: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (input, weight, bias) → input · weightᵀ + bias
+
+
+class Linear(nn.Linear):
+    """PyTorch's linear layer with an exchangeable product; weights, names and results stay what they are."""
+
+    product: Product = staticmethod(F.linear)
+
+    def forward(self, input: Tensor) -> Tensor:  # named as in torch
+        """Shapes: input (..., in); returns (..., out)."""
+        return self.product(input, self.weight, self.bias)
+
+
+@runtime_checkable
+class HasOutputProduct(Protocol):
+    """A model whose output layer is a table it shares with its embedding, and so no layer of its own."""
+
+    output_product: Product
+
+
+def use_product(model: nn.Module, product: Product) -> None:
+    """Let all linear layers inside a model, and its output layer, use one routine."""
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.product = product
+        elif isinstance(module, HasOutputProduct):
+            module.output_product = product

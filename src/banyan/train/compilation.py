@@ -1,0 +1,76 @@
+"""Compiled blocks: the layers of a model as generated machine code, where there is a compiler and it pays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import nn
+
+from banyan.core.paths import cache_directory
+from banyan.train.losses import TaskLosses
+from banyan.train.step import LossFunction
+
+Compile: TypeAlias = Literal["auto", "on", "off"]
+
+MIN_RUN_FLOPS = 2e13  # two minutes of two cores: a shorter run ends before compiled code has paid for its compilation
+MAX_VARIANTS = 64  # of one block: with and without a mask, other numbers of rows, every layer's own dropout
+
+
+def is_worth_compiling(choice: Compile, *, run_flops: float) -> bool:
+    """Return whether to compile: as a recipe says, or if the run is long; the same for its resumption."""
+    return choice == "on" or (choice == "auto" and run_flops >= MIN_RUN_FLOPS)
+
+
+def in_compiled_blocks(loss_function: LossFunction, *, model: nn.Module) -> LossFunction:
+    """Return the loss function with the model's blocks compiled while it runs; elsewhere the model stays as it is.
+
+    All blocks of one kind share their code, so that a deep model compiles as fast as a shallow one, and the positions
+    that carry loss are gathered outside, so that their number may change from batch to batch.
+    """
+    blocks = getattr(model, "blocks", None)
+    if not isinstance(blocks, nn.ModuleList):
+        return loss_function
+    torch._dynamo.config.recompile_limit = max(MAX_VARIANTS, torch._dynamo.config.recompile_limit)
+    compiled = {block: torch.compile(block.forward, dynamic=False) for block in blocks}
+
+    def computed(model: Any, batch: Any) -> TaskLosses:
+        with _replaced_forwards(compiled):
+            return loss_function(model, batch)
+
+    return computed
+
+
+@contextmanager
+def _replaced_forwards(forwards: dict[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    for module, forward in forwards.items():
+        module.forward = forward  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for module in forwards:
+            del module.forward
+
+
+@cache
+def compiler_problem() -> str | None:
+    """Return why nothing can be compiled here, or None; the first call compiles a line to find out.
+
+    Compiled code is kept in the user's cache folder, so that the next start finds it.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_directory() / "compiled"))
+    try:
+        Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).mkdir(parents=True, exist_ok=True)
+        torch.compile(_two_operations, dynamic=False)(torch.ones(64))
+    except Exception as error:  # whatever a missing or broken tool chain raises
+        return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    return None
+
+
+def _two_operations(x: torch.Tensor) -> torch.Tensor:
+    return x * 2 + 1
