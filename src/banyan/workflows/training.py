@@ -123,7 +123,7 @@ def _train(
         callbacks=(SaveRecipe(recipe), ReportProgress(reporter), *callbacks),
         evaluator=evaluated_by_main(evaluator, ranks) if evaluator.has_examples else None,
         seed=recipe.seed,
-        balance=_balance(recipe, material),
+        balance=balance_of(recipe, material),
         weight_files=_weight_files(material),
         ranks=ranks,
     )
@@ -261,7 +261,8 @@ def _settle_evaluations(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, evaluate_every=interval))
 
 
-def _balance(recipe: Recipe, material: Material) -> TaskBalance:
+def balance_of(recipe: Recipe, material: Material) -> TaskBalance:
+    """Return how the recipe weighs its tasks against each other."""
     return balance_tasks(
         [task.head for task in material.tasks],
         num_choices=[_num_choices(task, recipe, material) for task in material.tasks],
