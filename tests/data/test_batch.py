@@ -78,3 +78,15 @@ def test_a_sequence_with_uneven_fields_is_refused() -> None:
 def test_a_sequence_of_an_unknown_task_is_refused() -> None:
     with pytest.raises(DataError, match="task 'c'"):
         batch_of([sequence([1, 2], task="c")])
+
+
+def test_the_noise_of_a_row_depends_on_the_seed_and_its_place_in_the_whole_batch() -> None:
+    rows = [[sequence([1, 2, 3])]] * 5
+    batch = batch_of(*rows)
+    noisy = batch.with_noise(7)
+    assert len(set(noisy.noise_seeds.tolist())) == 5
+    split = torch.cat([part.noise_seeds for part in batch.with_noise(7).split(2)])
+    assert torch.equal(split, noisy.noise_seeds)
+    smaller = batch_of(*rows[:3]).with_noise(7)
+    assert torch.equal(smaller.noise_seeds, noisy.noise_seeds[:3])
+    assert not set(batch.with_noise(8).noise_seeds.tolist()) & set(noisy.noise_seeds.tolist())

@@ -39,6 +39,16 @@ def test_the_update_does_not_depend_on_the_number_of_micro_batches(num_parts: in
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+def test_dropout_does_not_depend_on_the_number_of_micro_batches() -> None:
+    batch = tiny_batch().with_noise(5)
+    once, thrice = (tiny_learner(dropout=0.3) for _ in range(2))
+    for model, num_parts in ((once, 1), (thrice, 3)):
+        step(model, batch, accumulation_steps=num_parts)  # blocks add nothing before their first update
+    results = [step(model, batch, accumulation_steps=num_parts) for model, num_parts in ((once, 1), (thrice, 3))]
+    assert results[0].loss == pytest.approx(results[1].loss, rel=1e-6)
+    assert results[0].grad_norm == pytest.approx(results[1].grad_norm, rel=1e-5)
+
+
 def test_the_gradient_is_that_of_the_balanced_loss_computed_at_once() -> None:
     model, reference, batch = tiny_learner(), tiny_learner(), tiny_batch()
     balance = TaskBalance(scales=(5.0, 1.1, 2.0), weights=(1.0, 2.0, 0.5))

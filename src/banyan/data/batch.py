@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -43,12 +43,16 @@ class TrainableBatch(Protocol):
         """Return the sum of the loss weights of each task, shape (num_tasks,)."""
         ...
 
+    def with_noise(self, seed: int) -> Self:
+        """Return the same batch with a seed for what is random about each of its rows, such as dropout."""
+        ...
+
 
 class BatchLoader(Protocol):
     """An endless stream of batches whose place can be saved and restored exactly."""
 
-    def next_batch(self) -> TrainableBatch:
-        """Return the batch of one step."""
+    def next_batch(self, *, num_rows: int | None = None, seq_len: int | None = None) -> TrainableBatch:
+        """Return the batch of one step, in the sizes the loader was made for or in smaller ones."""
         ...
 
     def state(self) -> Mapping[str, Any]:
@@ -62,7 +66,9 @@ class BatchLoader(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """Rows of packed token sequences. Every field has shape (B, T): int64, except the float32 `loss_weights`.
+    """Rows of packed token sequences.
+
+    Shapes: (B, T), int64; `loss_weights` are float32, and `noise_seeds` have shape (B,).
 
     Query t reads key s if both lie in the same segment and s <= max(t, attend_until[t]).
     """
@@ -75,6 +81,7 @@ class Batch:
     attend_until: Tensor  # last position of the row a query may read, where that lies behind the query itself
     grid_ids: Tensor  # cell of the picture a position predicts; NO_GRID
     task_ids: Tensor  # index into the task names; PADDING
+    noise_seeds: Tensor  # of what is random about a row, one each
 
     @property
     def num_targets(self) -> int:
@@ -101,6 +108,17 @@ class Batch:
         sums = torch.bincount(self.task_ids.flatten() + 1, self.loss_weights.flatten().double(), num_tasks + 1)
         return sums[1:].float()
 
+    def with_noise(self, seed: int) -> Batch:
+        """Return the same batch with the noise of a seed: that of row r is a function of (seed, r).
+
+        So it is given to the batch of a whole step, before that is split into micro-batches and shares.
+        """
+        return replace(self, noise_seeds=_noise_seeds(len(self.token_ids), seed=seed))
+
+
+def _noise_seeds(num_rows: int, *, seed: int) -> Tensor:
+    return torch.from_numpy(np.random.PCG64(seed).random_raw(num_rows).view(np.int64))
+
 
 def collate(rows: Sequence[Sequence[TokenSequence]], *, seq_len: int, pad_id: int, task_names: Sequence[str]) -> Batch:
     """Lay packed sequences side by side in rows of `seq_len` and pad the ends.
@@ -120,7 +138,8 @@ def collate(rows: Sequence[Sequence[TokenSequence]], *, seq_len: int, pad_id: in
             place["segment_ids"][:] = segment
             place["task_ids"][:] = _index_of(sequence.task, task_index)
             start = end
-    return Batch(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return Batch(**tensors, noise_seeds=_noise_seeds(len(rows), seed=0))
 
 
 def _padding(num_rows: int, seq_len: int, *, pad_id: int) -> dict[str, NDArray[np.generic]]:

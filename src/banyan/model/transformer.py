@@ -12,6 +12,7 @@ from banyan.core.errors import ContextLengthError, ShapeError
 from banyan.core.types import HeadSpec
 from banyan.model.attention import Attention, AttentionPlan
 from banyan.model.config import ModelConfig
+from banyan.model.dropout import drop, position_keys
 from banyan.model.feed_forward import build_feed_forward
 from banyan.model.heads import TaskHeads
 from banyan.model.initialisation import init_weights
@@ -30,15 +31,18 @@ class Block(nn.Module):
         self.attention = Attention(config, layer=layer)
         self.feed_forward_norm = build_norm(config)
         self.feed_forward = build_feed_forward(config)
+        self.layer = layer
         self.dropout = config.dropout
 
-    def forward(self, x_BTD: Tensor, plan: AttentionPlan) -> Tensor:
-        """Shapes: x (B, T, D); returns (B, T, D)."""
-        x_BTD = x_BTD + self._drop(self.attention(self.attention_norm(x_BTD), plan))
-        return x_BTD + self._drop(self.feed_forward(self.feed_forward_norm(x_BTD)))
+    def forward(self, x_BTD: Tensor, plan: AttentionPlan, noise_keys_BT: Tensor | None = None) -> Tensor:
+        """Shapes: x (B, T, D); noise keys (B, T), None where nothing is dropped; returns (B, T, D)."""
+        x_BTD = x_BTD + self._drop(self.attention(self.attention_norm(x_BTD), plan), noise_keys_BT, part=0)
+        return x_BTD + self._drop(self.feed_forward(self.feed_forward_norm(x_BTD)), noise_keys_BT, part=1)
 
-    def _drop(self, x_BTD: Tensor) -> Tensor:
-        return F.dropout(x_BTD, self.dropout, self.training) if self.dropout else x_BTD
+    def _drop(self, x_BTD: Tensor, noise_keys_BT: Tensor | None, *, part: int) -> Tensor:
+        if noise_keys_BT is None:
+            return x_BTD
+        return drop(x_BTD, noise_keys_BT, site=2 * self.layer + part, rate=self.dropout)
 
 
 class Transformer(nn.Module):
@@ -97,14 +101,16 @@ class Transformer(nn.Module):
         segment_ids_BT: Tensor | None = None,
         attend_until_BT: Tensor | None = None,
         grid_ids_BT: Tensor | None = None,
+        noise_seeds_B: Tensor | None = None,
         cache: CacheRows | None = None,
     ) -> Tensor:
         """Return the hidden state of every position, after the final norm.
 
-        Shapes: all arguments (B, T), int64; returns (B, T, D).
+        Shapes: all arguments (B, T) or (B,), int64; returns (B, T, D).
         `position_ids` default to 0, 1, 2 …; a cache counts on from what each slot holds, and there `attend_until`
         counts in positions of the slot. `segment_ids` keep packed examples apart (-1: padding). A query t reads keys
         up to max(t, attend_until[t]) of its segment. `grid_ids` name the picture cell a position predicts, or NO_GRID.
+        While it learns, dropout follows from `noise_seeds`, one per row; without them PyTorch's generator draws some.
         Raises: ContextLengthError if the tokens do not fit into max_seq_len; ShapeError if a cache is given together
         with positions or segments, for each of its slots counts for itself and holds one segment.
         """
@@ -115,8 +121,9 @@ class Transformer(nn.Module):
         else:
             position_ids_BT, plan = self._plan_cached(token_ids_BT, attend_until_BT, cache)
         x_BTD = self._embed(token_ids_BT, position_ids_BT, grid_ids_BT)
+        noise_keys_BT = self._noise_keys(token_ids_BT, noise_seeds_B)
         for block in self.blocks:
-            x_BTD = block(x_BTD, plan)
+            x_BTD = block(x_BTD, plan, noise_keys_BT)
         if plan.cache is not None:
             plan.cache.finish()
         return self.final_norm(x_BTD)  # type: ignore[no-any-return]
@@ -172,6 +179,14 @@ class Transformer(nn.Module):
         cache = rows.begin(num_rows=num_rows, seq_len=seq_len)
         rope, mask = self._angles(cache.position_ids_BT), cache.mask(attend_until_BT)
         return cache.position_ids_BT, AttentionPlan(mask=mask, rope=rope, cache=cache)
+
+    def _noise_keys(self, token_ids_BT: Tensor, noise_seeds_B: Tensor | None) -> Tensor | None:
+        if not (self.training and self.config.dropout):
+            return None
+        num_rows, seq_len = token_ids_BT.shape
+        if noise_seeds_B is None:
+            noise_seeds_B = torch.randint(2**62, (num_rows,), device=token_ids_BT.device)
+        return position_keys(noise_seeds_B, seq_len=seq_len)
 
     def _angles(self, position_ids: Tensor) -> tuple[Tensor, Tensor] | None:
         return None if self._rope is None else self._rope.at(position_ids, dtype=self.dtype)

@@ -51,6 +51,7 @@ def joint_loss(model: Transformer, batch: Batch, *, task_heads: Sequence[HeadSpe
         segment_ids_BT=placed.segment_ids,
         attend_until_BT=placed.attend_until,
         grid_ids_BT=placed.grid_ids,
+        noise_seeds_B=placed.noise_seeds,
     )
     hidden_ND = hidden_BTD.flatten(0, 1)
     loss_sums = torch.zeros(num_tasks, device=device)
