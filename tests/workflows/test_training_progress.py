@@ -109,7 +109,7 @@ def test_utilisation_is_the_models_arithmetic_against_the_peak_and_only_measured
         return 1e6
 
     heard = Heard()
-    told = ReportProgress(heard, flops_per_token=20.0, peak_flops=peak)
+    told = ReportProgress(heard, flops_per_token=lambda: 20.0, peak_flops=peak)
     told.on_start(start(0))
     told.on_step(step(10))
     assert not asked and heard.views[-1].utilisation is None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from banyan.infer.engine import Engine
 from banyan.model.transformer import Transformer
@@ -14,7 +14,10 @@ from banyan.workflows.datasets import spread
 from banyan.workflows.judge import Judge, train_judge
 from banyan.workflows.material import Material
 from banyan.workflows.reporter import SilentReporter
+from banyan.workflows.samples import Sample, take_samples
 from banyan.workflows.scoring import evaluate_model, overall_score
+
+HearSamples: TypeAlias = Callable[[int, Sequence[Sample]], None]  # (step, one of each task)
 
 _FEW_SAMPLES = 2  # nobody reads the intervals of an evaluation during training
 
@@ -41,10 +44,14 @@ def judges_of(material: Material) -> dict[str, Judge | None]:
 
 
 class LiveEvaluator:
-    """Scores a model in training on a few validation examples of each task; the trainer keeps the best."""
+    """Scores a model in training on a few validation examples of each task; the trainer keeps the best.
 
-    def __init__(self, material: Material, *, max_examples: int) -> None:
+    `hear_samples` gets the step and one sample of each task, every time.
+    """
+
+    def __init__(self, material: Material, *, max_examples: int, hear_samples: HearSamples | None = None) -> None:
         self._material = material
+        self._hear_samples = hear_samples
         self._examples: dict[str, Sequence[Any]] = {
             name: spread(examples, max_examples) for name, examples in material.validation.items() if examples
         }
@@ -61,6 +68,8 @@ class LiveEvaluator:
             results = evaluate_model(
                 answering, self._examples, judges=self._judges, reporter=SilentReporter(), num_samples=_FEW_SAMPLES
             )
+            if self._hear_samples is not None:
+                self._hear_samples(step, take_samples(answering, results))
         evaluations = {name: result.evaluation for name, result in results.items()}
         scores = {f"{name}/{metric}": value for name, e in evaluations.items() for metric, value in e.scores.items()}
         return {"score": overall_score(evaluations), **scores}

@@ -22,6 +22,7 @@ from banyan.train.config import TrainConfig
 from banyan.train.distributed.config import ParallelConfig
 from banyan.train.optimizer import OptimizerConfig
 from banyan.train.schedule import ScheduleConfig
+from banyan.train.trackers import TrackingConfig
 
 MAX_SEED = 2**63 - 1  # what a database can hold
 _FOLDER_NAME = re.compile(r"\w[\w. -]{0,99}")
@@ -112,6 +113,7 @@ class Recipe:
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     evaluation: EvaluationRecipe = dataclasses.field(default_factory=EvaluationRecipe)
     parallel: ParallelConfig = dataclasses.field(default_factory=ParallelConfig)
+    tracking: TrackingConfig = dataclasses.field(default_factory=TrackingConfig)
     sampling: dict[str, SamplingConfig] = dataclasses.field(default_factory=dict)  # task → how it answers by default
 
     def __post_init__(self) -> None:

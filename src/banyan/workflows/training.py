@@ -23,20 +23,24 @@ from banyan.model.transformer import Transformer, count_parameters
 from banyan.runtime.description import read_description
 from banyan.tasks.base import Task
 from banyan.tasks.image_generation import ImageGeneration
+from banyan.train.accounting import count_weights, flops_per_token
 from banyan.train.balance import TaskBalance, balance_tasks
 from banyan.train.callbacks import Callback, FitResult, RunStart
 from banyan.train.checkpoints import CheckpointFolder
 from banyan.train.distributed.world import joined_ranks, own_device
 from banyan.train.evaluations import evaluated_by_main
 from banyan.train.measure import measure_step_seconds
+from banyan.train.peak import peak_flops
 from banyan.train.ranks import ALONE, Ranks, main_first
 from banyan.train.state import TransformerFiles
+from banyan.train.trackers import build_trackers, require_trackers
 from banyan.train.trainer import Trainer
 from banyan.workflows.datasets import resolve_places
 from banyan.workflows.live_model import LiveEvaluator
 from banyan.workflows.material import Material, gather_material
 from banyan.workflows.recipe import Recipe, with_steps
 from banyan.workflows.reporter import Reporter
+from banyan.workflows.samples import SampleBook
 from banyan.workflows.sidecars import RECIPE_FILE, sidecars_of
 from banyan.workflows.training_progress import ReportProgress
 
@@ -66,6 +70,7 @@ def train(
     `material` is what was gathered for this recipe already; None: it is gathered now.
     Raises: every error of data, configuration, disk and training, each with its own exit code.
     """
+    require_trackers(recipe.tracking.services)
     place = process_place()
     device = own_device(choose_device(recipe.device), place)
     end_with_launcher(place)
@@ -109,7 +114,12 @@ def _train(
     model = new_model(recipe, material).to(device)
     loader = new_loader(recipe, material)
     recipe = settle_length(recipe, model, material, reporter=reporter, ranks=ranks)
-    evaluator = LiveEvaluator(material, max_examples=recipe.evaluation.max_validation_examples)
+    progress = _progress(recipe, model, material, reporter=reporter)
+    evaluator = LiveEvaluator(
+        material,
+        max_examples=recipe.evaluation.max_validation_examples,
+        hear_samples=SampleBook(run_directory, tell=progress.show_sample),
+    )
     trainer = Trainer(
         model,
         loader=loader,
@@ -120,7 +130,7 @@ def _train(
         schedule=recipe.schedule,
         run_directory=run_directory,
         sidecars=sidecars_of(recipe, material),
-        callbacks=(SaveRecipe(recipe), ReportProgress(reporter), *callbacks),
+        callbacks=(SaveRecipe(recipe), progress, *_trackers(recipe), *callbacks),
         evaluator=evaluated_by_main(evaluator, ranks) if evaluator.has_examples else None,
         seed=recipe.seed,
         balance=balance_of(recipe, material),
@@ -135,6 +145,27 @@ def _train(
         material=material,
         result=result,
         num_parameters=count_parameters(model),
+    )
+
+
+def _progress(recipe: Recipe, model: Transformer, material: Material, *, reporter: Reporter) -> ReportProgress:
+    """Return what tells a reporter of the run; a reporter that is watched also hears how well the machine is used."""
+
+    def token_flops() -> float:
+        batch = new_loader(recipe, material).next_batch()
+        return flops_per_token(
+            model.config,
+            count_weights(model),
+            seq_len=recipe.train.seq_len,
+            target_share=batch.num_targets / batch.num_tokens,
+        )
+
+    return ReportProgress(reporter, flops_per_token=token_flops, peak_flops=lambda: peak_flops(model.device))
+
+
+def _trackers(recipe: Recipe) -> tuple[Callback, ...]:
+    return build_trackers(
+        recipe.tracking, name=recipe.name, settings=config_to_mapping(recipe), log_every=recipe.train.log_every
     )
 
 
@@ -155,11 +186,12 @@ def settle_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> Recip
     Raises: ConfigError naming the first key that was changed since the run began.
     """
     recipe = _with_absolute_paths(recipe)
-    parallel = recipe.parallel  # a run may go on with more or fewer processes, laid out in another way
+    # A run may go on with more or fewer processes, laid out in another way, and with other services watching.
+    parallel, tracking = recipe.parallel, recipe.tracking
     saved_path = run_directory / RECIPE_FILE
     if not resume or not saved_path.is_file():
         return recipe
-    saved = dataclasses.replace(read_config(Recipe, saved_path), parallel=parallel)
+    saved = dataclasses.replace(read_config(Recipe, saved_path), parallel=parallel, tracking=tracking)
     settled = _settle_evaluations(recipe if recipe.minutes is None else with_steps(recipe, saved.train.steps))
     if key := first_difference(config_to_mapping(settled), config_to_mapping(saved)):
         raise ConfigError(

@@ -22,13 +22,13 @@ class ReportProgress(Callback):
         self,
         reporter: Reporter,
         *,
-        flops_per_token: float | None = None,
+        flops_per_token: Callable[[], float] | None = None,
         peak_flops: Callable[[], float] | None = None,
     ) -> None:
         self._reporter = reporter
         self._flops_per_token = flops_per_token
-        self._find_peak = peak_flops
-        self._peak: float | None = None
+        self._peak_flops = peak_flops
+        self._peak_tokens: float | None = None  # that the machine could do in a second; None: nobody asked
         self._losses: dict[str, _TaskLoss] = {}
         self._evaluation: EvaluationRecord | None = None
         self._best_score: float | None = None
@@ -41,8 +41,8 @@ class ReportProgress(Callback):
         """Show where the run begins or goes on; find out what the machine could do, if somebody watches."""
         if record.step:
             self._reporter.line(f"going on after step {record.step} of {record.num_steps}")
-        if self._reporter.is_live and self._find_peak is not None:
-            self._peak = self._find_peak()
+        if self._reporter.is_live and self._peak_flops is not None and self._flops_per_token is not None:
+            self._peak_tokens = self._peak_flops() / self._flops_per_token()
 
     def on_step(self, record: StepRecord) -> None:
         """Take the step in, and show it a few times a second."""
@@ -83,8 +83,6 @@ class ReportProgress(Callback):
 
     def _view(self, record: StepRecord) -> TrainingView:
         speed = self._num_tokens / self._seconds if self._seconds else record.tokens_per_second
-        reached = None if self._flops_per_token is None else self._flops_per_token * speed
-        is_known = reached is not None and self._peak
         evaluation = self._evaluation
         return TrainingView(
             step=record.step,
@@ -92,7 +90,7 @@ class ReportProgress(Callback):
             losses=tuple(loss.trend(name) for name, loss in self._losses.items()),
             learning_rate=record.learning_rate,
             tokens_per_second=speed,
-            utilisation=reached / self._peak if is_known and reached and self._peak else None,
+            utilisation=speed / self._peak_tokens if self._peak_tokens else None,
             seconds_left=self._pace.seconds_left(record.num_steps),
             score=None if evaluation is None else evaluation.score,
             scored_step=None if evaluation is None else evaluation.step,
