@@ -1,7 +1,10 @@
+import errno
 import os
 import resource
+import shutil
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,12 +12,14 @@ import pytest
 
 from banyan.core.errors import SpaceError
 from banyan.core.model_directory import verify_manifest
+from banyan.model.transformer import Transformer
 from banyan.testing.training import tiny_trainer
 from banyan.train.callbacks import Callback, CheckpointRecord, EventRecord, StepRecord
 from banyan.train.checkpoints import CheckpointFolder
+from banyan.train.state import TransformerFiles, read_state
 
 pytestmark = pytest.mark.usefixtures("light_runs")
-EVERY_2 = {"checkpoint_every": 2}
+EVERY_2 = {"checkpoint_every": 2, "background_saves": False}  # a callback fills the disk between a step and its save
 
 
 @contextmanager
@@ -80,7 +85,7 @@ def test_a_best_checkpoint_that_could_not_be_saved_is_not_called_best(tmp_path: 
     def score(model: object, step: int) -> dict[str, float]:
         return {"score": {2: 0.1, 4: 0.9}.get(step, 0.5)}
 
-    train = {"checkpoint_every": 2, "evaluate_every": 2}
+    train = {**EVERY_2, "evaluate_every": 2}
     result = tiny_trainer(tmp_path, steps=8, train=train, evaluator=score, callbacks=[FullDisk(first=4, last=5)]).fit()
     assert (result.best_step, result.best_score) == (6, 0.5)
     assert (tmp_path / "best" / "model.safetensors").is_file()
@@ -97,15 +102,87 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", place], check=True)
 
 
+class Ballast(Callback):
+    """Leaves little room on a disk, once there is a checkpoint."""
+
+    def __init__(self, disk: Path, *, free_bytes: int) -> None:
+        self.path, self.free_bytes = disk / "ballast", free_bytes
+
+    def on_checkpoint(self, record: CheckpointRecord) -> None:
+        if not self.path.exists():
+            free = shutil.disk_usage(self.path.parent).free
+            self.path.write_bytes(bytes(max(0, free - self.free_bytes)))
+
+
 def test_on_a_disk_with_room_for_one_checkpoint_the_first_one_stays_whole(tiny_disk: Path) -> None:
-    (tiny_disk / "ballast").write_bytes(b"x" * 400_000)
+    ballast = Ballast(tiny_disk, free_bytes=100_000)
     with pytest.raises(SpaceError, match="the disk is full"):
-        tiny_trainer(tiny_disk / "run", steps=20, train=EVERY_2).fit()
+        tiny_trainer(tiny_disk / "run", steps=20, train=EVERY_2, callbacks=[ballast]).fit()
     folder = CheckpointFolder(tiny_disk / "run")
-    assert folder.newest_valid() == (folder.steps()[-1], [])
-    (tiny_disk / "ballast").unlink()
+    assert folder.newest_valid() == (2, [])
+    with pytest.raises(SpaceError, match=r"need .* KB in .*, 1?\d\d\.\d KB free"):
+        tiny_trainer(tiny_disk / "run", steps=20, train=EVERY_2).fit(resume=True)
+    ballast.path.unlink()
     result = tiny_trainer(tiny_disk / "run", steps=20, train={**EVERY_2, "keep_checkpoints": 1}).fit(resume=True)
     assert result.steps == 20
+
+
+def test_a_run_without_room_for_two_checkpoints_does_not_begin(tiny_disk: Path) -> None:
+    (tiny_disk / "ballast").write_bytes(bytes(400_000))
+    with pytest.raises(SpaceError, match="need 844.2 KB") as caught:
+        tiny_trainer(tiny_disk / "run").fit()
+    assert caught.value.exit_code == 6
+    assert not (tiny_disk / "run/metrics.jsonl").exists()
+
+
+class OnStep(Callback):
+    """Does something after one step."""
+
+    def __init__(self, step: int, action: Callable[[], None]) -> None:
+        self.step, self.action = step, action
+
+    def on_step(self, record: StepRecord) -> None:
+        if record.step == self.step:
+            self.action()
+
+
+def test_a_save_in_the_background_holds_what_was_there_when_it_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_steps_later = threading.Event()
+
+    def save_late(files: TransformerFiles, model: Transformer, directory: Path) -> None:
+        assert three_steps_later.wait(60)
+        save(files, model, directory)
+
+    save = TransformerFiles.save
+    tiny_trainer(tmp_path / "plain", steps=8, train={"checkpoint_every": 4, "background_saves": False}).fit()
+    monkeypatch.setattr(TransformerFiles, "save", save_late)
+    watch = [OnStep(7, three_steps_later.set)]
+    tiny_trainer(tmp_path / "late", steps=8, train={"checkpoint_every": 4}, callbacks=watch).fit()
+    saved = [tmp_path / name / "checkpoints/step-00000004" for name in ("late", "plain")]
+    for file in ("model.safetensors", "extras.safetensors", "optimizer.safetensors"):
+        assert (saved[0] / file).read_bytes() == (saved[1] / file).read_bytes()
+    progress = [read_state(path / "state.json").progress for path in saved]
+    assert (progress[0].step, progress[0].num_tokens) == (progress[1].step, progress[1].num_tokens)
+
+
+def test_a_save_in_the_background_that_fails_is_told_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = iter([True, True])
+
+    def save_at_the_third_try(files: TransformerFiles, model: Transformer, directory: Path) -> None:
+        if next(failures, False):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(files, model, directory)
+
+    save = TransformerFiles.save
+    monkeypatch.setattr(TransformerFiles, "save", save_at_the_third_try)
+    heard = FullDisk(first=99, last=99)
+    result = tiny_trainer(tmp_path, steps=10, train={"checkpoint_every": 2}, callbacks=[heard]).fit()
+    assert heard.events.count("checkpoint_failed") == 2
+    assert (heard.saved, result.steps) == ([6, 8, 10], 10)
 
 
 def test_a_crash_between_save_and_link_is_put_right_on_resume(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from banyan.core.errors import CheckpointError
 from banyan.testing.training import tiny_learner, tiny_loader
 from banyan.train.optimizer import ModelOptimizer, OptimizerConfig, build_optimizer
-from banyan.train.state import Progress, TransformerFiles, restore_state, save_state
+from banyan.train.state import Progress, TransformerFiles, frozen_copy, restore_state, save_state
 
 PROGRESS = Progress(step=7, seconds=1.5, num_tokens=99, best_step=5, best_score=0.1 + 0.2, skipped_steps=[3])
 
@@ -22,7 +22,7 @@ def saved(directory: Path) -> ModelOptimizer:
         directory,
         model=model,
         weight_files=TransformerFiles(),
-        optimizer=optimizer,
+        optimizer_tensors=optimizer.tensors(),
         progress=PROGRESS,
         loader_state=tiny_loader().state(),
         settings={"seed": 1},
@@ -86,3 +86,17 @@ def test_an_optimizer_file_that_cannot_be_read_is_refused(tmp_path: Path, damage
     optimizer = build_optimizer(model, OptimizerConfig())
     with pytest.raises(CheckpointError, match=r"optimizer\.safetensors cannot be read"):
         restore_state(tmp_path, model=model, weight_files=TransformerFiles(), optimizer=optimizer)
+
+
+def test_a_frozen_copy_holds_the_same_bits_and_shares_nothing() -> None:
+    model = tiny_learner()
+    model.blocks[0].register_forward_hook(lambda *_: pytest.fail("a copy has no listeners"))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    copied = frozen_copy(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+    after = copied.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before) and len(before) == len(after)
+    assert not any(block._forward_hooks for block in copied.modules())
+    assert len(list(copied.parameters())) == len(list(model.parameters()))  # tied weights stay tied

@@ -23,6 +23,7 @@ class TrainConfig:
     checkpoint_every: int | None = None  # steps; null: ten times a run
     keep_checkpoints: int = 2  # the newest; the best one is always kept
     early_stop_patience: int | None = None  # evaluations without a better score; null: never
+    background_saves: bool = True  # write checkpoints while training goes on, from a second copy in memory
     log_every: int = 10  # steps
     precision: Precision = "auto"
     health: HealthConfig = dataclasses.field(default_factory=HealthConfig)

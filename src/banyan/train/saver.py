@@ -1,23 +1,40 @@
-"""Saving and restoring a run while it goes on: when a save fails, which checkpoint is best, what is kept."""
+"""Saving and restoring a run while it goes on: when a save fails, which checkpoint is best, what is kept.
+
+A save in the background writes a copy that was taken when it was asked for; training goes on meanwhile. There is one at
+a time: the next save waits for it, and so does whoever needs to know what lies on the disk.
+"""
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from torch import nn
+from torch import Tensor, nn
 
 from banyan.core.errors import SpaceError
+from banyan.core.files import check_room
 from banyan.train.callbacks import CheckpointRecord, EventRecord
 from banyan.train.checkpoints import CheckpointFolder, Quarantined
 from banyan.train.optimizer import ModelOptimizer
 from banyan.train.ranks import ALONE, Ranks
-from banyan.train.state import Progress, RestoredState, WeightFiles, restore_state, save_state
+from banyan.train.state import (
+    Progress,
+    RestoredState,
+    WeightFiles,
+    frozen_copy,
+    frozen_tensors,
+    restore_state,
+    save_state,
+)
 
 MAX_FAILED_SAVES = 3  # in a row; then the run ends
+_OPTIMIZER_FACTOR = 2  # bytes of AdamW's memory for a byte of weights; no optimizer here has more
+SaveRecord: TypeAlias = CheckpointRecord | EventRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,14 +48,36 @@ class SavedParts:
     sidecars: Mapping[str, bytes]  # files that make a checkpoint a whole model directory
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Job:
+    """One checkpoint to write: everything in it as it was when the save was asked for."""
+
+    model: nn.Module
+    optimizer_tensors: Mapping[str, Tensor]
+    progress: Progress
+    loader_state: Mapping[str, Any]
+    abandoned: frozenset[int]
+
+
 class RunSaver:
     """Keeps the checkpoints of one run, and the links `best` and `last` beside them."""
 
-    def __init__(self, run_directory: Path, *, parts: SavedParts, keep: int, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self,
+        run_directory: Path,
+        *,
+        parts: SavedParts,
+        keep: int,
+        ranks: Ranks = ALONE,
+        in_background: bool = False,
+    ) -> None:
         self._folder = CheckpointFolder(run_directory)
         self._parts = parts
         self._keep = keep
         self._ranks = ranks
+        self._in_background = in_background and ranks.world_size == 1  # ranks agree after each save
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="banyan-save")
+        self._pending: tuple[_Job, Future[CheckpointRecord]] | None = None
         self._failed_saves = 0
         self._saved_best: tuple[int | None, float | None] = (None, None)
         self._abandoned: set[int] = set()  # saved on a way that the run has gone back from
@@ -46,19 +85,23 @@ class RunSaver:
     def check_fresh(self) -> tuple[None, list[EventRecord]]:
         """Refuse to start a run where one has already saved; there is nothing to restore.
 
-        Raises: ConfigError.
+        Raises: ConfigError; SpaceError if there is no room for two checkpoints, or nothing can be written.
         """
         if self._ranks.is_main:
             self._folder.clean()
             self._folder.require_fresh()
+            check_room(self._folder.run_directory, num_bytes=2 * self._checkpoint_bytes())
         return None, []
 
     def restore(self) -> tuple[RestoredState | None, list[EventRecord]]:
         """Go back to the newest checkpoint that can be trusted; None if the run has not saved yet.
 
-        Raises: CheckpointError if there are checkpoints, but none that can be used.
+        Raises: CheckpointError if there are checkpoints, but none that can be used; SpaceError if there is no room
+        for the next one.
         """
         step, quarantined = self._newest_valid()
+        if self._ranks.is_main:
+            check_room(self._folder.run_directory, num_bytes=self._checkpoint_bytes())
         events = [
             EventRecord(step=step or 0, kind="checkpoint_quarantined", detail={"path": str(q.path), "reason": q.reason})
             for q in quarantined
@@ -90,6 +133,7 @@ class RunSaver:
 
     def restore_before(self, step: int) -> Progress | None:
         """Give model and optimizer the newest checkpoint up to a step, or the oldest; None if there is none."""
+        self._wait()
         steps = self._ranks.from_main(self._folder.steps)
         if not steps:
             return None
@@ -102,48 +146,59 @@ class RunSaver:
 
     def abandon_after(self, step: int) -> None:
         """Take the later checkpoints as not there; they are removed once a new one is saved."""
+        self._wait()
         self._abandoned |= {later for later in self._ranks.from_main(self._folder.steps) if later > step}
 
-    def save(
-        self, progress: Progress, *, loader_state: Mapping[str, Any], must_succeed: bool
-    ) -> CheckpointRecord | EventRecord | None:
-        """Save the run as it stands; only the main rank writes, and returns what became of it.
+    def save(self, progress: Progress, *, loader_state: Mapping[str, Any], must_succeed: bool) -> list[SaveRecord]:
+        """Save the run as it stands; only the main rank writes, and returns what has become of this save and others.
 
+        A save that must succeed is written at once; what becomes of one in the background is told by `finished`.
         A full disk is survived, with an event, until it happens three times in a row.
         Raises: SpaceError at the third failure, or at the first one if the save must succeed.
         """
-        saved = self._save(progress, loader_state, must_succeed=must_succeed) if self._ranks.is_main else None
+        records: list[SaveRecord] = []
+        if self._ranks.is_main:
+            records = self.finished(progress, wait=True)
+            in_background = self._in_background and not must_succeed
+            job = self._job(progress, loader_state, is_copy=in_background)
+            self._pending = (job, self._thread.submit(self._write, job))
+            if not in_background:
+                records += self.finished(progress, wait=True, must_succeed=must_succeed)
         # A save that failed has lost the new best.
         progress.best_step = self._ranks.from_main(lambda: progress.best_step)
         progress.best_score = self._ranks.from_main(lambda: progress.best_score)
         self._abandoned = set(self._ranks.from_main(lambda: sorted(self._abandoned)))
-        return saved
+        return records
 
-    def _save(
-        self, progress: Progress, loader_state: Mapping[str, Any], *, must_succeed: bool
-    ) -> CheckpointRecord | EventRecord:
-        started = time.perf_counter()
+    def finished(self, progress: Progress, *, wait: bool = False, must_succeed: bool = False) -> list[SaveRecord]:
+        """Return what has become of the save in the background, once; nothing while it goes on, unless told to wait.
+
+        Raises: as `save`.
+        """
+        if self._pending is None or not (wait or self._pending[1].done()):
+            return []
+        (job, future), self._pending = self._pending, None
         try:
-            self._write(progress, loader_state)
-            self._link(progress)
+            record = future.result()
         except SpaceError as error:
-            progress.best_step, progress.best_score = self._saved_best  # the new best was lost with the save
-            self._failed_saves += 1
-            if must_succeed or self._failed_saves >= MAX_FAILED_SAVES:
-                raise
-            return EventRecord(step=progress.step, kind="checkpoint_failed", detail={"reason": error.message})
+            return [self._note_failure(error, job, progress, must_succeed=must_succeed)]
         self._failed_saves = 0
-        self._saved_best = (progress.best_step, progress.best_score)
-        self._drop_abandoned(except_step=progress.step)
-        self._folder.purge(keep=self._keep, protect=progress.best_step)
-        path = self._folder.path(progress.step)
-        return CheckpointRecord(
-            step=progress.step,
-            path=path,
-            size_bytes=sum(file.stat().st_size for file in path.iterdir()),
-            is_best=self.best_step(progress) == progress.step,
-            seconds=time.perf_counter() - started,
-        )
+        self._saved_best = (job.progress.best_step, job.progress.best_score)
+        self._abandoned -= job.abandoned
+        return [record]
+
+    def _note_failure(self, error: SpaceError, job: _Job, progress: Progress, *, must_succeed: bool) -> EventRecord:
+        if progress.best_step == job.progress.best_step:  # the new best was lost with the save
+            progress.best_step, progress.best_score = self._saved_best
+        self._failed_saves += 1
+        if must_succeed or self._failed_saves >= MAX_FAILED_SAVES:
+            raise error
+        return EventRecord(step=job.progress.step, kind="checkpoint_failed", detail={"reason": error.message})
+
+    def _wait(self) -> None:
+        """Let the save in the background come to its end; `finished` still tells of it."""
+        if self._pending is not None:
+            self._pending[1].exception()
 
     def has(self, step: int) -> bool:
         """Whether a step has a checkpoint."""
@@ -158,25 +213,50 @@ class RunSaver:
         best = progress.best_step
         return best if best is not None and self.has(best) else progress.step
 
-    def _drop_abandoned(self, *, except_step: int) -> None:
-        for step in self._abandoned - {except_step}:
-            self._folder.discard(step)
-        self._abandoned.clear()
+    def _job(self, progress: Progress, loader_state: Mapping[str, Any], *, is_copy: bool) -> _Job:
+        parts = self._parts
+        tensors = parts.optimizer.tensors()
+        return _Job(
+            model=frozen_copy(parts.model) if is_copy else parts.model,
+            optimizer_tensors=frozen_tensors(tensors) if is_copy else tensors,
+            progress=copy.deepcopy(progress),
+            loader_state=copy.deepcopy(loader_state),
+            abandoned=frozenset(self._abandoned),
+        )
 
-    def _write(self, progress: Progress, loader_state: Mapping[str, Any]) -> None:
-        if self.has(progress.step):  # saved by an interrupt, then evaluated on resume: the weights are the same
-            return
-        with self._folder.new(progress.step) as directory:
-            save_state(
-                directory,
-                model=self._parts.model,
-                weight_files=self._parts.weight_files,
-                optimizer=self._parts.optimizer,
-                progress=progress,
-                loader_state=loader_state,
-                settings=self._parts.settings,
-                sidecars=self._parts.sidecars,
-            )
+    def _write(self, job: _Job) -> CheckpointRecord:
+        """Write a checkpoint, let the links name it, and remove what is no longer kept."""
+        started = time.perf_counter()
+        progress, path = job.progress, self._folder.path(job.progress.step)
+        # Saved by an interrupt, then evaluated on resume: the weights are the same.
+        if not path.is_dir() or progress.step in job.abandoned:
+            with self._folder.new(progress.step) as directory:
+                save_state(
+                    directory,
+                    model=job.model,
+                    weight_files=self._parts.weight_files,
+                    optimizer_tensors=job.optimizer_tensors,
+                    progress=progress,
+                    loader_state=job.loader_state,
+                    settings=self._parts.settings,
+                    sidecars=self._parts.sidecars,
+                )
+        for step in job.abandoned - {progress.step}:
+            self._folder.discard(step)
+        self._link(progress)
+        self._folder.purge(keep=self._keep, protect=progress.best_step)
+        return CheckpointRecord(
+            step=progress.step,
+            path=path,
+            size_bytes=sum(file.stat().st_size for file in path.iterdir()),
+            is_best=self.best_step(progress) == progress.step,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _checkpoint_bytes(self) -> int:
+        """Return how large a checkpoint is at most."""
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in self._parts.model.parameters())
+        return (1 + _OPTIMIZER_FACTOR) * weights + sum(map(len, self._parts.sidecars.values()))
 
     def _link(self, progress: Progress) -> None:
         self._folder.link("last", progress.step)

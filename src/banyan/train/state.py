@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from banyan import __version__
 from banyan.core.config import config_from_mapping
@@ -24,6 +27,7 @@ from banyan.train.optimizer import ModelOptimizer
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
 _VERSION = 1
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _OTHER_VERSION = "resume with the version of Banyan that wrote it (code_version in state.json)"
 _ADDED_LATER: Mapping[str, Any] = {"learning_rate_scale": 1.0, "health": {}}  # what older checkpoints lack
 
@@ -80,12 +84,30 @@ class TransformerFiles:
         model.load_state_dict(saved.state_dict())
 
 
+def frozen_copy(model: nn.Module) -> nn.Module:
+    """Return the same module with copies of all its tensors in main memory, which no later step can change."""
+    copies: dict[int, Any] = {}  # by identity, so that tied weights stay tied
+    with torch.no_grad():
+        for parameter in model.parameters():
+            copies[id(parameter)] = nn.Parameter(parameter.to("cpu", copy=True), requires_grad=False)
+        for buffer in model.buffers():
+            copies[id(buffer)] = buffer.to("cpu", copy=True)
+    for module in model.modules():  # what listens to a layer belongs to the run, and may hold all of it
+        copies |= {id(getattr(module, hooks)): OrderedDict() for hooks in _HOOKS}
+    return copy.deepcopy(model, copies)
+
+
+def frozen_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies of tensors in main memory."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
 def save_state(
     directory: Path,
     *,
     model: nn.Module,
     weight_files: WeightFiles,
-    optimizer: ModelOptimizer,
+    optimizer_tensors: Mapping[str, Tensor],
     progress: Progress,
     loader_state: Mapping[str, Any],
     settings: Mapping[str, Any],
@@ -96,7 +118,7 @@ def save_state(
     The directory is one that appears, flushed to disk, only when all is written.
     """
     weight_files.save(model, directory)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in optimizer.tensors().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in optimizer_tensors.items()}
     (directory / OPTIMIZER_FILE).write_bytes(save(tensors))
     state = {
         "version": _VERSION,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from banyan.core.config import config_to_mapping
-from banyan.core.errors import DataError, DivergedError
+from banyan.core.errors import DataError, DivergedError, SpaceError
 from banyan.core.locks import hold_directory
 from banyan.core.types import HeadSpec
 from banyan.data.batch import BatchLoader
@@ -102,7 +103,13 @@ class Trainer:
             settings=config_to_mapping(settings),
             sidecars=sidecars or {},
         )
-        self._saver = RunSaver(run_directory, parts=saved, keep=config.keep_checkpoints, ranks=ranks)
+        self._saver = RunSaver(
+            run_directory,
+            parts=saved,
+            keep=config.keep_checkpoints,
+            ranks=ranks,
+            in_background=config.background_saves,
+        )
         files = (
             EventsFile(run_directory),
             MetricsFile(run_directory, log_every=config.log_every),
@@ -132,27 +139,30 @@ class Trainer:
         snapshots = SnapshotRing(parts.model, holders=[parts.optimizer], max_bytes=config.max_snapshot_bytes)
         return watch, Recovery(watch, snapshots=snapshots, saver=self._saver, snapshot_every=config.snapshot_every)
 
-    def fit(self, *, resume: bool = False) -> FitResult:
+    def fit(self, *, resume: bool = False, holds_lock: bool = False, notes: Sequence[EventRecord] = ()) -> FitResult:
         """Train until the last step, an early stop, or a signal; then save and say how it ended.
 
-        With `resume` the run goes on from its newest valid checkpoint, or begins if it never saved.
+        With `resume` the run goes on from its newest valid checkpoint, or begins if it never saved. `holds_lock` says
+        that the caller has the run directory for itself already; `notes` are events to tell when the run begins.
         Raises: BusyError if another process trains here; SpaceError if nothing can be written; CheckpointError if no
         checkpoint can be used; DataError; DivergedError; MemoryLimitError.
         """
         device = device_of(self.model)
         devices = [device] if device.type == "cuda" else []
         keep_freed_memory()
-        lock = hold_directory(self._run_directory) if self._ranks.is_main else nullcontext()
+        lock = nullcontext() if holds_lock or not self._ranks.is_main else hold_directory(self._run_directory)
         with lock, InterruptWatch() as watch, torch.random.fork_rng(devices=devices):
             try:
-                self._begin(resume=resume)
+                self._begin(notes, resume=resume)
                 self._loop(watch)
                 return self._end(watch)
             finally:
+                with suppress(SpaceError):  # whatever ended the run counts more
+                    self._tell_of_saves(wait=True)
                 for callback in self._callbacks:
                     callback.close()
 
-    def _begin(self, *, resume: bool) -> None:
+    def _begin(self, notes: Sequence[EventRecord], *, resume: bool) -> None:
         restored, events = self._saver.restore() if resume else self._saver.check_fresh()
         if restored is not None:
             self._progress = restored.progress
@@ -165,7 +175,7 @@ class Trainer:
         )
         kind = "started" if restored is None else "resumed"
         self._tell(start)
-        for event in (EventRecord(step=step, kind=kind), *events):
+        for event in (EventRecord(step=step, kind=kind), *events, *(replace(note, step=step) for note in notes)):
             self._tell(event)
         self.model.train()
         if self._recovery is not None:
@@ -185,6 +195,7 @@ class Trainer:
 
     def _end(self, watch: InterruptWatch) -> FitResult:
         progress = self._progress
+        self._tell_of_saves(wait=True)
         if self._ranks.any(not self._saver.has(progress.step)):
             self._save(must_succeed=True)
         signal_number = self._ranks.largest(watch.signal_number or 0)
@@ -207,6 +218,7 @@ class Trainer:
         with self._ranks.watched_step():
             taken = self._stepper.step(self._progress, watch=self._watch)
         self._tell(taken.record)
+        self._tell_of_saves()
         remedies = self._look_after(taken)
         if not taken.result.is_applied:
             self._note_skip(taken)
@@ -278,9 +290,13 @@ class Trainer:
 
     def _save(self, *, must_succeed: bool = False) -> None:
         self._progress.health = {} if self._watch is None else self._watch.state()
-        saved = self._saver.save(self._progress, loader_state=self._loader.state(), must_succeed=must_succeed)
-        if saved is not None:
-            self._tell(saved)
+        progress, place = self._progress, self._loader.state()
+        for record in self._saver.save(progress, loader_state=place, must_succeed=must_succeed):
+            self._tell(record)
+
+    def _tell_of_saves(self, *, wait: bool = False) -> None:
+        for record in self._saver.finished(self._progress, wait=wait):
+            self._tell(record)
 
     def _tell(self, record: Record) -> None:
         tell(self._callbacks, record)
