@@ -122,3 +122,83 @@ def test_a_task_without_examples_or_without_a_rate_is_refused() -> None:
         loader_over({"a": 0})
     with pytest.raises(UnknownNameError, match="no rate for task 'a'"):
         loader_over({"a": 3}, rates={"b": 1.0})
+
+
+class Text:
+    """Running text: sequence i counts up from 100 i, in 12 tokens."""
+
+    task = "text"
+    is_running_text = True
+
+    def __len__(self) -> int:
+        return 600
+
+    def __getitem__(self, index: int) -> TokenSequence:
+        ids = tuple(range(100 * index, 100 * index + 12))
+        return TokenSequence(task="text", token_ids=ids, targets=ids, loss_weights=(1.0,) * 12, mask=MaskKind.CAUSAL)
+
+
+def text_loader() -> MixtureLoader:
+    return MixtureLoader(
+        [Text(), source("labels", 9, first_id=10**6)],
+        rates={"text": 0.5, "labels": 0.5},
+        seq_len=16,
+        rows_per_batch=4,
+        pad_id=-5,
+        task_names=("text", "labels"),
+        seed=0,
+    )
+
+
+RAMP = [(2, 4)] * 5 + [(4, 8)] * 5 + [(None, None)] * 5  # rows, tokens in a row
+
+
+def test_rows_are_as_many_and_as_long_as_asked_for() -> None:
+    loader = text_loader()
+    shapes = [loader.next_batch(num_rows=rows, seq_len=length).token_ids.shape for rows, length in RAMP]
+    assert [tuple(shape) for shape in shapes] == [(2, 4)] * 5 + [(4, 8)] * 5 + [(4, 16)] * 5
+
+
+def test_short_rows_cut_running_text_and_pass_over_longer_examples() -> None:
+    loader, seen, lengths = text_loader(), set(), set()
+    for _ in range(30):
+        batch = loader.next_batch(seq_len=4)
+        is_text = batch.task_ids == 0
+        seen |= set(batch.token_ids[is_text].tolist())
+        lengths |= {int((segments == s).sum()) for segments in batch.segment_ids for s in segments.unique() if s >= 0}
+    assert {token % 100 for token in seen} == set(range(12))
+    assert lengths == {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("num_before", range(1, 15))
+def test_a_loader_restored_anywhere_on_a_ramp_continues_exactly(num_before: int) -> None:
+    whole, resumed = text_loader(), text_loader()
+    for rows, length in RAMP[:num_before]:
+        whole.next_batch(num_rows=rows, seq_len=length)
+    resumed.restore(json.loads(json.dumps(whole.state())))
+    for rows, length in RAMP[num_before:]:
+        ours, theirs = (loader.next_batch(num_rows=rows, seq_len=length) for loader in (resumed, whole))
+        assert torch.equal(ours.token_ids, theirs.token_ids)
+
+
+def test_another_row_length_begins_with_the_next_window() -> None:
+    loader = text_loader()
+    loader.next_batch(seq_len=8)
+    loader.next_batch(seq_len=16)
+    assert loader.state()["places"]["text"] == {"window": 1, "row": 2, "seq_len": 16, "num_rows": 4}
+
+
+def test_examples_none_of_which_fits_are_refused() -> None:
+    long = TokenSequence(task="a", token_ids=(1,) * 9, targets=(1,) * 9, loss_weights=(1.0,) * 9, mask=MaskKind.CAUSAL)
+    loader = MixtureLoader(
+        [ExampleSequences("a", [long])],
+        rates={"a": 1.0},
+        seq_len=16,
+        rows_per_batch=2,
+        pad_id=0,
+        task_names=("a",),
+        seed=0,
+    )
+    with pytest.raises(DataError, match="no training example fits into a row of 8 tokens") as caught:
+        loader.next_batch(seq_len=8)
+    assert "seq_len_ramp" in str(caught.value.hint)

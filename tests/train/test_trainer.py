@@ -62,8 +62,8 @@ class HashedLoader:
         self._loader: MixtureLoader = tiny_loader()
         self._seen = seen
 
-    def next_batch(self) -> Batch:
-        batch = self._loader.next_batch()
+    def next_batch(self, *, num_rows: int | None = None, seq_len: int | None = None) -> Batch:
+        batch = self._loader.next_batch(num_rows=num_rows, seq_len=seq_len)
         tensors = (batch.token_ids, batch.targets, batch.segment_ids, batch.attend_until)
         self._seen.append(sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest())
         return batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,17 @@ class TaskRows:
     """The endless stream of packed rows of one task: epoch after epoch, each shuffled anew.
 
     Sequence n of the stream is number n % size of epoch n // size. Each window of 256 sequences is packed on its own,
-    so row r of window w is a pure function of (seed, w, r), wherever a run is resumed.
+    so row r of window w is a pure function of (seed, w, r, row length), wherever a run is resumed. Another row length
+    begins with the next window. Where a sequence is longer than a row, text is cut, and an example is passed over.
     """
 
-    def __init__(self, source: SequenceSource, *, seq_len: int, seed: int, stream: int) -> None:
+    def __init__(self, source: SequenceSource, *, seed: int, stream: int) -> None:
         if not len(source):
             raise DataError(f"task {source.task!r} has no training examples.", hint="check its data")
         self.source = source
         self.window = 0
         self.row = 0  # next row inside the window
-        self._seq_len = seq_len
+        self.seq_len = 0  # tokens in a row, as it was last asked for
         self._seed = (seed, stream)
         self._packed: list[list[TokenSequence]] = []
         self._packed_window = -1
@@ -44,28 +46,44 @@ class TaskRows:
         done = self.row / len(self._packed) if self._packed_window == self.window and self._packed else 0.0
         return (self.window + done) * WINDOW_SEQUENCES / len(self.source)
 
-    def next_row(self) -> list[TokenSequence]:
-        """Return the next row and move on."""
-        if self._packed_window == self.window and self.row == len(self._packed):
-            self.window, self.row = self.window + 1, 0
-        if self._packed_window != self.window:
-            self._packed, self._packed_window = self._pack(self.window), self.window
-        self.row += 1
-        return self._packed[self.row - 1]
+    def next_row(self, seq_len: int) -> list[TokenSequence]:
+        """Return the next row of so many tokens at most, and move on.
 
-    def move_to(self, window: int, row: int) -> None:
-        """Continue at a row of a window."""
-        self.window, self.row = window, row
+        Raises: DataError if no sequence is that short.
+        """
+        if seq_len != self.seq_len:
+            self.move_to(self.window + (self.row > 0), 0, seq_len)
+        for _ in range(2 + len(self.source) // WINDOW_SEQUENCES):
+            if self._packed_window != self.window:
+                self._packed, self._packed_window = self._pack(self.window), self.window
+            if self.row < len(self._packed):
+                self.row += 1
+                return self._packed[self.row - 1]
+            self.window, self.row = self.window + 1, 0
+        raise DataError(
+            f"task {self.source.task!r}: no training example fits into a row of {seq_len} tokens.",
+            hint="set train.seq_len, or the first lengths of train.seq_len_ramp, higher",
+        )
+
+    def move_to(self, window: int, row: int, seq_len: int) -> None:
+        """Continue at a row of a window that is packed for a row length."""
+        self.window, self.row, self.seq_len = window, row, seq_len
         self._packed_window = -1
         if row:
             self._packed, self._packed_window = self._pack(window), window
 
     def _pack(self, window: int) -> list[list[TokenSequence]]:
         numbers = range(window * WINDOW_SEQUENCES, (window + 1) * WINDOW_SEQUENCES)
-        sequences = [self.source[self._index(number)] for number in numbers]
-        rows = pack_sequences([len(sequence) for sequence in sequences], seq_len=self._seq_len)
+        sequences = [part for number in numbers for part in self._fitting(self.source[self._index(number)])]
+        rows = pack_sequences([len(sequence) for sequence in sequences], seq_len=self.seq_len)
         shuffled = self._generator(1, window).permutation(len(rows))  # packing puts the longest first
         return [[sequences[index] for index in rows[row]] for row in shuffled]
+
+    def _fitting(self, sequence: TokenSequence) -> list[TokenSequence]:
+        """Return what of a sequence fits into rows: all of it, in pieces if it is text, or else nothing."""
+        if len(sequence) <= self.seq_len:
+            return [sequence]
+        return _cut(sequence, self.seq_len) if self.source.is_running_text else []
 
     def _index(self, number: int) -> int:
         """Return which sequence of the source stands at a place of the stream."""
@@ -76,6 +94,19 @@ class TaskRows:
 
     def _generator(self, purpose: int, number: int) -> np.random.Generator:
         return np.random.Generator(np.random.PCG64([*self._seed, purpose, number]))
+
+
+def _cut(sequence: TokenSequence, seq_len: int) -> list[TokenSequence]:
+    parts = [slice(start, start + seq_len) for start in range(0, len(sequence), seq_len)]
+    return [
+        replace(
+            sequence,
+            token_ids=sequence.token_ids[part],
+            targets=sequence.targets[part],
+            loss_weights=sequence.loss_weights[part],
+        )
+        for part in parts
+    ]
 
 
 class MixtureLoader:
@@ -99,7 +130,7 @@ class MixtureLoader:
         for source in sources:
             if source.task not in rates:
                 raise UnknownNameError(f"no rate for task {source.task!r}{did_you_mean(source.task, rates)}")
-        self._tasks = [TaskRows(s, seq_len=seq_len, seed=seed, stream=i) for i, s in enumerate(sources)]
+        self._tasks = [TaskRows(source, seed=seed, stream=i) for i, source in enumerate(sources)]
         self._rates = np.array([rates[source.task] for source in sources])
         self._rates /= self._rates.sum()
         self._num_rows = np.zeros(len(sources), dtype=np.int64)  # given so far, by task
@@ -109,10 +140,11 @@ class MixtureLoader:
         self._task_names = tuple(task_names)
         self._seed = seed
 
-    def next_batch(self) -> Batch:
-        """Return the next `rows_per_batch` rows as one batch."""
-        rows = [self._tasks[self._next_task()].next_row() for _ in range(self._rows_per_batch)]
-        return collate(rows, seq_len=self._seq_len, pad_id=self._pad_id, task_names=self._task_names)
+    def next_batch(self, *, num_rows: int | None = None, seq_len: int | None = None) -> Batch:
+        """Return the next rows as one batch; as many and as long as the loader was made for, unless told otherwise."""
+        num_rows, seq_len = num_rows or self._rows_per_batch, seq_len or self._seq_len
+        rows = [self._tasks[self._next_task()].next_row(seq_len) for _ in range(num_rows)]
+        return collate(rows, seq_len=seq_len, pad_id=self._pad_id, task_names=self._task_names)
 
     def epochs(self) -> dict[str, float]:
         """Return how often each task's examples have been seen."""
@@ -121,7 +153,12 @@ class MixtureLoader:
     def state(self) -> dict[str, Any]:
         """Return the place in the stream, ready for JSON."""
         places = {
-            rows.source.task: {"window": rows.window, "row": rows.row, "num_rows": int(count)}
+            rows.source.task: {
+                "window": rows.window,
+                "row": rows.row,
+                "seq_len": rows.seq_len,
+                "num_rows": int(count),
+            }
             for rows, count in zip(self._tasks, self._num_rows, strict=True)
         }
         return {"seed": self._seed, "sizes": self._sizes(), "places": places}
@@ -139,7 +176,7 @@ class MixtureLoader:
                 )
         for index, rows in enumerate(self._tasks):
             place = state["places"][rows.source.task]
-            rows.move_to(place["window"], place["row"])
+            rows.move_to(place["window"], place["row"], place["seq_len"])
             self._num_rows[index] = place["num_rows"]
 
     def _next_task(self) -> int:

@@ -20,6 +20,11 @@ class SequenceSource(Protocol):
         """Name of the task the sequences belong to."""
         ...
 
+    @property
+    def is_running_text(self) -> bool:
+        """Whether a sequence may be cut anywhere, for rows that are shorter than it."""
+        ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> TokenSequence: ...
@@ -27,6 +32,8 @@ class SequenceSource(Protocol):
 
 class ExampleSequences:
     """A task's examples, rendered and held in memory."""
+
+    is_running_text = False
 
     def __init__(self, task: str, sequences: Sequence[TokenSequence]) -> None:
         self.task = task
@@ -47,6 +54,8 @@ class ShardWindows:
     The documents `left_out` of each shard (numbers, shard by shard) are passed over.
     Raises: DataError if the shards hold no documents.
     """
+
+    is_running_text = True
 
     def __init__(
         self,

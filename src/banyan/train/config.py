@@ -6,6 +6,7 @@ import dataclasses
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError
+from banyan.train.average import AverageConfig
 from banyan.train.health.config import HealthConfig
 from banyan.train.precision import Precision
 
@@ -18,6 +19,9 @@ class TrainConfig:
     micro_batch_seqs: int = 16  # rows in one forward pass
     accumulation_steps: int = 1  # forward passes in one step
     seq_len: int = 256  # tokens in a row
+    batch_ramp: tuple[float, ...] | None = None  # parts of the batch, one for each equal stretch of the run; null: all
+    seq_len_ramp: tuple[int, ...] | None = None  # tokens in a row, likewise, up to seq_len; null: always seq_len
+    average: AverageConfig | None = None  # of the weights: what is evaluated, kept and served; null: the weights
     clip_norm: float | None = 1.0  # longest gradient; null: not clipped
     evaluate_every: int | None = None  # steps; null: ten times a run
     checkpoint_every: int | None = None  # steps; null: ten times a run
@@ -36,6 +40,19 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"train.{name}={value} must be above 0, or null.")
+
+        self._check_ramps()
+
+    def _check_ramps(self) -> None:
+        if self.batch_ramp is not None and not (self.batch_ramp and all(0 < part <= 1 for part in self.batch_ramp)):
+            raise ConfigError(
+                f"train.batch_ramp={list(self.batch_ramp)} must be parts of the batch, above 0, at most 1."
+            )
+        lengths = self.seq_len_ramp
+        if lengths is not None and not (lengths and all(1 <= length <= self.seq_len for length in lengths)):
+            raise ConfigError(
+                f"train.seq_len_ramp={list(lengths)} must be row lengths of 1 to train.seq_len={self.seq_len}."
+            )
 
     @property
     def batch_seqs(self) -> int:

@@ -19,6 +19,7 @@ from banyan.train.config import TrainConfig
 from banyan.train.health.watch import HealthWatch
 from banyan.train.memory import explained_memory_errors
 from banyan.train.optimizer import ModelOptimizer
+from banyan.train.ramps import shape_at
 from banyan.train.ranks import ALONE, Ranks
 from banyan.train.schedule import ScheduleConfig, learning_rate_factor
 from banyan.train.state import Progress
@@ -67,12 +68,12 @@ class Stepper:
         parts, config = self._parts, self._parts.config
         step = progress.step + 1
         factor = self._rate_factor(step, progress)
-        place = parts.loader.state()
+        place = {**parts.loader.state(), "step": step}
         started = time.perf_counter()
         torch.manual_seed(step_seed(parts.seed, step))
         parts.optimizer.prepare_step(step, rate_factor=factor)
         with explained_memory_errors(micro_batch_seqs=config.micro_batch_seqs, seq_len=config.seq_len):
-            batch = parts.loader.next_batch()
+            batch = self._draw(step)
             drawn = time.perf_counter()
             result = self._learn(batch, step=step, place=place, watch=watch)
         seconds = time.perf_counter() - started
@@ -95,7 +96,7 @@ class Stepper:
             optimizer=parts.optimizer,
             loss_function=parts.loss_function,
             balance=parts.balance,
-            accumulation_steps=parts.config.accumulation_steps,
+            accumulation_steps=shape_at(step, parts.config).accumulation_steps,
             clip_norm=parts.config.clip_norm,
             ranks=parts.ranks,
             judge=apply_if_finite if watch is None else watch.judge,
@@ -123,14 +124,20 @@ class Stepper:
         loader = self._parts.loader
         here = loader.state()
         loader.restore(place)
-        batch = loader.next_batch()
+        batch = self._draw(place["step"])
         loader.restore(here)
         return batch
+
+    def _draw(self, step: int) -> TrainableBatch:
+        """Return the batch of a step from where the loader stands."""
+        shape = shape_at(step, self._parts.config)
+        batch = self._parts.loader.next_batch(num_rows=shape.num_rows, seq_len=shape.seq_len)
+        return batch.with_noise(step_seed(self._parts.seed, step))
 
     def _rate_factor(self, step: int, progress: Progress) -> float:
         parts = self._parts
         planned = learning_rate_factor(step, num_steps=parts.config.steps, schedule=parts.schedule)
-        return planned * progress.learning_rate_scale
+        return planned * progress.learning_rate_scale * shape_at(step, parts.config).rate_scale
 
     def _record(self, result: StepResult, progress: Progress, *, seconds: float, factor: float) -> StepRecord:
         return StepRecord(
