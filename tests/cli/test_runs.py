@@ -101,3 +101,49 @@ def test_closed_streams_do_not_harm_the_database(banyan: Run, ids: list[str]) ->
     )
     assert (ran.returncode, ran.stderr) == (0, b"")
     assert len(banyan("runs", "list", "--json").answer["runs"]) == 2
+
+
+def test_runs_are_compared_by_recipe_and_result(banyan: Run, ids: list[str], tmp_path: Path) -> None:
+    found = banyan("runs", "compare", *ids, "--plot", "curves.png", "--json").answer
+    assert found["differences"] == {"seed": [1, 2]}
+    assert found["scores"] == {"score": [None, 0.5]}
+    assert [run["state"] for run in found["runs"]] == ["failed", "running"]
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    shown = banyan("runs", "compare", *ids).out
+    assert "seed" in shown and f"demo …{ids[0][-4:]}" in shown
+
+
+def test_the_same_run_twice_differs_in_nothing(banyan: Run, ids: list[str]) -> None:
+    assert "the recipes are the same." in banyan("runs", "compare", "demo", "demo").out
+
+
+def test_one_run_cannot_be_compared(banyan: Run, ids: list[str]) -> None:
+    assert "from two on" in banyan("runs", "compare", "demo").error
+
+
+@pytest.fixture
+def saved_run(store: SqlStore, tmp_path: Path) -> Path:
+    """A run folder with three checkpoints, of which `best` means the first and `last` the third."""
+    run = tmp_path / "run"
+    for step in (1, 2, 3):
+        checkpoint = run / f"checkpoints/step-{step:08d}"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "model.safetensors").write_bytes(b"123")
+    (run / "best").symlink_to("checkpoints/step-00000001")
+    (run / "last").symlink_to("checkpoints/step-00000003")
+    store.runs.record_run(StoredRun(name="one", kind="train", config={}, directory=str(run))).result(10)
+    return run
+
+
+def test_pruning_keeps_best_and_last(banyan: Run, saved_run: Path) -> None:
+    removed = banyan("runs", "prune", "--yes", "--json").answer
+    assert removed == {"removed": [str(saved_run / "checkpoints/step-00000002")], "bytes": 3}
+    assert [(saved_run / link).is_dir() for link in ("best", "last")] == [True, True]
+    assert banyan("runs", "prune", "one", "--yes").out == "removed: 0 checkpoints, 0.0 MiB\n"
+    assert len(banyan("runs", "prune", "one", "--all", "--yes", "--json").answer["removed"]) == 2
+
+
+def test_nothing_is_removed_without_a_yes(banyan: Run, saved_run: Path) -> None:
+    ran = banyan("runs", "prune")
+    assert ran.code == 2 and "removing 1 checkpoints needs a yes" in ran.error
+    assert len(list((saved_run / "checkpoints").iterdir())) == 3

@@ -1,7 +1,7 @@
 import pytest
 
 from banyan.core.errors import InputError
-from banyan.store.run_queries import show_run
+from banyan.store.run_queries import metric_course, show_run
 from banyan.store.sql_store import SqlStore
 from banyan.store.types import StoredCheckpoint, StoredRun
 
@@ -48,3 +48,13 @@ def test_a_run_comes_with_its_events_checkpoints_and_newest_metrics(store: SqlSt
     assert run["metrics"] == {"loss": {"step": 10, "value": 5.0}, "score": {"step": 2, "value": 0.5}}
     assert [(event["kind"], event["detail"]) for event in run["events"]] == [("resumed", {"a": 1})]  # type: ignore[attr-defined]
     assert [saved["path"] for saved in run["checkpoints"]] == ["10", "20"]  # type: ignore[attr-defined]
+
+
+def test_the_course_of_a_metric_is_in_the_order_of_its_steps(store: SqlStore) -> None:
+    run_id = store.runs.record_run(StoredRun(name="x", kind="train", config={}, directory="x")).result(10)
+    for step, value in ((2, 0.5), (1, 0.25), (3, 0.75)):
+        store.runs.record_metric(run_id, step=step, name="score", value=value).result(10)
+    store.runs.record_metric(run_id, step=1, name="other", value=9.0).result(10)
+    with store.database.read() as connection:
+        assert metric_course(connection, run_id, "score") == ((1, 0.25), (2, 0.5), (3, 0.75))
+        assert metric_course(connection, run_id, "none") == ()

@@ -50,7 +50,7 @@ VERBS: dict[str, Verb] = {
     "draw": Verb(module="banyan.cli.draw", does="draw pictures from words"),
     "serve": Verb(module="banyan.cli.serve", does="serve a model over HTTP, with a page to try it"),
     "outputs": Verb(module="banyan.cli.outputs", does="stored requests and answers: list, show, search, export"),
-    "runs": Verb(module="banyan.cli.runs", does="training runs: list, show"),
+    "runs": Verb(module="banyan.cli.runs", does="training runs: list, show, compare, prune"),
     "keys": Verb(module="banyan.cli.keys", does="API keys of the server: create, list, revoke"),
     "db": Verb(module="banyan.cli.db", does="the database: upgrade, verify, backup"),
     "data": Verb(module="banyan.cli.data", does="the dataset catalog and your own files: list, show, check"),

@@ -26,6 +26,13 @@ def show_run(connection: Connection, wanted: str) -> dict[str, Any]:
     }
 
 
+def metric_course(connection: Connection, run_id: str, name: str) -> tuple[tuple[int, float], ...]:
+    """Return every value of one metric of one run, as (step, value), in the order of the steps."""
+    columns = RunMetricRow.__table__.c
+    query = select(columns.step, columns.value).where(columns.run_id == run_id, columns.name == name)
+    return tuple((row.step, row.value) for row in connection.execute(query.order_by(columns.step)))
+
+
 def _find(connection: Connection, wanted: str) -> dict[str, Any]:
     newest_first = select(*RunRow.__table__.c).order_by(RunRow.started_at.desc(), RunRow.id.desc())
     query = newest_first if wanted == "last" else newest_first.where(RunRow.name == wanted)
