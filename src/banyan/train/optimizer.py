@@ -122,7 +122,7 @@ def build_optimizer(model: nn.Module, optimizer: OptimizerConfig) -> ModelOptimi
     named = {name: param for name, param in model.named_parameters() if param.requires_grad}
     if not named:
         raise ConfigError("the model has no weight that can learn: all of them are frozen.")
-    hidden = _hidden_matrices(model, named) if optimizer.name == "muon" else []
+    hidden = list(hidden_matrices(model, named).values()) if optimizer.name == "muon" else []
     others = [param for param in named.values() if not any(param is matrix for matrix in hidden)]
     parts: list[torch.optim.Optimizer] = []
     if others:
@@ -136,24 +136,24 @@ def _embeddings(model: nn.Module) -> set[int]:
     return {id(param) for m in model.modules() if isinstance(m, nn.Embedding) for param in m.parameters()}
 
 
-def _hidden_matrices(model: nn.Module, named: Mapping[str, nn.Parameter]) -> list[nn.Parameter]:
+def hidden_matrices(model: nn.Module, named: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
     """Return the matrices that transform hidden states: no embeddings, no output layers, no gains."""
     embeddings = _embeddings(model)
-    return [
-        param
+    return {
+        name: param
         for name, param in named.items()
         if param.ndim == 2 and id(param) not in embeddings and not name.startswith(OUTPUT_LAYERS)
-    ]
+    }
 
 
 def _stacked_matrices(model: nn.Module) -> dict[Tensor, tuple[int, ...]]:
     """Return the row counts of the weights that hold several matrices one above the other."""
     stacked: dict[Tensor, tuple[int, ...]] = {}
     for module in model.modules():
-        if isinstance(module, Attention):
+        if isinstance(module, Attention) and isinstance(module.qkv, nn.Linear):
             query, key = module.num_heads * module.head_dim, module.num_kv_heads * module.head_dim
             stacked[module.qkv.weight] = (query, key, key)
-        elif isinstance(module, GatedFeedForward):
+        elif isinstance(module, GatedFeedForward) and isinstance(module.gate_up, nn.Linear):
             half = len(module.gate_up.weight) // 2
             stacked[module.gate_up.weight] = (half, half)
     return stacked

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from torch import Tensor, nn
 
 from banyan.data.batch import TrainableBatch
+from banyan.train.division import Division, Undivided, WholeState
+from banyan.train.losses import TaskLosses
+from banyan.train.optimizer import ModelOptimizer, OptimizerConfig, build_optimizer
 
 BatchT = TypeVar("BatchT", bound=TrainableBatch)
 ValueT = TypeVar("ValueT")
+LossOf: TypeAlias = Callable[[Any, Any], TaskLosses]  # (model, micro-batch) → the losses of its tasks, as sums
 
 
 class Ranks(Protocol):
@@ -38,6 +42,10 @@ class Ranks(Protocol):
 
     def own_rows(self, batch: BatchT) -> BatchT:
         """Return this rank's share of a micro-batch: at least a row, though perhaps one without a target."""
+        ...
+
+    def own_losses(self, loss_function: LossOf, model: nn.Module, batch: TrainableBatch) -> TaskLosses:
+        """Return the losses of this rank's share of a micro-batch, ready to be differentiated."""
         ...
 
     def sum(self, values: Tensor) -> Tensor:
@@ -71,6 +79,22 @@ class Ranks(Protocol):
         """Do some work on the main rank alone and return its result, of plain JSON values, on every rank."""
         ...
 
+    def divide(self, model: nn.Module) -> None:
+        """Divide a model's weights among the ranks, in place, where the recipe says so."""
+        ...
+
+    def optimizer_of(self, model: nn.Module, optimizer: OptimizerConfig) -> ModelOptimizer:
+        """Return the optimizer of a model, divided or not."""
+        ...
+
+    def whole_model(self, model: nn.Module) -> nn.Module:
+        """Return the undivided model, on rank 0 with its weights."""
+        ...
+
+    def division_of(self, model: nn.Module, optimizer: ModelOptimizer) -> Division:
+        """Return how a model and its optimizer lie on the ranks."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Alone:
@@ -83,6 +107,10 @@ class Alone:
     def own_rows(self, batch: BatchT) -> BatchT:
         """Return the whole batch."""
         return batch
+
+    def own_losses(self, loss_function: LossOf, model: nn.Module, batch: TrainableBatch) -> TaskLosses:
+        """Return the losses of the whole batch."""
+        return loss_function(model, batch)
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the values."""
@@ -111,6 +139,21 @@ class Alone:
     def from_main(self, work: Callable[[], ValueT]) -> ValueT:
         """Do the work and return its result."""
         return work()
+
+    def divide(self, model: nn.Module) -> None:
+        """Leave the model as it is."""
+
+    def optimizer_of(self, model: nn.Module, optimizer: OptimizerConfig) -> ModelOptimizer:
+        """Return the optimizer of the model."""
+        return build_optimizer(model, optimizer)
+
+    def whole_model(self, model: nn.Module) -> nn.Module:
+        """Return the model."""
+        return model
+
+    def division_of(self, model: nn.Module, optimizer: ModelOptimizer) -> Division:
+        """Return that both are whole."""
+        return Undivided(state=WholeState(model=model, optimizer=optimizer))
 
 
 ALONE = Alone()

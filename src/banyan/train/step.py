@@ -100,7 +100,7 @@ def train_step(
     for micro_batch in batch.split(accumulation_steps):
         if micro_batch.num_targets == 0:
             continue
-        losses = loss_function(model, ranks.own_rows(micro_batch))
+        losses = ranks.own_losses(loss_function, model, micro_batch)
         loss = (losses.loss_sums * factors.to(losses.loss_sums.device)).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         loss_sums = loss_sums.to(losses.loss_sums.device) + losses.loss_sums.detach()

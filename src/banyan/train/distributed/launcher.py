@@ -98,6 +98,7 @@ class WatchfulAgent(LocalElasticAgent):
         for silent in silent_ranks(self._heartbeats):
             self._tell(f"rank {silent.rank} has been silent for {silent.seconds:.0f} s and is killed")
             _kill(silent.pid)
+            (self._heartbeats / f"rank-{silent.rank}.json").unlink(missing_ok=True)
         result: RunResult = super()._monitor_workers(worker_group)
         if result.state is WorkerState.FAILED:
             self._judge(result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,28 +11,43 @@ from typing import cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 
-from banyan.core.errors import BanyanError, PeerLostError
+from banyan.core.errors import BanyanError, ConfigError, PeerLostError
 from banyan.core.process import ProcessPlace
+from banyan.data.batch import TrainableBatch
+from banyan.model.transformer import Transformer
 from banyan.train.distributed.config import ParallelConfig
-from banyan.train.distributed.gradients import sum_gradients
+from banyan.train.distributed.divided import DATA, SHARD, TENSOR, DividedModel
+from banyan.train.distributed.divided_optimizer import DividedOptimizer
+from banyan.train.distributed.gradients import collect_divided, sum_gradients
 from banyan.train.distributed.heartbeat import Heartbeat
+from banyan.train.distributed.messages import broadcast_json
+from banyan.train.distributed.pieces import InPieces
+from banyan.train.distributed.reaching import reaching_losses
 from banyan.train.distributed.rows import share_of
+from banyan.train.division import Division, Undivided, WholeState
+from banyan.train.losses import TaskLosses
+from banyan.train.optimizer import ModelOptimizer, OptimizerConfig, build_optimizer
 from banyan.train.ranks import ALONE, BatchT, Ranks, ValueT
+from banyan.train.step import LossFunction
 
 _LONG_WAIT = timedelta(hours=24)  # while the main rank reads data, evaluates or saves; its death is noticed at once
-_LAST_PLACE = re.compile(r"^\[[^\]]*\.\w+:\d+\] ")  # in the source of gloo
+_PLACE = re.compile(r"^\[[^\]]*\.\w+:\d+\] ")  # in the source of gloo
 _WORDS_OF_A_LOST_PEER = ("gloo", "nccl", "connection closed", "connection reset", "timed out waiting")
 
 
 class ProcessRanks:
     """The ranks of a run as one of them sees the others, through PyTorch's process groups."""
 
-    def __init__(self, place: ProcessPlace, *, num_shares: int, share: int, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self, place: ProcessPlace, *, sizes: tuple[int, int, int], device: torch.device, heartbeat: Heartbeat
+    ) -> None:
         self.rank = place.rank
         self.world_size = place.world_size
-        self._share = share
-        self._num_shares = num_shares
+        self._num_data, self._num_shard, self._num_tensor = sizes
+        self._device = device
+        self._divided: DividedModel | None = None
         self._heartbeat = heartbeat
         self._patient = dist.new_group(backend="gloo", timeout=_LONG_WAIT)
 
@@ -44,16 +58,23 @@ class ProcessRanks:
 
     def own_rows(self, batch: BatchT) -> BatchT:
         """Return this rank's share of a micro-batch's rows."""
-        return share_of(batch, share=self._share, num_shares=self._num_shares)
+        num_shares = self._num_data * self._num_shard
+        return share_of(batch, share=self.rank // self._num_tensor, num_shares=num_shares)
+
+    def own_losses(self, loss_function: LossFunction, model: nn.Module, batch: TrainableBatch) -> TaskLosses:
+        """Return the losses of this rank's rows, connected to all that the ranks exchange gradients of."""
+        return reaching_losses(loss_function, model, self.own_rows(batch))
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum over all shares of a batch; the same bits on every rank."""
         total = values.clone()
         dist.all_reduce(total)
-        return total / (self.world_size // self._num_shares)  # ranks that hold parts of one model bring the same
+        return total / self._num_tensor  # ranks that divide the matrices of a block bring the same
 
     def collect_gradients(self, model: nn.Module) -> tuple[list[Tensor], Tensor]:
         """Sum the gradients over all shares; return them and their common length."""
+        if self._divided is not None:
+            return collect_divided(self._divided)
         gradients = sum_gradients([p for p in model.parameters() if p.requires_grad])
         return gradients, nn.utils.get_total_norm(gradients)
 
@@ -77,13 +98,41 @@ class ProcessRanks:
 
     def from_main(self, work: Callable[[], ValueT]) -> ValueT:
         """Do some work on the main rank alone and return its result on every rank."""
-        text = json.dumps(work()) if self.is_main else ""
-        content = torch.tensor(list(text.encode()), dtype=torch.uint8)
-        size = torch.tensor([len(content)])
-        dist.broadcast(size, src=0, group=self._patient)
-        content = content if self.is_main else torch.empty(int(size), dtype=torch.uint8)
-        dist.broadcast(content, src=0, group=self._patient)
-        return cast(ValueT, json.loads(bytes(content.tolist())))
+        value = work() if self.is_main else None
+        return cast(ValueT, broadcast_json(value, src=0, group=self._patient))
+
+    def divide(self, model: nn.Module) -> None:
+        """Divide a model's weights among the ranks, where they are to be divided; in place.
+
+        Raises: ConfigError if the model cannot be divided so.
+        """
+        if self._num_shard * self._num_tensor == 1:
+            return
+        if not isinstance(model, Transformer):
+            raise ConfigError(
+                f"parallel.shard={self._num_shard} tensor={self._num_tensor} divide a Transformer; "
+                f"this run trains a {type(model).__name__}.",
+                hint="leave them at 1: every rank then holds the whole model",
+            )
+        sizes = (self._num_data, self._num_shard, self._num_tensor)
+        mesh = init_device_mesh(self._device.type, sizes, mesh_dim_names=(DATA, SHARD, TENSOR))
+        self._divided = DividedModel(model, mesh)
+
+    def optimizer_of(self, model: nn.Module, optimizer: OptimizerConfig) -> ModelOptimizer:
+        """Return the optimizer of a model, divided or not."""
+        if self._divided is None:
+            return build_optimizer(model, optimizer)
+        return DividedOptimizer(self._divided, optimizer)
+
+    def whole_model(self, model: nn.Module) -> nn.Module:
+        """Return the undivided model, on rank 0 with its weights."""
+        return model if self._divided is None else self._divided.whole_model().to(self._device)
+
+    def division_of(self, model: nn.Module, optimizer: ModelOptimizer) -> Division:
+        """Return how model and optimizer lie on the ranks."""
+        if self._divided is None or not isinstance(optimizer, DividedOptimizer):
+            return Undivided(state=WholeState(model=model, optimizer=optimizer))
+        return InPieces(divided=self._divided, optimizer=optimizer)
 
 
 def own_device(device: torch.device, place: ProcessPlace) -> torch.device:
@@ -100,7 +149,7 @@ def joined_ranks(place: ProcessPlace, *, config: ParallelConfig, device: torch.d
 
     Raises: ConfigError if the axes do not make up all processes; PeerLostError if another process is lost meanwhile.
     """
-    data, shard, tensor = config.sizes(place.world_size)
+    sizes = config.sizes(place.world_size)
     heartbeat = Heartbeat(place.heartbeats, rank=place.rank)
     if place.world_size == 1:
         yield ALONE
@@ -109,9 +158,13 @@ def joined_ranks(place: ProcessPlace, *, config: ParallelConfig, device: torch.d
     with named_losses_of_peers(place.rank):
         dist.init_process_group(backend, timeout=timedelta(seconds=config.timeout_seconds))
         try:
-            yield ProcessRanks(place, num_shares=data * shard, share=place.rank // tensor, heartbeat=heartbeat)
+            yield ProcessRanks(place, sizes=sizes, device=device, heartbeat=heartbeat)
         finally:
             dist.destroy_process_group()
+
+
+def _in_short(error: Exception) -> str:
+    return _PLACE.sub("", " ".join(str(error).split()))[:120]
 
 
 @contextmanager
@@ -128,7 +181,7 @@ def named_losses_of_peers(rank: int) -> Iterator[None]:
         words = str(error).lower()
         if isinstance(error, dist.DistError) or any(word in words for word in _WORDS_OF_A_LOST_PEER):
             raise PeerLostError(
-                f"rank {rank} can no longer reach the others: {_LAST_PLACE.sub('', ' '.join(str(error).split()))[:120]}",
+                f"rank {rank} can no longer reach the others: {_in_short(error)}",
                 hint="a launcher that may restart starts all ranks anew, from the newest checkpoint",
             ) from error
         raise
