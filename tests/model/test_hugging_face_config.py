@@ -35,6 +35,7 @@ def test_each_family_is_recognised_by_its_switches(name: str) -> None:
         ("qwen3", {"qk_norm": "plain"}),
         ("qwen3", {"ffn_bias": True}),
         ("qwen3", {"logit_softcap": 15.0}),
+        ("qwen3", {"lookback": 1}),
     ],
 )
 def test_a_model_no_stock_architecture_computes_is_said_to_be_none(name: str, changes: Preset) -> None:

@@ -30,7 +30,7 @@ def test_making_a_model_leaves_the_global_generator_alone() -> None:
 def test_init_weights_reaches_every_parameter() -> None:
     config = tiny_model_config(
         norm="layer", norm_bias=True, position="learned", attention_bias=True, output_bias=True, ffn_bias=True,
-        tie_embeddings=False, num_image_codes=16, grid_size=4,
+        lookback=2, tie_embeddings=False, num_image_codes=16, grid_size=4,
     )  # fmt: skip
     model = tiny_model(config, [HEAD], std=1.0)
     before = weights(model)

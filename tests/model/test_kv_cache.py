@@ -13,6 +13,7 @@ SHAPES = {
     "learned positions": {"position": "learned", "norm": "layer", "num_kv_heads": 4, "qk_norm": "none"},
     "sliding window": {"sliding_window": 3},
     "no positions": {"position": "none"},
+    "lookback": {"lookback": 3, "tie_embeddings": False},
 }
 
 

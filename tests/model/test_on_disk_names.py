@@ -12,7 +12,7 @@ HEAD = HeadSpec(name="area", kind=HeadKind.CLASSIFICATION, labels=("a", "b"))
 SHAPES = {
     "gpt2": {**GPT2_SHAPE, "num_kv_heads": 4, "qk_norm": "none"},
     "qwen3": QWEN3_SHAPE,
-    None: {"norm": "layer", "position": "learned", "activation": "relu2", "ffn_bias": True, "attention_bias": True},
+    None: {"norm": "layer", "position": "learned", "activation": "relu2", "ffn_bias": True, "lookback": 2},
 }
 
 

@@ -17,6 +17,11 @@ def test_our_own_presets_open_in_other_tools_as_qwen3(name: str) -> None:
     assert stock_architecture(model_config(name, {"vocab_size": 4096})) == "qwen3"
 
 
+@pytest.mark.parametrize("name", [name for name in MODEL_PRESETS if name.startswith("sprint-")])
+def test_no_stock_architecture_computes_a_preset_made_for_a_fast_start(name: str) -> None:
+    assert stock_architecture(model_config(name, {"vocab_size": 4096})) is None
+
+
 @pytest.mark.parametrize(
     ("name", "vocab_size", "millions"),
     [
@@ -25,6 +30,9 @@ def test_our_own_presets_open_in_other_tools_as_qwen3(name: str) -> None:
         ("banyan-small", 4096, 11.0),
         ("banyan-base", 4096, 25.7),
         ("banyan-gpt2s", 50304, 123.6),
+        ("sprint-nano", 65, 0.8),
+        ("sprint-micro", 65, 4.8),
+        ("sprint-small", 65, 9.9),
         # the counts their makers published
         ("gpt2", 50257, 124.4),
         ("gpt2-medium", 50257, 354.8),

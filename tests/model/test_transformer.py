@@ -11,6 +11,7 @@ SHAPES = {
     "rope": {},
     "learned": {"position": "learned", "norm": "layer", "activation": "gelu_tanh", "qk_norm": "none"},
     "window": {"sliding_window": 3},
+    "lookback": {"lookback": 2},
 }
 
 

@@ -7,6 +7,8 @@ from typing import Literal
 from banyan.core.config import config
 from banyan.core.errors import ShapeError
 
+_NOT_NEGATIVE = ("num_kv_heads", "head_dim", "ffn_dim", "num_image_codes", "grid_size", "lookback", "logit_softcap")
+
 
 @config
 class RopeScaling:
@@ -47,6 +49,7 @@ class ModelConfig:
     output_bias: bool = False  # on the projection back from the heads
     ffn_bias: bool = False
     qk_norm: Literal["none", "gain", "plain"] = "none"  # RMS norm of each query and key head, before RoPE
+    lookback: int = 0  # tokens before each one whose embeddings it takes over, channel by channel
     tie_embeddings: bool = True
     logit_softcap: float = 0.0  # 0: none; otherwise logits are squeezed into ±this
     dropout: float = 0.0  # probability, 0 <= p < 1, on what each block adds to the residual stream
@@ -78,7 +81,7 @@ class ModelConfig:
     def _check_counts(self) -> None:
         for name in ("num_layers", "num_heads", "embed_dim", "vocab_size", "max_seq_len"):
             self._require(name, getattr(self, name) >= 1, "must be at least 1")
-        for name in ("num_kv_heads", "head_dim", "ffn_dim", "num_image_codes", "grid_size", "logit_softcap"):
+        for name in _NOT_NEGATIVE:
             self._require(name, getattr(self, name) >= 0, "must not be negative")
         for name in ("norm_eps", "rope_theta"):
             self._require(name, getattr(self, name) > 0, "must be above 0")

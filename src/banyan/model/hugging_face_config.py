@@ -17,7 +17,7 @@ _CLASSES = {
 
 def stock_architecture(config: ModelConfig) -> str | None:
     """Return the Hugging Face architecture that computes exactly what this config says, or None."""
-    if config.logit_softcap:
+    if config.logit_softcap or config.lookback:
         return None
     if _is_gpt2(config):
         return "gpt2"

@@ -48,6 +48,9 @@ class KVCache:
         self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
         self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
         self.device = self.keys[0].device
+        self.lookback = config.lookback
+        places = num_places if config.lookback else 0
+        self.token_ids = torch.zeros((num_slots, places), device=self.device, dtype=torch.int64)
         self.slot_lengths = [0] * num_slots
 
     @property
@@ -151,6 +154,17 @@ class CachePass:
         if window is not None and is_windowed:
             mask_BTS = mask_BTS & (place_S > own_BT[:, :, None] - window)
         return mask_BTS[:, None]
+
+    def earlier_tokens(self, token_ids_BT: Tensor) -> Tensor:
+        """Store the pass's tokens and return the `lookback` tokens before each row; any id stands before position 0.
+
+        Shapes: token_ids (B, T); returns (B, lookback).
+        """
+        stored = self.cache.token_ids
+        distance_K = torch.arange(self.cache.lookback, 0, -1, device=stored.device)
+        earlier = stored[self._slots_B[:, None], (self._places_BT[:, :1] - distance_K).clamp(min=0)]
+        stored[self._slots_B[:, None], self._places_BT] = token_ids_BT
+        return earlier
 
     def append(self, layer: int, k_BTGK: Tensor, v_BTGK: Tensor) -> tuple[Tensor, Tensor]:
         """Store one layer's new keys and values and return all that may be read.

@@ -20,6 +20,7 @@ from banyan.model.config import ModelConfig
 _LLAMA_NAMES = {
     "embedding": "model.embed_tokens",
     "position_embedding": "model.embed_positions",
+    "lookback.gains": "model.lookback_gains",
     "word_head": "lm_head",
     "final_norm": "model.norm",
     "blocks": "model.layers",

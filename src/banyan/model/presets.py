@@ -29,6 +29,17 @@ MISTRAL_SHAPE: Preset = MappingProxyType({"norm_eps": 1e-5, "sliding_window": 40
 QWEN2_SHAPE: Preset = MappingProxyType({"rope_theta": 1_000_000.0, "attention_bias": True})
 QWEN3_SHAPE: Preset = MappingProxyType({"rope_theta": 1_000_000.0, "qk_norm": "gain"})
 BANYAN_SHAPE: Preset = MappingProxyType({**QWEN3_SHAPE, "rope_theta": 10_000.0, "max_seq_len": 1024})
+# What learns fastest per second of training, whether or not another tool can compute it; `docs/time-to-loss.md`.
+SPRINT_SHAPE: Preset = MappingProxyType(
+    {
+        "norm_gain": False,
+        "activation": "relu2",
+        "qk_norm": "plain",
+        "tie_embeddings": False,
+        "lookback": 3,
+        "max_seq_len": 1024,
+    }
+)
 
 MODEL_PRESETS: Registry[Preset] = Registry("model preset")
 
@@ -62,6 +73,11 @@ _add("banyan-micro", BANYAN_SHAPE, _sizes(4, 256, 4, 2, 64, 640))  # 2.8
 _add("banyan-small", BANYAN_SHAPE, _sizes(8, 320, 5, 5, 64, 832))  # 9.7
 _add("banyan-base", BANYAN_SHAPE, _sizes(8, 512, 8, 4, 64, 1408))  # 24
 _add("banyan-gpt2s", BANYAN_SHAPE, _sizes(12, 768, 12, 12, 64, 2048))  # 85, as GPT-2 small
+
+# Our own for a fast start; no stock architecture computes them, so they open in Banyan alone.
+_add("sprint-nano", SPRINT_SHAPE, _sizes(4, 128, 4, 4, 32, 512))  # 0.8
+_add("sprint-micro", SPRINT_SHAPE, _sizes(6, 256, 4, 4, 64, 1024))  # 4.7
+_add("sprint-small", SPRINT_SHAPE, _sizes(8, 320, 5, 5, 64, 1280))  # 9.8
 
 # Known ones, for their weights.
 _add("gpt2", GPT2_SHAPE, _sizes(12, 768, 12, 12, 64, 3072), vocab_size=50257, max_seq_len=1024)

@@ -16,7 +16,9 @@ from banyan.model.dropout import drop, position_keys
 from banyan.model.feed_forward import build_feed_forward
 from banyan.model.heads import TaskHeads
 from banyan.model.initialisation import init_weights
-from banyan.model.kv_cache import CacheRows
+from banyan.model.kv_cache import CachePass, CacheRows
+from banyan.model.linear import Product
+from banyan.model.lookback import Lookback
 from banyan.model.masks import attention_mask
 from banyan.model.norm import build_norm
 from banyan.model.rope import RopeTable
@@ -51,6 +53,8 @@ class Transformer(nn.Module):
     Fresh weights come from a fixed seed; `init_weights` draws others.
     """
 
+    output_product: Product = staticmethod(F.linear)  # of the words' and image codes' logits
+
     def __init__(self, config: ModelConfig, heads: Sequence[HeadSpec] = ()) -> None:
         super().__init__()
         self.config = config
@@ -66,6 +70,7 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(config.vocab_size, config.embed_dim)
         has_positions = config.position == "learned"
         self.position_embedding = nn.Embedding(config.max_seq_len, config.embed_dim) if has_positions else None
+        self.lookback = Lookback(config) if config.lookback else None
         self.grid_embedding = nn.Embedding(config.num_grid_cells, config.embed_dim) if config.grid_size else None
         self.blocks = nn.ModuleList(Block(config, layer=layer) for layer in range(config.num_layers))
         self.final_norm = build_norm(config)
@@ -120,7 +125,7 @@ class Transformer(nn.Module):
             raise ShapeError("position_ids and segment_ids cannot be given with a cache: each slot is one segment.")
         else:
             position_ids_BT, plan = self._plan_cached(token_ids_BT, attend_until_BT, cache)
-        x_BTD = self._embed(token_ids_BT, position_ids_BT, grid_ids_BT)
+        x_BTD = self._embed(token_ids_BT, position_ids_BT, grid_ids_BT, cache=plan.cache)
         noise_keys_BT = self._noise_keys(token_ids_BT, noise_seeds_B)
         for block in self.blocks:
             x_BTD = block(x_BTD, plan, noise_keys_BT)
@@ -133,14 +138,14 @@ class Transformer(nn.Module):
 
         Shapes: hidden (..., D); returns (..., text_vocab_size).
         """
-        return self._word_logits(hidden_ND, self._output_weight()[: self.config.text_vocab_size])
+        return self._word_logits(hidden_ND, self.output_weight()[: self.config.text_vocab_size])
 
     def image_logits(self, hidden_ND: Tensor) -> Tensor:
         """Score every image code as the next one.
 
         Shapes: hidden (..., D); returns (..., num_image_codes).
         """
-        return self._word_logits(hidden_ND, self._output_weight()[self.config.text_vocab_size :])
+        return self._word_logits(hidden_ND, self.output_weight()[self.config.text_vocab_size :])
 
     def head_logits(self, name: str, hidden_ND: Tensor) -> Tensor:
         """Score the labels of one task head.
@@ -149,11 +154,12 @@ class Transformer(nn.Module):
         """
         return self.heads.logits(name, hidden_ND)
 
-    def _output_weight(self) -> Tensor:
+    def output_weight(self) -> Tensor:
+        """Return the rows that words and image codes are scored with, (V, D)."""
         return self.embedding.weight if self.word_head is None else self.word_head.weight
 
     def _word_logits(self, hidden_ND: Tensor, weight_VD: Tensor) -> Tensor:
-        logits = F.linear(hidden_ND, weight_VD)
+        logits = self.output_product(hidden_ND, weight_VD, None)
         softcap = self.config.logit_softcap
         return torch.tanh(logits / softcap) * softcap if softcap else logits
 
@@ -191,14 +197,26 @@ class Transformer(nn.Module):
     def _angles(self, position_ids: Tensor) -> tuple[Tensor, Tensor] | None:
         return None if self._rope is None else self._rope.at(position_ids, dtype=self.dtype)
 
-    def _embed(self, token_ids_BT: Tensor, position_ids: Tensor, grid_ids_BT: Tensor | None) -> Tensor:
-        x_BTD: Tensor = self.embedding(token_ids_BT)
+    def _embed(
+        self, token_ids_BT: Tensor, position_ids: Tensor, grid_ids_BT: Tensor | None, *, cache: CachePass | None
+    ) -> Tensor:
+        x_BTD = self._embed_tokens(token_ids_BT, position_ids, cache)
         if self.position_embedding is not None:
             x_BTD = x_BTD + self.position_embedding(position_ids)
         if self.grid_embedding is not None and grid_ids_BT is not None:
             cells_BTD = self.grid_embedding(grid_ids_BT.clamp(min=0))
             x_BTD = x_BTD + cells_BTD * (grid_ids_BT >= 0).unsqueeze(-1)
         return x_BTD
+
+    def _embed_tokens(self, token_ids_BT: Tensor, position_ids: Tensor, cache: CachePass | None) -> Tensor:
+        if self.lookback is None:
+            return self.embedding(token_ids_BT)  # type: ignore[no-any-return]
+        num_earlier = self.config.lookback
+        if cache is None:
+            with_earlier = F.pad(token_ids_BT, (num_earlier, 0))
+        else:
+            with_earlier = torch.cat((cache.earlier_tokens(token_ids_BT), token_ids_BT), dim=1)
+        return self.lookback(self.embedding(with_earlier), position_ids)  # type: ignore[no-any-return]
 
     def _check_length(self, seq_len: int) -> None:
         if seq_len > self.config.max_seq_len:

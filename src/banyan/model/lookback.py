@@ -1,0 +1,36 @@
+"""What a token takes over from the few tokens before it, ahead of all layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from banyan.model.config import ModelConfig
+
+
+class Lookback(nn.Module):
+    """Add to each token's embedding those of the few tokens before it, weighed channel by channel.
+
+    So the first layer knows what stands just before a token, which attention alone takes hundreds of steps to find out.
+    Source: a causal depthwise convolution; token shift, Peng et al. 2023 (RWKV); Allen-Zhu 2025 (Canon layers), here
+    in front of the first layer only.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        # One gain per distance, nearest first; vectors, so that an optimizer takes them for gains and not a matrix.
+        self.gains = nn.ParameterList(torch.ones(config.embed_dim) for _ in range(config.lookback))
+
+    def forward(self, x_BSD: Tensor, position_ids_BT: Tensor) -> Tensor:
+        """Return the mixed embeddings of the last T positions.
+
+        Shapes: x (B, S, D), S = lookback + T, the tokens before each row first; position_ids (B or 1, T), which restart
+        at 0 in each segment: nothing is taken from before that; returns (B, T, D).
+        """
+        first, end = len(self.gains), x_BSD.shape[1]
+        mixed_BTD = x_BSD[:, first:]
+        for distance, gain_D in enumerate(self.gains, start=1):
+            has_earlier_BT1 = (position_ids_BT >= distance).unsqueeze(-1).to(x_BSD.dtype)
+            earlier_BTD = x_BSD[:, first - distance : end - distance] * has_earlier_BT1
+            mixed_BTD = torch.addcmul(mixed_BTD, earlier_BTD, gain_D)
+        return mixed_BTD
