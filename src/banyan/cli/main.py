@@ -43,6 +43,7 @@ VERBS: dict[str, Verb] = {
     "tokenizer": Verb(module="banyan.cli.tokenizer", does="train or inspect a tokenizer"),
     "train": Verb(module="banyan.cli.train", does="run a recipe: pretrain, fine-tune, joint training"),
     "plan": Verb(module="banyan.cli.plan", does="what a recipe will take: memory by part, time, disk, before launch"),
+    "diagnose": Verb(module="banyan.cli.diagnose", does="say what is wrong with a run, and what to change"),
     "evaluate": Verb(module="banyan.cli.evaluate", does="score a model on its tasks"),
     "predict": Verb(module="banyan.cli.predict", does="run one task over texts or a file"),
     "generate": Verb(module="banyan.cli.generate", does="continue a text"),

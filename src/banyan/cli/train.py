@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from banyan.cli.output import JsonOption, QuietOption, console, emit, say
+from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
 from banyan.cli.progress import TerminalReporter
 from banyan.core.config import read_config
 from banyan.core.process import process_place
+from banyan.workflows.checking_run import Check, check_run, exit_code_of
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.run_records import RunRecorder
@@ -26,9 +27,13 @@ def train_command(
     recipe: Annotated[Path, typer.Argument(help="A YAML recipe; `banyan init FILES…` writes one.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, for example train.steps=500")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was stopped.")] = False,
+    accept_data_change: Annotated[
+        bool, typer.Option("--accept-data-change", help="With --resume: go on although the data is not as it was.")
+    ] = False,
     database: Annotated[str | None, typer.Option(help="Database URL; the run is recorded there.")] = None,
     nproc: Annotated[int | None, typer.Option(min=1, help="Processes on this machine that share the work.")] = None,
     max_restarts: Annotated[int, typer.Option(min=0, help="With --nproc: starts after a lost process.")] = 3,
+    check: Annotated[bool, typer.Option("--check", help="Only try, in a minute, what a long run depends on.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:
@@ -37,24 +42,50 @@ def train_command(
     Example: banyan train recipe.yaml train.steps=500 model.preset=banyan-micro
     """
     settled = read_config(Recipe, recipe, overrides=overrides or [])
+    if check:
+        return check_recipe(settled, as_json=as_json, quiet=quiet)
     words = train_words(recipe, overrides or [], database=database)
     if nproc is not None:
-        flags = [flag for flag, is_set in (("--resume", resume), ("--json", as_json), ("--quiet", quiet)) if is_set]
+        asked = {"--resume": resume, "--accept-data-change": accept_data_change, "--json": as_json, "--quiet": quiet}
+        flags = [flag for flag, is_set in asked.items() if is_set]
         # Only here, for torchrun's agent takes half a second to import.
         from banyan.workflows.launching import launch_training
 
         with TerminalReporter(console(quiet=quiet)) as reporter:
             return launch_training([*words, *flags], num_processes=nproc, max_restarts=max_restarts, reporter=reporter)
     if not process_place().is_main:  # only rank 0 speaks, and writes
-        return exit_code(train(settled, reporter=SilentReporter(), resume=resume))
+        outcome = train(settled, reporter=SilentReporter(), resume=resume, accept_data_change=accept_data_change)
+        return exit_code(outcome)
     with (
         RunRecorder(settled, database=database) as recorder,
         TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter,
     ):
-        outcome = train(settled, reporter=reporter, resume=resume, callbacks=[recorder])
+        outcome = train(
+            settled,
+            reporter=reporter,
+            resume=resume,
+            callbacks=[recorder],
+            accept_data_change=accept_data_change,
+        )
     command = resume_command(words, world_size=process_place().world_size)
     emit(summary(outcome), as_json=as_json, quiet=quiet, text=lambda: tell(outcome, command=command))
     return exit_code(outcome)
+
+
+def check_recipe(recipe: Recipe, *, as_json: bool, quiet: bool) -> int:
+    """Try what the recipe's run depends on, say what was found, and return the exit code of what failed first."""
+    with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
+        checks = check_run(recipe, reporter=reporter)
+    emit({"checks": checks}, as_json=as_json, quiet=quiet, text=lambda: tell_checks(checks))
+    return exit_code_of(checks)
+
+
+def tell_checks(checks: Sequence[Check]) -> None:
+    """Print the checks as a table, and a hint for each that is not well."""
+    print_table(("check", "", "found"), [(check.name, check.state, check.found) for check in checks])
+    for check in checks:
+        if check.hint and check.state != "ok":
+            say(f"{check.name}: {check.hint}")
 
 
 def train_words(recipe: Path, overrides: Sequence[str], *, database: str | None) -> list[str]:

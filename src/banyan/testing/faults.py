@@ -48,7 +48,7 @@ def shuffle_targets(batch: Batch, number: int) -> Batch:
     """Give every target to another position of the same task."""
     targets, counts = batch.targets.clone(), batch.loss_weights > 0
     rng = np.random.default_rng(number)
-    for task in batch.task_ids[counts].unique().tolist():
+    for task in sorted(set(batch.task_ids[counts].tolist())):
         chosen = counts & (batch.task_ids == task)
         order = torch.from_numpy(rng.permutation(int(chosen.sum())))
         targets[chosen] = targets[chosen][order]

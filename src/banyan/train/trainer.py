@@ -28,7 +28,7 @@ from banyan.train.interrupt import InterruptWatch
 from banyan.train.loss_plot import LossPlot
 from banyan.train.losses import joint_loss
 from banyan.train.memory import keep_freed_memory
-from banyan.train.optimizer import OptimizerConfig, build_optimizer
+from banyan.train.optimizer import OptimizerConfig
 from banyan.train.precision import device_of, in_precision
 from banyan.train.ranks import ALONE, Ranks
 from banyan.train.recovery import Recovery
@@ -84,7 +84,7 @@ class Trainer:
         parts = StepParts(
             model=model,
             loader=loader,
-            optimizer=build_optimizer(model, optimizer),
+            optimizer=ranks.optimizer_of(model, optimizer),
             loss_function=in_precision(loss_function, model=model, precision=config.precision),
             balance=balance or default_balance(cast(Transformer, model), task_heads),
             config=config,
@@ -94,11 +94,15 @@ class Trainer:
             seed=seed,
             ranks=ranks,
         )
+        if config.average is not None:
+            parts.optimizer.keep_average(config.average, num_steps=config.steps)
+        self._optimizer = parts.optimizer
         self._stepper = Stepper(parts)
         settings = {"train": config, "optimizer": optimizer, "schedule": schedule, "seed": seed}
         saved = SavedParts(
             model=model,
             optimizer=parts.optimizer,
+            division=ranks.division_of(model, parts.optimizer),
             weight_files=weight_files or TransformerFiles(),
             settings=config_to_mapping(settings),
             sidecars=sidecars or {},
@@ -124,7 +128,7 @@ class Trainer:
     ) -> tuple[HealthWatch | None, Recovery | None]:
         """Return what looks after the run, if anything may."""
         config = parts.config.health
-        if not config.watch:
+        if not config.watch or parts.ranks.is_model_divided:  # it looks at whole weights and layers
             return None, None
         watch = HealthWatch(
             config,
@@ -139,11 +143,19 @@ class Trainer:
         snapshots = SnapshotRing(parts.model, holders=[parts.optimizer], max_bytes=config.max_snapshot_bytes)
         return watch, Recovery(watch, snapshots=snapshots, saver=self._saver, snapshot_every=config.snapshot_every)
 
-    def fit(self, *, resume: bool = False, holds_lock: bool = False, notes: Sequence[EventRecord] = ()) -> FitResult:
+    def fit(
+        self,
+        *,
+        resume: bool = False,
+        holds_lock: bool = False,
+        restart_data: bool = False,
+        notes: Sequence[EventRecord] = (),
+    ) -> FitResult:
         """Train until the last step, an early stop, or a signal; then save and say how it ended.
 
         With `resume` the run goes on from its newest valid checkpoint, or begins if it never saved. `holds_lock` says
-        that the caller has the run directory for itself already; `notes` are events to tell when the run begins.
+        that the caller has the run directory for itself already, `restart_data` that the stream of data is another one
+        than before and begins at its front; `notes` are events to tell when the run begins.
         Raises: BusyError if another process trains here; SpaceError if nothing can be written; CheckpointError if no
         checkpoint can be used; DataError; DivergedError; MemoryLimitError.
         """
@@ -153,7 +165,7 @@ class Trainer:
         lock = nullcontext() if holds_lock or not self._ranks.is_main else hold_directory(self._run_directory)
         with lock, InterruptWatch() as watch, torch.random.fork_rng(devices=devices):
             try:
-                self._begin(notes, resume=resume)
+                self._begin(notes, resume=resume, restart_data=restart_data)
                 self._loop(watch)
                 return self._end(watch)
             finally:
@@ -162,11 +174,12 @@ class Trainer:
                 for callback in self._callbacks:
                     callback.close()
 
-    def _begin(self, notes: Sequence[EventRecord], *, resume: bool) -> None:
+    def _begin(self, notes: Sequence[EventRecord], *, resume: bool, restart_data: bool) -> None:
         restored, events = self._saver.restore() if resume else self._saver.check_fresh()
         if restored is not None:
             self._progress = restored.progress
-            self._loader.restore(restored.loader_state)
+            if not restart_data:
+                self._loader.restore(restored.loader_state)
             if self._watch is not None:
                 self._watch.restore(self._progress.health)
         step = self._progress.step
@@ -264,11 +277,12 @@ class Trainer:
         progress.skipped_steps = [*recent, progress.step]
         if len(progress.skipped_steps) >= MAX_SKIPPED:
             saved = f"last good checkpoint: {self._run_directory / 'last'}"
-            raise DivergedError(
+            reason = (
                 f"{MAX_SKIPPED} of the last {SKIP_WINDOW} updates could not be made: the loss or the gradient was not "
-                f"finite, or far from all before; the run stopped at step {progress.step}.",
-                hint=f"lower optimizer.learning_rate and optimizer.matrix_learning_rate; {saved}",
+                f"finite, or far from all before; the run stopped at step {progress.step}."
             )
+            hint = f"lower optimizer.learning_rate and optimizer.matrix_learning_rate; {saved}"
+            self._apply(Stop(reason=reason, hint=hint))
 
     def _tell_of_health(self, watch: HealthWatch) -> None:
         for event in watch.take_events():
@@ -278,7 +292,8 @@ class Trainer:
         """Score the model if it is time, and return whether it is the best so far."""
         if not self._evaluations.is_owed(self._progress):
             return False
-        record = self._evaluations.score(self.model, self._progress)
+        with self._optimizer.averaged():
+            record = self._evaluations.score(self.model, self._progress)
         self._tell(record)
         if self._watch is not None:
             self._watch.after_evaluation(record)

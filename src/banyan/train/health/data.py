@@ -21,7 +21,7 @@ _DISTINCT = 16  # … after so many different ones; a data set of one batch repe
 NUM_BUCKETS = 256  # of token ids, so that one batch fills them
 KL_BOUND = 0.5  # nats
 _KL_SIGMA = 6.0
-_SHIFT_STEPS = 3  # in a row
+_SHIFT_STEPS, _SHIFT_LASTS = 3, 30  # in a row
 AGREEMENT_FALL = 0.2  # of the targets
 _ACTIVE_AFTER = 32  # batches
 
@@ -97,14 +97,17 @@ class BatchWatch:
         """Compare the batch's tokens with those of the batches before."""
         now = np.bincount(token_ids.ravel() % NUM_BUCKETS, minlength=NUM_BUCKETS) + 0.5
         now /= now.sum()
-        distance = float((now * np.log(now / self._histogram)).sum()) if self._distance.count else 0.0
         usual = self._distance
+        distance = float((now * np.log(now / self._histogram)).sum()) if usual.count else 0.0
         bound = max(KL_BOUND, usual.mean + _KL_SIGMA * usual.std)
         is_far = usual.count >= _ACTIVE_AFTER and distance > bound
         self._num_shifted = self._num_shifted + 1 if is_far else 0
-        rate = max(1 / (usual.count + 1), 2 / 129)
-        self._histogram = (1 - rate) * self._histogram + rate * now
-        usual.add(min(distance, usual.mean + 3 * usual.std) if is_far else distance)
+        if self._num_shifted > _SHIFT_LASTS:  # this is what the data is like now
+            self._distance, self._num_shifted = Usual(), 0
+        elif not is_far:
+            rate = max(1 / (usual.count + 1), 2 / 129)
+            self._histogram = (1 - rate) * self._histogram + rate * now
+            usual.add(distance)
         if self._num_shifted != _SHIFT_STEPS:
             return []
         return [Finding(signal="data_changed", value=distance, threshold=bound)]

@@ -71,7 +71,7 @@ class UpdateJudge:
         if self._num_spikes > _ACCEPT_AFTER:
             self._losses.accept(evidence.task_losses)
             self._num_spikes = 0
-        elif self._is_sound:
+        elif self._num_spikes == 0 or not self._config.skip:
             self._losses.add(evidence.task_losses)
         self._gradient.add(evidence.grad_norm)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from banyan.train.health.signals import Finding
@@ -19,6 +20,9 @@ _SMOOTH = 50  # steps in the average whose rise is watched
 _RISE_NATS = 0.3
 _RISE_SIGMA = 5.0
 _RISE_STEPS = 50  # for so long it must stay up
+
+_QUICK = 8  # steps whose mean is held against the usual; over 10,000 healthy steps it strayed 4 of its spreads at most
+_QUICK_STEPS = 3  # for so long it must stay up
 
 
 class LossSpikes:
@@ -66,14 +70,26 @@ def _spread(usual: Usual, num_targets: float) -> float:
     return math.sqrt(usual.variance + TARGET_SPREAD**2 / max(1.0, num_targets))
 
 
-class LossRise:
-    """Finds a loss that has left its best level and stays away from it.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rise:
+    """A loss that has left its level."""
 
-    Judged on the step's balanced loss, for tasks come and go; the bound is in nats of the average task.
+    finding: Finding
+    sound_until: int  # step
+    is_quick: bool  # seen within a few steps: it may still be the data that has changed
+
+
+class LossRise:
+    """Finds a loss that has left its level and stays away: at once by much, or for fifty steps by a little.
+
+    Judged on the step's balanced loss, for tasks come and go; the bounds are in nats of the average task.
     """
 
     def __init__(self, *, nats_per_unit: float) -> None:
         self._nats_per_unit = nats_per_unit
+        self._usual = Usual()
+        self._recent: list[float] = []
+        self._num_quick = 0
         self._level = Usual(window=_SMOOTH)
         self._best = math.inf
         self._best_step = 0
@@ -84,11 +100,33 @@ class LossRise:
         """The loss, averaged over about fifty steps."""
         return self._level.mean
 
-    def add(self, loss: float, *, step: int) -> tuple[int, Finding] | None:
-        """Take in a step's loss; return since when it is too high, if it has been for fifty steps.
+    def add(self, loss: float, *, step: int) -> Rise | None:
+        """Take in a step's loss; return the rise that is certain now.
 
         Units: loss in parts of what a guesser scores; the finding in nats.
         """
+        self._recent = [*self._recent, loss][-_QUICK:]
+        quick, slow = self._quick_rise(step), self._slow_rise(loss, step)
+        self._usual.add(loss)
+        return quick or slow
+
+    def accept(self) -> None:
+        """Start anew: the level of now is the rule from here on."""
+        self._usual, self._level, self._best = Usual(), Usual(window=_SMOOTH), math.inf
+        self._num_quick = self._num_high = 0
+
+    def _quick_rise(self, step: int) -> Rise | None:
+        usual = self._usual
+        if usual.count < ACTIVE_AFTER:
+            return None
+        bound = max(_RISE_NATS / self._nats_per_unit, SIGMA * usual.std / math.sqrt(_QUICK))
+        rise = math.fsum(self._recent) / len(self._recent) - usual.mean
+        self._num_quick = self._num_quick + 1 if rise > bound else 0
+        if self._num_quick != _QUICK_STEPS:
+            return None
+        return Rise(finding=self._finding(rise, bound), sound_until=step - _QUICK - _QUICK_STEPS, is_quick=True)
+
+    def _slow_rise(self, loss: float, step: int) -> Rise | None:
         self._level.add(loss)
         if self._level.count < ACTIVE_AFTER:
             return None
@@ -101,16 +139,26 @@ class LossRise:
         self._num_high = self._num_high + 1 if rise > bound else 0
         if self._num_high < _RISE_STEPS:
             return None
-        nats = self._nats_per_unit
-        return self._best_step, Finding(signal="diverged", value=rise * nats, threshold=bound * nats)
+        return Rise(finding=self._finding(rise, bound), sound_until=self._best_step, is_quick=False)
+
+    def _finding(self, rise: float, bound: float) -> Finding:
+        return Finding(signal="diverged", value=rise * self._nats_per_unit, threshold=bound * self._nats_per_unit)
 
     def state(self) -> dict[str, Any]:
         """Return everything, ready for JSON."""
-        best = None if math.isinf(self._best) else self._best
-        return {"level": self._level.state(), "best": best, "best_step": self._best_step, "num_high": self._num_high}
+        return {
+            "usual": self._usual.state(),
+            "recent": self._recent,
+            "num_quick": self._num_quick,
+            "level": self._level.state(),
+            "best": None if math.isinf(self._best) else self._best,
+            "best_step": self._best_step,
+            "num_high": self._num_high,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on with what `state` returned."""
-        self._level = Usual(**state["level"])
+        self._usual, self._level = Usual(**state["usual"]), Usual(**state["level"])
+        self._recent, self._num_quick = list(state["recent"]), state["num_quick"]
         self._best = math.inf if state["best"] is None else state["best"]
         self._best_step, self._num_high = state["best_step"], state["num_high"]

@@ -40,10 +40,10 @@ class Reports:
 
     def after_step(self, record: StepRecord, batch: TrainableBatch, *, input_seconds: float) -> list[Finding]:
         """Return what the step shows."""
-        findings = self._pace.add(step_seconds=record.step_seconds, input_seconds=input_seconds)
         if not record.is_applied:
             self._weights.forget()
-            return findings
+            return []
+        findings = self._pace.add(step_seconds=record.step_seconds, input_seconds=input_seconds)
         findings += self._weights.after_step(step=record.step) + self._course.add(record)
         self._scores.add_step(record)
         is_due = record.step % self._config.activation_probe_every == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -15,6 +16,7 @@ from torch import nn
 from banyan.data.batch import Batch, TrainableBatch
 from banyan.train.balance import TaskBalance
 from banyan.train.callbacks import EvaluationRecord, EventRecord, StepRecord
+from banyan.train.health.anchors import Anchors, balanced
 from banyan.train.health.config import HealthConfig
 from banyan.train.health.cures import Cures
 from banyan.train.health.data import DataShape, describe_rows
@@ -28,6 +30,7 @@ from banyan.train.remedies import Remedy, Stop
 from banyan.train.step import Verdict
 
 LossesOf = Callable[[TrainableBatch], Sequence[float]]  # mean loss of each task in nats, with the weights as they are
+FORGOTTEN_NATS = 0.1  # above what an earlier batch scored when it was learned
 EXAMPLES_PER_ROW = 4  # at least, in a packed row of a task with a head
 Redraw = Callable[[Mapping[str, Any]], TrainableBatch]  # the batch at an earlier place of the data
 
@@ -56,6 +59,7 @@ class HealthWatch:
         self._gate = BatchGate(shape)
         self._judge = UpdateJudge(num_tasks=balance.num_tasks, config=config)
         self._rise = LossRise(nats_per_unit=math.fsum(balance.scales) / balance.num_tasks)
+        self._anchors = Anchors()
         self._cures = Cures(config)
         self._reports = Reports(config, model=model, balance=balance, task_names=task_names)
         self._ledger = Ledger()
@@ -137,13 +141,28 @@ class HealthWatch:
         return remedies
 
     def _watch_rise(self, record: StepRecord) -> list[Remedy]:
-        risen = self._rise.add(record.loss, step=record.step)
-        if risen is None:
+        rise = self._rise.add(record.loss, step=record.step)
+        if rise is None:
+            self._anchors.add(record.loss, step=record.step, place=self._place)
             return []
-        since, finding = risen
-        remedies = self._cures.diverged(finding, step=record.step, sound_until=since)
-        self._tell(finding, action="rewound" if remedies else "reported")
+        if rise.is_quick and not self._forgets():
+            self._rise.accept()
+            self._tell(replace(rise.finding, signal="data_changed"), action="reported")
+            return []
+        remedies = self._cures.diverged(rise.finding, step=record.step, sound_until=rise.sound_until)
+        self._tell(rise.finding, action="rewound" if remedies else "reported")
         return remedies
+
+    def _forgets(self) -> bool:
+        """Ask the model for a batch it learned a while ago: if it now fails there too, it is not the data."""
+        anchor = self._anchors.earlier
+        if anchor is None:
+            return True
+        losses = self._losses_of(self._redraw(anchor.place))
+        worse = balanced(losses, self._balance) - anchor.loss
+        return not math.isfinite(worse) or worse > FORGOTTEN_NATS * self._balance.num_tasks / math.fsum(
+            self._balance.scales
+        )
 
     def _report(self, finding: Finding, *, step: int) -> list[Remedy]:
         remedies = self._cures.lower_rate(finding, step=step) if finding.signal == "attention_logits" else []
@@ -183,13 +202,14 @@ class HealthWatch:
 
     def statistics(self) -> dict[str, Any]:
         """Return what is usual for the weights as they are; it goes back together with them."""
-        return {"judge": self._judge.state(), "rise": self._rise.state()}
+        return {"judge": self._judge.state(), "rise": self._rise.state(), "anchors": self._anchors.state()}
 
     def rewound(self, *, step: int, statistics: Mapping[str, Any]) -> None:
         """Go on from an earlier step, with what was usual then; what happened since is not forgotten."""
         if statistics:
             self._judge.restore(statistics["judge"])
             self._rise.restore(statistics["rise"])
+            self._anchors.restore(statistics["anchors"])
         self._ledger.rewound(step)
         self._learned, self._learned_place = None, None
 
@@ -209,6 +229,7 @@ class HealthWatch:
             return
         self._judge.restore(state["judge"])
         self._rise.restore(state["rise"])
+        self._anchors.restore(state["anchors"])
         self._gate.restore(state["gate"])
         self._cures.restore(state["cures"])
         self._ledger.restore(state["ledger"])
