@@ -17,11 +17,14 @@ from banyan.data.batch import Batch
 from banyan.data.loader import MixtureLoader
 from banyan.model.checkpoint import load_model
 from banyan.testing.training import HEADS, TASKS, tiny_loader, tiny_trainer
+from banyan.train.average import AverageConfig
 from banyan.train.callbacks import Callback, EvaluationRecord, EventRecord, FitResult, StepRecord
 from banyan.train.config import TrainConfig
 from banyan.train.losses import TaskLosses, joint_loss
+from banyan.train.optimizer import OptimizerConfig
 from banyan.train.run_files import read_json_lines
 from banyan.train.stepper import step_seed
+from banyan.train.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("light_runs")
 
@@ -151,6 +154,69 @@ def test_a_resumed_run_is_bitwise_equal_to_one_that_was_never_stopped(tmp_path: 
     assert contents(result.best_checkpoint) == contents(expected.best_checkpoint)
     assert metrics(tmp_path / "run") == metrics(tmp_path / "golden")
     assert last_batches == golden_batches[len(golden_batches) - len(last_batches) :]
+
+
+RICH = {
+    **TRAIN,
+    "batch_ramp": (0.5, 1),
+    "seq_len_ramp": (8, 16),
+    "average": AverageConfig(decay=0.9, start_fraction=0.2),
+}
+
+
+@pytest.mark.parametrize("background_saves", [True, False])
+def test_a_run_with_ramps_average_and_every_option_of_the_optimizer_is_resumed_bitwise(
+    tmp_path: Path, background_saves: bool
+) -> None:
+    optimizer = OptimizerConfig(
+        cautious_weight_decay=True, decay_falls_with_rate=True, momentum_warmup_steps=8, normalise_rows=True
+    )
+
+    def trainer(name: str, *callbacks: Callback) -> Trainer:
+        return tiny_trainer(
+            tmp_path / name,
+            steps=20,
+            train={**RICH, "background_saves": background_saves},
+            optimizer=optimizer,
+            evaluator=scores_by_step,
+            callbacks=callbacks,
+        )
+
+    golden = trainer("golden").fit()
+    for number, (step, action) in enumerate([(7, crash), (9, interrupt), (16, crash), (0, None)]):
+        try:
+            result = trainer("run", At(step, action)).fit(resume=number > 0)
+        except CrashError:
+            continue
+    assert contents(result.last_checkpoint) == contents(golden.last_checkpoint)
+    assert contents(result.best_checkpoint) == contents(golden.best_checkpoint)
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "golden")
+
+
+def test_what_is_scored_and_saved_as_the_model_is_the_average(tmp_path: Path) -> None:
+    scored: dict[str, torch.Tensor] = {}
+
+    def evaluator(model: Any, step: int) -> dict[str, Any]:
+        scored.update({name: param.detach().clone() for name, param in model.named_parameters()})
+        return {"score": step}
+
+    trainer = tiny_trainer(
+        tmp_path, train={"average": AverageConfig(decay=0.9)}, evaluator=evaluator, optimizer=OptimizerConfig()
+    )
+    result = trainer.fit()
+    saved = dict(load_model(result.best_checkpoint).named_parameters())
+    assert saved.keys() == scored.keys()
+    assert all(torch.equal(saved[name], scored[name]) for name in saved)
+    learning = dict(trainer.model.named_parameters())
+    assert not any(torch.equal(saved[name], learning[name]) for name in saved)
+
+
+def test_a_run_that_saved_an_average_goes_on_with_one(tmp_path: Path) -> None:
+    averaging = {"average": AverageConfig(decay=0.9)}
+    for name, first, second in (("a", averaging, {}), ("b", {}, averaging)):
+        tiny_trainer(tmp_path / name, train=first, callbacks=[At(3, interrupt)]).fit()
+        with pytest.raises(CheckpointError, match="train.average"):
+            tiny_trainer(tmp_path / name, train=second).fit(resume=True)
 
 
 def test_the_compared_runs_go_through_several_epochs(tmp_path: Path) -> None:

@@ -47,8 +47,11 @@ def process_place() -> ProcessPlace:
 def end_with_launcher(place: ProcessPlace) -> None:
     """Have the system kill this process as soon as its launcher is gone, and end now if it is gone already.
 
-    Linux only; elsewhere the ranks that are left end when they miss each other.
+    A process that nobody launched is left alone: whoever started it in a shell may leave. Linux only; elsewhere the
+    ranks that are left end when they miss each other.
     """
+    if place.world_size == 1 and place.launcher is None:
+        return
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     except (AttributeError, OSError):

@@ -26,11 +26,11 @@ class AverageConfig:
 
 
 class WeightAverage:
-    """The average of the weights that a model learns; frozen ones are what they are."""
+    """The average of weights that learn. What the model does not hold, its weights or their average, lies here."""
 
-    def __init__(self, model: nn.Module, *, config: AverageConfig, num_steps: int) -> None:
-        self._params = {name: param for name, param in model.named_parameters() if param.requires_grad}
-        self._averages = {name: param.detach().clone() for name, param in self._params.items()}
+    def __init__(self, params: Mapping[str, nn.Parameter], *, config: AverageConfig, num_steps: int) -> None:
+        self._params = params
+        self._aside = {name: param.detach().clone() for name, param in params.items()}
         self._decay = config.decay
         self._start_step = round(config.start_fraction * num_steps)
 
@@ -42,37 +42,40 @@ class WeightAverage:
         """
         num_steps = max(0, step - self._start_step)
         decay = min(self._decay, num_steps / (num_steps + 10))
-        torch._foreach_lerp_(list(self._averages.values()), list(self._params.values()), 1 - decay)
+        torch._foreach_lerp_(list(self._aside.values()), list(self._params.values()), 1 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Give the model the average for the time of the block; afterwards its weights are bitwise as they were."""
-        self._swap()
+        self.exchange()
         try:
             yield
         finally:
-            self._swap()
+            self.exchange()
 
     @torch.no_grad()
-    def _swap(self) -> None:
+    def exchange(self) -> None:
+        """Give the model what lies aside, and put aside what it held."""
         for name, param in self._params.items():
-            learned = param.clone()
-            param.copy_(self._averages[name])
-            self._averages[name].copy_(learned)
+            held = param.clone()
+            param.copy_(self._aside[name])
+            self._aside[name].copy_(held)
 
-    def training_weights(self) -> dict[str, Tensor]:
-        """Return the weights that go on learning, by name. Not inside `in_place`."""
-        return {name: param.detach() for name, param in self._params.items()}
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what lies aside, by the name of the weight."""
+        return dict(self._aside)
 
     @torch.no_grad()
-    def restore(self, training_weights: Mapping[str, Tensor]) -> None:
-        """Take the model's weights, just loaded, for the average, and give the model those that go on learning.
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put aside what `tensors` returned.
 
         Raises: CheckpointError if a weight is missing, or has another shape.
         """
-        for name, param in self._params.items():
-            saved = training_weights.get(name)
-            if saved is None or saved.shape != param.shape:
-                raise CheckpointError(f"the checkpoint holds no training weight {name} of shape {tuple(param.shape)}.")
-            self._averages[name].copy_(param)
-            param.copy_(saved)
+        for name, aside in self._aside.items():
+            saved = tensors.get(name)
+            if saved is None or saved.shape != aside.shape:
+                raise CheckpointError(
+                    f"the checkpoint holds no second weight {name} of shape {tuple(aside.shape)}, for train.average.",
+                    hint="a run cannot begin to average, nor stop it, once it has saved",
+                )
+            aside.copy_(saved)

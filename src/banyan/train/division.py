@@ -18,6 +18,9 @@ class OptimizerMemory(Protocol):
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on with what `tensors` returned."""
 
+    def after_loading(self) -> None:
+        """Sort out what was loaded, once the model has its weights too."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WholeState:

@@ -18,8 +18,13 @@ Evaluator = Callable[[Any, int], Mapping[str, Any]]  # (model, step) → {"score
 
 
 def evaluated_by_main(evaluator: Evaluator, ranks: Ranks) -> Evaluator:
-    """Return an evaluator whose work the main rank does, and whose scores all ranks know."""
-    return lambda model, step: ranks.from_main(lambda: dict(evaluator(model, step)))
+    """Return an evaluator whose work the main rank does, on the whole model, and whose scores all ranks know."""
+
+    def evaluate(model: Any, step: int) -> Mapping[str, Any]:
+        whole = ranks.whole_model(model).eval()
+        return ranks.from_main(lambda: dict(evaluator(whole, step)))
+
+    return evaluate
 
 
 class Evaluations:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -13,10 +14,12 @@ from banyan.core.config import config
 from banyan.core.errors import CheckpointError, ConfigError
 from banyan.model.attention import Attention
 from banyan.model.feed_forward import GatedFeedForward
+from banyan.train.average import AverageConfig, WeightAverage
 from banyan.train.cautious import CautiousAdamW
 from banyan.train.muon import Muon
 
 OUTPUT_LAYERS = ("heads.", "word_head.")  # matrices that answer rather than transform
+_ASIDE = "second_weights"  # the average, or while that is in the model, the weights that learn
 MOMENTUM_START = 0.85  # of Muon, where it warms up: early gradients turn quickly
 
 
@@ -70,6 +73,8 @@ class ModelOptimizer:
         self._named = named
         self._optimizers = parts
         self._config = config
+        self._average: WeightAverage | None = None
+        self._step = 0
         self._peaks = [(group["lr"], group["weight_decay"]) for group in self._groups()]
 
     def zero_grad(self) -> None:
@@ -81,9 +86,33 @@ class ModelOptimizer:
         """Move the weights against their gradients."""
         for optimizer in self._optimizers:
             optimizer.step()
+        if self._average is not None:
+            self._average.update(self._step)
+
+    def keep_average(self, average: AverageConfig, *, num_steps: int) -> None:
+        """Keep, from now on, a moving average of the weights beside them."""
+        self._average = WeightAverage(self._named, config=average, num_steps=num_steps)
+
+    @property
+    def is_averaging(self) -> bool:
+        """Whether a moving average of the weights is kept."""
+        return self._average is not None
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Give the model the average of its weights for the time of the block, if one is kept.
+
+        What is saved inside holds the average as the model, and the weights that go on learning beside it.
+        """
+        return nullcontext() if self._average is None else self._average.in_place()
+
+    def after_loading(self) -> None:
+        """Sort out which weights learn, where model and `tensors` were saved inside `averaged`."""
+        if self._average is not None:
+            self._average.exchange()
 
     def prepare_step(self, step: int, *, rate_factor: float) -> None:
         """Set what changes over a run: every learning rate to a part of its peak, and momentum and decay with it."""
+        self._step = step
         decay_factor = min(1.0, rate_factor) if self._config.decay_falls_with_rate else 1.0
         for group, (rate, decay) in zip(self._groups(), self._peaks, strict=True):
             group["lr"], group["weight_decay"] = rate * rate_factor, decay * decay_factor
@@ -92,19 +121,29 @@ class ModelOptimizer:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what the optimizers remember, as `name of the weight/name of the memory`."""
-        return {
+        memories = {
             f"{name}/{key}": value
             for name, param in self._named.items()
             for key, value in self._owner(param).state.get(param, {}).items()
         }
+        if self._average is not None:
+            memories |= {f"{name}/{_ASIDE}": value for name, value in self._average.tensors().items()}
+        return memories
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue with what an optimizer of the same kind remembered.
 
         Raises: CheckpointError if a memory belongs to no weight of this model, or has another shape.
         """
+        aside = {path.removesuffix(f"/{_ASIDE}"): value for path, value in tensors.items() if path.endswith(_ASIDE)}
+        if self._average is not None:
+            self._average.load_tensors(aside)
+        elif aside:
+            raise CheckpointError("the checkpoint was trained with train.average, which is null now.")
         for path, value in tensors.items():
             name, _, key = path.rpartition("/")
+            if key == _ASIDE:
+                continue
             param = self._named.get(name)
             if param is None or value.shape not in (param.shape, torch.Size((*param.shape[:1], 1)), torch.Size(())):
                 raise CheckpointError(f"the optimizer state {path} {tuple(value.shape)} fits no weight of this model.")

@@ -40,6 +40,11 @@ class Ranks(Protocol):
         """Whether this process writes the run's files and speaks to the user."""
         ...
 
+    @property
+    def is_model_divided(self) -> bool:
+        """Whether each rank holds only a part of the weights."""
+        ...
+
     def own_rows(self, batch: BatchT) -> BatchT:
         """Return this rank's share of a micro-batch: at least a row, though perhaps one without a target."""
         ...
@@ -103,6 +108,7 @@ class Alone:
     rank: int = 0
     world_size: int = 1
     is_main: bool = True
+    is_model_divided: bool = False
 
     def own_rows(self, batch: BatchT) -> BatchT:
         """Return the whole batch."""

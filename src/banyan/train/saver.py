@@ -20,6 +20,7 @@ from banyan.core.errors import SpaceError
 from banyan.core.files import check_room
 from banyan.train.callbacks import CheckpointRecord, EventRecord
 from banyan.train.checkpoints import CheckpointFolder, Quarantined
+from banyan.train.division import Division
 from banyan.train.optimizer import ModelOptimizer
 from banyan.train.ranks import ALONE, Ranks
 from banyan.train.state import (
@@ -43,6 +44,7 @@ class SavedParts:
 
     model: nn.Module
     optimizer: ModelOptimizer
+    division: Division  # how both lie on the ranks
     weight_files: WeightFiles
     settings: Mapping[str, Any]  # the configs of the run, as plain values
     sidecars: Mapping[str, bytes]  # files that make a checkpoint a whole model directory
@@ -108,10 +110,7 @@ class RunSaver:
         ]
         if step is None:
             return None, events
-        parts = self._parts
-        restored = restore_state(
-            self._folder.path(step), model=parts.model, weight_files=parts.weight_files, optimizer=parts.optimizer
-        )
+        restored = self._read(step)
         self._saved_best = (restored.progress.best_step, restored.progress.best_score)
         if self._ranks.is_main:
             self._link(restored.progress)
@@ -119,6 +118,18 @@ class RunSaver:
             detail = {"changed": _changes(restored.settings, self._parts.settings)}
             events.append(EventRecord(step=step, kind="settings_changed", detail=detail))
         return restored, events
+
+    def _read(self, step: int) -> RestoredState:
+        division = self._parts.division
+        whole = division.blank()
+        restored = restore_state(
+            self._folder.path(step),
+            model=whole.model,
+            weight_files=self._parts.weight_files,
+            optimizer=whole.optimizer,
+        )
+        division.take(whole)
+        return restored
 
     def _newest_valid(self) -> tuple[int | None, list[Quarantined]]:
         quarantined: list[Quarantined] = []
@@ -138,11 +149,7 @@ class RunSaver:
         if not steps:
             return None
         chosen = max((s for s in steps if s <= step), default=steps[0])
-        parts = self._parts
-        restored = restore_state(
-            self._folder.path(chosen), model=parts.model, weight_files=parts.weight_files, optimizer=parts.optimizer
-        )
-        return restored.progress
+        return self._read(chosen).progress
 
     def abandon_after(self, step: int) -> None:
         """Take the later checkpoints as not there; they are removed once a new one is saved."""
@@ -156,14 +163,14 @@ class RunSaver:
         A full disk is survived, with an event, until it happens three times in a row.
         Raises: SpaceError at the third failure, or at the first one if the save must succeed.
         """
-        records: list[SaveRecord] = []
-        if self._ranks.is_main:
-            records = self.finished(progress, wait=True)
-            in_background = self._in_background and not must_succeed
+        records = self.finished(progress, wait=True)
+        in_background = self._in_background and not must_succeed
+        with self._parts.optimizer.averaged():
             job = self._job(progress, loader_state, is_copy=in_background)
-            self._pending = (job, self._thread.submit(self._write, job))
-            if not in_background:
-                records += self.finished(progress, wait=True, must_succeed=must_succeed)
+            if self._ranks.is_main:
+                self._pending = (job, self._thread.submit(self._write, job))
+                if not in_background:
+                    records += self.finished(progress, wait=True, must_succeed=must_succeed)
         # A save that failed has lost the new best.
         progress.best_step = self._ranks.from_main(lambda: progress.best_step)
         progress.best_score = self._ranks.from_main(lambda: progress.best_score)
@@ -214,10 +221,10 @@ class RunSaver:
         return best if best is not None and self.has(best) else progress.step
 
     def _job(self, progress: Progress, loader_state: Mapping[str, Any], *, is_copy: bool) -> _Job:
-        parts = self._parts
-        tensors = parts.optimizer.tensors()
+        whole = self._parts.division.gather()
+        tensors = whole.optimizer.tensors()
         return _Job(
-            model=frozen_copy(parts.model) if is_copy else parts.model,
+            model=frozen_copy(whole.model) if is_copy else whole.model,
             optimizer_tensors=frozen_tensors(tensors) if is_copy else tensors,
             progress=copy.deepcopy(progress),
             loader_state=copy.deepcopy(loader_state),
@@ -256,7 +263,8 @@ class RunSaver:
     def _checkpoint_bytes(self) -> int:
         """Return how large a checkpoint is at most."""
         weights = sum(parameter.numel() * parameter.element_size() for parameter in self._parts.model.parameters())
-        return (1 + _OPTIMIZER_FACTOR) * weights + sum(map(len, self._parts.sidecars.values()))
+        num_copies = 1 + _OPTIMIZER_FACTOR + self._parts.optimizer.is_averaging
+        return num_copies * weights + sum(map(len, self._parts.sidecars.values()))
 
     def _link(self, progress: Progress) -> None:
         self._folder.link("last", progress.step)

@@ -22,7 +22,7 @@ from banyan.core.files import read_json
 from banyan.model.checkpoint import load_model, save_model
 from banyan.model.tensor_file import TensorFile
 from banyan.model.transformer import Transformer
-from banyan.train.optimizer import ModelOptimizer
+from banyan.train.division import OptimizerMemory
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
@@ -142,7 +142,7 @@ class RestoredState:
 
 
 def restore_state(
-    directory: Path, *, model: nn.Module, weight_files: WeightFiles, optimizer: ModelOptimizer
+    directory: Path, *, model: nn.Module, weight_files: WeightFiles, optimizer: OptimizerMemory
 ) -> RestoredState:
     """Give model and optimizer the contents of a checkpoint and return the rest of it.
 
@@ -152,6 +152,7 @@ def restore_state(
     tensors = TensorFile(directory / OPTIMIZER_FILE)
     optimizer.load_tensors(tensors)
     weight_files.load(model, directory)
+    optimizer.after_loading()
     return restored
 
 

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from banyan.core.config import config_to_mapping, read_config, write_config
+from banyan.core.config import config_to_mapping, write_config
 from banyan.core.devices import choose_device
-from banyan.core.errors import CheckpointError, ConfigError
 from banyan.core.locks import hold_directory
 from banyan.core.paths import runs_directory
 from banyan.core.process import end_with_launcher, process_place
 from banyan.core.types import HeadKind
 from banyan.data.loader import MixtureLoader
 from banyan.model.transformer import Transformer, count_parameters
-from banyan.runtime.description import read_description
 from banyan.tasks.base import Task
 from banyan.tasks.image_generation import ImageGeneration
 from banyan.train.accounting import count_weights, flops_per_token
 from banyan.train.balance import TaskBalance, balance_tasks
-from banyan.train.callbacks import Callback, FitResult, RunStart
+from banyan.train.callbacks import Callback, EventRecord, FitResult, RunStart
 from banyan.train.checkpoints import CheckpointFolder
 from banyan.train.distributed.world import joined_ranks, own_device
 from banyan.train.evaluations import evaluated_by_main
@@ -35,11 +32,11 @@ from banyan.train.ranks import ALONE, Ranks, main_first
 from banyan.train.state import TransformerFiles
 from banyan.train.trackers import build_trackers, require_trackers
 from banyan.train.trainer import Trainer
-from banyan.workflows.datasets import resolve_places
 from banyan.workflows.live_model import LiveEvaluator
 from banyan.workflows.material import Material, gather_material
 from banyan.workflows.recipe import Recipe, with_steps
 from banyan.workflows.reporter import Reporter
+from banyan.workflows.resuming import learned_data, recipe_changes, settle_evaluations, settle_recipe
 from banyan.workflows.samples import SampleBook
 from banyan.workflows.sidecars import RECIPE_FILE, sidecars_of
 from banyan.workflows.training_progress import ReportProgress
@@ -64,10 +61,12 @@ def train(
     callbacks: Sequence[Callback] = (),
     run_directory: Path | None = None,
     material: Material | None = None,
+    accept_data_change: bool = False,
 ) -> TrainingOutcome:
     """Train what the recipe describes and return where it lies; an interrupted run returns too, and says so.
 
-    `material` is what was gathered for this recipe already; None: it is gathered now.
+    `material` is what was gathered for this recipe already; None: it is gathered now. A run does not go on with other
+    data than it began with, unless `accept_data_change`: then with its own tokenizers, from the front of the new data.
     Raises: every error of data, configuration, disk and training, each with its own exit code.
     """
     require_trackers(recipe.tracking.services)
@@ -82,6 +81,7 @@ def train(
             resume=resume or place.restart_count > 0,  # started anew because a rank was lost
             callbacks=callbacks,
             material=material,
+            accept_data_change=accept_data_change,
             device=device,
             ranks=ranks,
         )
@@ -95,22 +95,52 @@ def _train(
     resume: bool,
     callbacks: Sequence[Callback],
     material: Material | None,
+    accept_data_change: bool,
     device: torch.device,
     ranks: Ranks,
 ) -> TrainingOutcome:
-    if ranks.is_main:
-        with hold_directory(run_directory):  # before a tokenizer of another run is replaced
-            if not resume:
-                CheckpointFolder(run_directory).require_fresh()
-    recipe = settle_recipe(recipe, run_directory, resume=resume)
-    if material is None:
-        with main_first(ranks):  # the others find its tokenizers and shards in the run's folder
-            material = gather_material(
-                recipe,
-                run_directory,
-                reporter=reporter,
-                expected_fingerprint=learned_data(run_directory) if resume else None,
-            )
+    # From before the tokenizer of another run could be replaced to after the last save.
+    with hold_directory(run_directory) if ranks.is_main else nullcontext():
+        if ranks.is_main and not resume:
+            CheckpointFolder(run_directory).require_fresh()
+        recipe = settle_recipe(recipe, run_directory, resume=resume)
+        learned = learned_data(run_directory) if resume else None
+        if material is None:
+            with main_first(ranks):  # the others find its tokenizers and shards in the run's folder
+                material = gather_material(
+                    recipe,
+                    run_directory,
+                    reporter=reporter,
+                    expected_fingerprint=None if accept_data_change else learned,
+                    keep_tokenizers=accept_data_change and learned is not None,
+                )
+        return _fit(
+            recipe,
+            material,
+            run_directory=run_directory,
+            reporter=reporter,
+            resume=resume,
+            callbacks=callbacks,
+            device=device,
+            ranks=ranks,
+            learned=learned,
+        )
+
+
+def _fit(
+    recipe: Recipe,
+    material: Material,
+    *,
+    run_directory: Path,
+    reporter: Reporter,
+    resume: bool,
+    callbacks: Sequence[Callback],
+    device: torch.device,
+    ranks: Ranks,
+    learned: str | None,
+) -> TrainingOutcome:
+    """Train on what was gathered; `learned` is the fingerprint of the data before, if any."""
+    notes = [*_notes_of_recipe(recipe, run_directory, resume=resume), *_notes_of_data(material, learned)]
     model = new_model(recipe, material).to(device)
     loader = new_loader(recipe, material)
     recipe = settle_length(recipe, model, material, reporter=reporter, ranks=ranks)
@@ -120,6 +150,8 @@ def _train(
         max_examples=recipe.evaluation.max_validation_examples,
         hear_samples=SampleBook(run_directory, tell=progress.show_sample),
     )
+    num_parameters = count_parameters(model)
+    ranks.divide(model)
     trainer = Trainer(
         model,
         loader=loader,
@@ -138,14 +170,34 @@ def _train(
         ranks=ranks,
     )
     reporter.stage("train")
-    result = trainer.fit(resume=resume)
+    result = trainer.fit(
+        resume=resume,
+        holds_lock=True,
+        restart_data=learned not in (None, material.fingerprint),
+        notes=notes,
+    )
     return TrainingOutcome(
         run_directory=run_directory,
         recipe=recipe,
         material=material,
         result=result,
-        num_parameters=count_parameters(model),
+        num_parameters=num_parameters,
     )
+
+
+def _notes_of_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> list[EventRecord]:
+    changed = recipe_changes(recipe, run_directory) if resume else {}
+    return [EventRecord(step=0, kind="recipe_changed", detail={"changed": changed})] if changed else []
+
+
+def _notes_of_data(material: Material, learned: str | None) -> list[EventRecord]:
+    notes = []
+    if learned not in (None, material.fingerprint):
+        notes.append(EventRecord(step=0, kind="data_changed", detail={"before": learned, "now": material.fingerprint}))
+    for name, skipped in material.skipped.items():
+        if skipped:
+            notes.append(EventRecord(step=0, kind="examples_skipped", detail={"task": name, "count": skipped}))
+    return notes
 
 
 def _progress(recipe: Recipe, model: Transformer, material: Material, *, reporter: Reporter) -> ReportProgress:
@@ -180,46 +232,6 @@ class SaveRecipe(Callback):
         write_config(record.run_directory / RECIPE_FILE, self._recipe)
 
 
-def settle_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> Recipe:
-    """Return the recipe with absolute data paths; a resumed run uses the saved one, which the given one must match.
-
-    Raises: ConfigError naming the first key that was changed since the run began.
-    """
-    recipe = _with_absolute_paths(recipe)
-    # A run may go on with more or fewer processes, laid out in another way, and with other services watching.
-    parallel, tracking = recipe.parallel, recipe.tracking
-    saved_path = run_directory / RECIPE_FILE
-    if not resume or not saved_path.is_file():
-        return recipe
-    saved = dataclasses.replace(read_config(Recipe, saved_path), parallel=parallel, tracking=tracking)
-    settled = _settle_evaluations(recipe if recipe.minutes is None else with_steps(recipe, saved.train.steps))
-    if key := first_difference(config_to_mapping(settled), config_to_mapping(saved)):
-        raise ConfigError(
-            f"cannot resume {run_directory}: the recipe's {key} is not what the run began with.",
-            hint=f"resume with {saved_path}, or give the changed recipe another name",
-        )
-    return saved
-
-
-def learned_data(run_directory: Path) -> str | None:
-    """Return the fingerprint of the data a run has learned from, or None if it has not saved (or cannot be read)."""
-    try:
-        return read_description(run_directory / "last").dataset_fingerprint
-    except CheckpointError:
-        return None
-
-
-def first_difference(given: Any, saved: Any, *, at: str = "") -> str | None:
-    """Return the path of the first key in which two plain configs differ, or None."""
-    if isinstance(given, dict) and isinstance(saved, dict):
-        pairs = [(f"{at}.{key}".lstrip("."), given.get(key), saved.get(key)) for key in {**given, **saved}]
-        return next((found for path, a, b in pairs if (found := first_difference(a, b, at=path))), None)
-    if isinstance(given, list) and isinstance(saved, list) and len(given) == len(saved):
-        indexed = enumerate(zip(given, saved, strict=True))
-        return next((found for i, (a, b) in indexed if (found := first_difference(a, b, at=f"{at}.{i}"))), None)
-    return None if given == saved else at
-
-
 def new_model(recipe: Recipe, material: Material) -> Transformer:
     """Return the recipe's model with fresh weights, drawn from its seed."""
     tokenizer = material.image_tokenizer
@@ -247,22 +259,11 @@ def new_loader(recipe: Recipe, material: Material) -> MixtureLoader:
     )
 
 
-def _with_absolute_paths(recipe: Recipe) -> Recipe:
-    tasks = tuple(_with_absolute_data(task) for task in recipe.tasks)
-    path = recipe.tokenizer.path
-    tokenizer = dataclasses.replace(recipe.tokenizer, path=None if path is None else str(Path(path).absolute()))
-    return dataclasses.replace(recipe, tasks=tasks, tokenizer=tokenizer)
-
-
-def _with_absolute_data(task: Any) -> Any:
-    return dataclasses.replace(task, data=dataclasses.replace(task.data, **resolve_places(task.data)))
-
-
 def settle_length(
     recipe: Recipe, model: Transformer, material: Material, *, reporter: Reporter, ranks: Ranks = ALONE
 ) -> Recipe:
     """Return the recipe with its steps counted and its evaluations spread over them."""
-    return _settle_evaluations(_settle_steps(recipe, model, material, reporter=reporter, ranks=ranks))
+    return settle_evaluations(_settle_steps(recipe, model, material, reporter=reporter, ranks=ranks))
 
 
 def _settle_steps(
@@ -283,14 +284,6 @@ def _settle_steps(
     steps = max(1, int(recipe.minutes * 60 / seconds))
     reporter.line(f"{recipe.minutes:g} minutes of {seconds * 1000:.0f} ms steps: {steps} steps")
     return with_steps(recipe, steps)
-
-
-def _settle_evaluations(recipe: Recipe) -> Recipe:
-    """Spread the recipe's number of evaluations over its steps."""
-    if recipe.train.evaluate_every is not None:
-        return recipe
-    interval = math.ceil(recipe.train.steps / recipe.evaluation.num_validations)  # the last one at the last step
-    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, evaluate_every=interval))
 
 
 def balance_of(recipe: Recipe, material: Material) -> TaskBalance:

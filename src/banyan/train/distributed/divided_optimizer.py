@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
@@ -53,13 +55,26 @@ class DividedOptimizer(ModelOptimizer):
         super().step()
         self._hand_back()
 
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Give the model the average of its weights for the time of the block, if one is kept; a collective."""
+        with super().averaged():
+            self._hand_back()
+            yield
+        self._hand_back()
+
+    def after_loading(self) -> None:
+        """Sort out which weights learn, where model and memory were saved inside `averaged`; a collective."""
+        super().after_loading()
+        self._hand_back()
+
     @torch.no_grad()
-    def tensors(self) -> dict[str, Tensor]:
+    def whole_tensors(self) -> dict[str, Tensor]:
         """Return, on rank 0, what all ranks remember, under the names of the undivided model; a collective."""
         return join_parts({name: tensor for name, tensor in self._gathered() if dist.get_rank() == 0})
 
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Continue with what an optimizer of the same kind remembered, divided or not.
+    def load_whole(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue with what an optimizer of the same kind remembered, divided or not; a collective.
 
         Raises: CheckpointError if a memory belongs to no weight of this model, or has another shape.
         """
@@ -71,7 +86,7 @@ class DividedOptimizer(ModelOptimizer):
                 own[path] = tensor
             elif name in self._named:
                 own[path] = local_piece(tensor, parameter) if tensor.ndim == parameter.ndim else tensor
-        super().load_tensors(own)
+        self.load_tensors(own)
         self.take_weights()
 
     @torch.no_grad()
@@ -94,6 +109,7 @@ class DividedOptimizer(ModelOptimizer):
         module, _, leaf = name.rpartition(".")
         self._own.get_submodule(module).register_parameter(leaf, parameter)
 
+    @torch.no_grad()
     def _hand_back(self) -> None:
         """Send every moved matrix from its owner to the ranks that hold its pieces."""
         for name, owner in self._owners.items():
@@ -104,9 +120,12 @@ class DividedOptimizer(ModelOptimizer):
 
     def _gathered(self) -> list[tuple[str, Tensor]]:
         gathered: list[tuple[str, Tensor]] = []
+        memory: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for path, value in self.tensors().items():
+            name, _, key = path.rpartition("/")
+            memory[name][key] = value
         for name, parameter in self._divided.parameters.items():
-            own = self._named.get(name)
-            state = {} if own is None else self._owner(own).state.get(own, {})
+            state = memory[name]
             if name in self._owners:
                 pieces = _from_owner(state, owner=self._owners[name], device=parameter.device)
             else:

@@ -28,6 +28,9 @@ class HeldMemory:
         """Hold other tensors."""
         self._tensors = {name: tensors[name] for name in tensors}
 
+    def after_loading(self) -> None:
+        """Leave the sorting out to whoever takes it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InPieces:
@@ -38,7 +41,7 @@ class InPieces:
 
     def gather(self) -> WholeState:
         """Return the whole state in the main memory of rank 0."""
-        return WholeState(model=self.divided.whole_model(), optimizer=HeldMemory(self.optimizer.tensors()))
+        return WholeState(model=self.divided.whole_model(), optimizer=HeldMemory(self.optimizer.whole_tensors()))
 
     def blank(self) -> WholeState:
         """Return an undivided model for a checkpoint to be read into."""
@@ -49,4 +52,5 @@ class InPieces:
     def take(self, state: WholeState) -> None:
         """Keep this rank's pieces of a whole state."""
         self.divided.load_whole(state.model.state_dict())
-        self.optimizer.load_tensors(state.optimizer.tensors())
+        self.optimizer.load_whole(state.optimizer.tensors())
+        self.optimizer.after_loading()

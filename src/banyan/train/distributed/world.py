@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -55,6 +56,11 @@ class ProcessRanks:
     def is_main(self) -> bool:
         """Whether this process writes the run's files and speaks to the user."""
         return self.rank == 0
+
+    @property
+    def is_model_divided(self) -> bool:
+        """Whether each rank holds only a part of the weights."""
+        return self._divided is not None
 
     def own_rows(self, batch: BatchT) -> BatchT:
         """Return this rank's share of a micro-batch's rows."""
@@ -115,6 +121,7 @@ class ProcessRanks:
                 hint="leave them at 1: every rank then holds the whole model",
             )
         sizes = (self._num_data, self._num_shard, self._num_tensor)
+        logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)  # of two gathers in a row
         mesh = init_device_mesh(self._device.type, sizes, mesh_dim_names=(DATA, SHARD, TENSOR))
         self._divided = DividedModel(model, mesh)
 
