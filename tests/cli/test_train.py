@@ -85,8 +85,8 @@ def test_a_saved_run_is_neither_begun_again_nor_changed(banyan: Run, recipe: Pat
     again = banyan("train", recipe, "train.steps=9")
     assert again.code == 2 and "came to step 4" in again.error and "--resume" in again.err
     assert (tmp_path / "runs/small/recipe.yaml").read_bytes() == saved
-    other = banyan("train", recipe, "optimizer.learning_rate=0.5", "--resume")
-    assert other.code == 2 and "the recipe's optimizer.learning_rate is not what the run began with" in other.error
+    other = banyan("train", recipe, "model.num_layers=2", "--resume")
+    assert other.code == 2 and "the recipe's model.num_layers is not what the run began with (1, now 2)" in other.error
     finished = banyan("train", recipe, "--resume", "--json")
     assert (finished.code, finished.answer["steps"]) == (0, 4)
 
@@ -96,7 +96,10 @@ def test_a_run_does_not_go_on_with_other_rows(banyan: Run, recipe: Path, tmp_pat
     write_rows(tmp_path / "rows.jsonl", 26)
     ran = banyan("train", recipe, "--resume")
     assert ran.code == 5
-    assert "not those the run began with" in ran.error
+    assert "not those the run began with" in ran.error and "--accept-data-change" in ran.err
+    assert banyan("train", recipe, "train.steps=6", "--resume", "--accept-data-change", "--quiet").code == 0
+    events = banyan("runs", "show", "small", "--json").answer["events"]
+    assert {"data_changed", "recipe_changed"} <= {event["kind"] for event in events}
 
 
 def test_a_run_that_another_process_holds_is_left_alone(banyan: Run, recipe: Path, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,10 +12,12 @@ import torch
 from banyan.core.config import config_from_mapping, read_config
 from banyan.core.errors import BusyError, ConfigError, DataError
 from banyan.core.locks import hold_directory
+from banyan.runtime.description import read_description
 from banyan.runtime.loading import load
+from banyan.train.callbacks import Callback, EventRecord
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
-from banyan.workflows.training import TrainingOutcome, first_difference, new_model, settle_recipe, train
+from banyan.workflows.training import TrainingOutcome, new_model, train
 
 _MODEL = {"num_layers": 1, "num_heads": 2, "num_kv_heads": 1, "embed_dim": 16, "head_dim": 8, "ffn_dim": 32}
 
@@ -51,30 +55,6 @@ def test_a_run_that_has_saved_is_neither_replaced_nor_continued_with_other_rows(
     with pytest.raises(DataError, match="not those the run began with"):
         train(_recipe(rows), reporter=SilentReporter(), run_directory=run, resume=True)
     assert _contents(run) == before
-
-
-def test_a_saved_recipe_runs_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    recipe = config_from_mapping(
-        Recipe,
-        {
-            "name": "here",
-            "tokenizer": {"path": "tokenizer.json"},
-            "tasks": [{"name": "text", "kind": "language_modeling", "data": {"train": "rows.jsonl"}}],
-        },
-    )
-    settled = settle_recipe(recipe, tmp_path / "run", resume=False)
-    assert settled.tokenizer.path == str(tmp_path / "tokenizer.json")
-    assert settled.tasks[0].data.train == str(tmp_path / "rows.jsonl")
-
-
-def test_the_first_key_that_differs_is_named() -> None:
-    given = {"a": 1, "tasks": [{"name": "x", "data": {"train": "p"}}], "only_here": 1}
-    assert first_difference(given, json.loads(json.dumps(given))) is None
-    assert first_difference(given, {**given, "a": 2}) == "a"
-    assert first_difference(given, {**given, "tasks": [{"name": "x", "data": {"train": "q"}}]}) == "tasks.0.data.train"
-    assert first_difference(given, {**given, "tasks": []}) == "tasks"
-    assert first_difference(given, {"a": 1, "tasks": given["tasks"]}) == "only_here"
 
 
 def test_a_seed_decides_the_first_weights(tiny_run: TrainingOutcome) -> None:
@@ -147,3 +127,37 @@ def test_a_shard_that_was_cut_off_is_made_again_from_the_texts(tmp_path: Path) -
     shard.write_bytes(before[:-5])
     again = train(_recipe(rows), reporter=SilentReporter(), run_directory=run, resume=True)
     assert again.result.steps == whole.result.steps and shard.read_bytes() == before
+
+
+def test_accepted_data_is_learned_from_its_front_with_the_tokenizer_of_the_run(tmp_path: Path) -> None:
+    rows, run = _write(tmp_path / "rows.jsonl"), tmp_path / "run"
+    train(_recipe(rows), reporter=SilentReporter(), run_directory=run)
+    tokenizer = (run / "tokenizer/tokenizer.json").read_bytes()
+    before = read_description(run / "last").dataset_fingerprint
+    _write(rows, first=100)
+    recipe = dataclasses.replace(_recipe(rows), train=dataclasses.replace(_recipe(rows).train, steps=4))
+    heard = Events()
+    for accept in (True, False):  # once accepted, the run goes on with it unasked
+        outcome = train(
+            recipe,
+            reporter=SilentReporter(),
+            run_directory=run,
+            resume=True,
+            callbacks=[heard],
+            accept_data_change=accept,
+        )
+        assert outcome.result.steps == 4
+    assert (run / "tokenizer/tokenizer.json").read_bytes() == tokenizer
+    now = read_description(run / "last").dataset_fingerprint
+    assert [detail for kind, detail in heard.events if kind == "data_changed"] == [{"before": before, "now": now}]
+    assert before != now
+
+
+class Events(Callback):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Mapping[str, Any]]] = []
+
+    def on_event(self, record: EventRecord) -> None:
+        self.events.append((record.kind, record.detail))

@@ -21,8 +21,8 @@ from banyan.workflows.plan_probe import ProbeReport, probe_recipe, read_probe, w
 from banyan.workflows.planned_devices import parse_devices
 from banyan.workflows.planning import THIS_MACHINE, Plan, make_plan
 from banyan.workflows.recipe import Recipe
+from banyan.workflows.resuming import settle_recipe
 from banyan.workflows.sidecars import RECIPE_FILE
-from banyan.workflows.training import settle_recipe
 
 app = typer.Typer(add_completion=False)
 

@@ -74,9 +74,11 @@ def _beside_shards(task: TaskConfig, prepared: Path) -> Splits:
             f"task {task.name}: no share can be held out from the prepared shards of {prepared}.",
             hint="name texts as data.validation and data.test, and leave the fractions out",
         )
-    rows = {split: tuple(_read(getattr(data, split), split, data)) for split in ("validation", "test")}
-    limited = {split: tuple(spread(found, data.max_examples)) for split, found in rows.items()}
-    return Splits(train=(), described_by=(), prepared=prepared, **limited)
+    validation, test = (
+        tuple(spread(list(_read(getattr(data, split), split, data)), data.max_examples))
+        for split in ("validation", "test")
+    )
+    return Splits(train=(), validation=validation, test=test, described_by=(), prepared=prepared)
 
 
 def spread(items: Sequence[T], limit: int | None) -> Sequence[T]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from banyan.core.errors import CheckpointError, DataError
 from banyan.core.files import atomic_write_text, read_text, sha256_of
-from banyan.core.model_directory import TOKENIZER_FILE
+from banyan.core.model_directory import IMAGE_TOKENIZER_FILE, TOKENIZER_FILE
 from banyan.core.types import Document, Row, TokenSequence
 from banyan.data.checking import strings_of
 from banyan.data.corpus import CORPUS_FILE, corpus_key, load_shards, load_sound_shards, read_report
@@ -27,13 +27,14 @@ from banyan.tasks.image_generation import ImageGeneration, picture_fields
 from banyan.tasks.reading import read_examples
 from banyan.tasks.rendering import render_examples
 from banyan.tokenizers.bpe import BytePairTokenizer
-from banyan.tokenizers.images import ImageTokenizer
+from banyan.tokenizers.images import ImageTokenizer, load_image_tokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.workflows.datasets import SPLITS, Splits, load_splits
 from banyan.workflows.pictures import draws, train_image_tokenizer, with_codes
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import Reporter
 
+_TEXT_KEY, _IMAGE_KEY = "key.txt", "image_key.txt"  # beside a tokenizer: what it was trained on, and to which size
 _MAX_CAPTIONS = 4  # rendered of one picture
 _PICTURES_PER_DROPPED_WISH = 8  # one sequence in nine has no wish, fewer where a picture has several captions
 _MAX_UNUSABLE_SHARE = 0.2  # of a task's training rows; more means that the data or its columns are wrong
@@ -62,11 +63,17 @@ class Material:
 
 
 def gather_material(
-    recipe: Recipe, run_directory: Path, *, reporter: Reporter, expected_fingerprint: str | None = None
+    recipe: Recipe,
+    run_directory: Path,
+    *,
+    reporter: Reporter,
+    expected_fingerprint: str | None = None,
+    keep_tokenizers: bool = False,
 ) -> Material:
     """Read the data, train or load the tokenizers, render every example. What is already in the run folder is reused.
 
-    `expected_fingerprint` is that of the data a resumed run has learned from; None: any data will do.
+    `expected_fingerprint` is that of the data a resumed run has learned from; None: any data will do. With
+    `keep_tokenizers` those in the run folder serve also for rows that they were not trained on.
     Raises: FileError, DataError, ConfigError for the first thing that cannot be used.
     """
     reporter.stage("read data")
@@ -75,17 +82,14 @@ def gather_material(
     if expected_fingerprint not in (None, fingerprint):  # another tokenizer would follow, and other ids
         raise DataError(
             f"cannot resume {run_directory}: the rows of its data files are not those the run began with.",
-            hint="bring the earlier files back, or start a run with another name",
+            hint="bring the earlier files back, go on with --accept-data-change, or start a run with another name",
         )
     reporter.stage("tokenizer")
-    text = _text_tokenizer(recipe, splits, run_directory / "tokenizer", key=fingerprint)
-    image_tokenizer = train_image_tokenizer(
-        {name: split.train for name, split in splits.items()},
-        recipe.tasks,
-        recipe.image_tokenizer,
-        run_directory / "tokenizer",
-        seed=recipe.seed,
-    )
+    tokenizers = run_directory / "tokenizer"
+    if keep_tokenizers:
+        _claim_tokenizers(recipe, tokenizers, key=fingerprint)
+    text = _text_tokenizer(recipe, splits, tokenizers, key=fingerprint)
+    image_tokenizer = _image_tokenizer(recipe, splits, tokenizers, key=fingerprint)
     tasks = tuple(_build(config, splits[config.name], image_tokenizer) for config in recipe.tasks)
     vocabulary = Vocabulary(
         text,
@@ -173,16 +177,48 @@ def _text_tokenizer(recipe: Recipe, splits: dict[str, Splits], directory: Path, 
         for corpus in prepared:
             _check_tokenizer(Path(path), corpus)
         return tokenizer
-    marker = f"{key} {recipe.tokenizer.vocab_size} {recipe.tokenizer.max_training_bytes}"
-    if (directory / "key.txt").is_file() and read_text(directory / "key.txt") == marker:
+    marker = _text_marker(recipe, key)
+    if _has_marker(directory / _TEXT_KEY, marker):
         return BytePairTokenizer.from_json(read_text(directory / TOKENIZER_FILE))
     texts = _in_turn([(text for row in split.train for text in strings_of(row)) for split in splits.values()])
     tokenizer = BytePairTokenizer.train(
         _first_bytes(texts, recipe.tokenizer.max_training_bytes), vocab_size=recipe.tokenizer.vocab_size
     )
     atomic_write_text(directory / TOKENIZER_FILE, tokenizer.to_json())
-    atomic_write_text(directory / "key.txt", marker)
+    atomic_write_text(directory / _TEXT_KEY, marker)
     return tokenizer
+
+
+def _image_tokenizer(recipe: Recipe, splits: dict[str, Splits], directory: Path, *, key: str) -> ImageTokenizer | None:
+    marker = _image_marker(recipe, key)
+    if _has_marker(directory / _IMAGE_KEY, marker):
+        return load_image_tokenizer(directory / IMAGE_TOKENIZER_FILE)
+    rows = {name: split.train for name, split in splits.items()}
+    tokenizer = train_image_tokenizer(rows, recipe.tasks, recipe.image_tokenizer, directory, seed=recipe.seed)
+    if tokenizer is not None:
+        atomic_write_text(directory / _IMAGE_KEY, marker)
+    return tokenizer
+
+
+def _claim_tokenizers(recipe: Recipe, directory: Path, *, key: str) -> None:
+    """Write down that the tokenizers of a run serve the data of this key, too."""
+    if (directory / TOKENIZER_FILE).is_file():
+        atomic_write_text(directory / _TEXT_KEY, _text_marker(recipe, key))
+    if (directory / IMAGE_TOKENIZER_FILE).is_file():
+        atomic_write_text(directory / _IMAGE_KEY, _image_marker(recipe, key))
+
+
+def _has_marker(path: Path, marker: str) -> bool:
+    return path.is_file() and read_text(path) == marker
+
+
+def _text_marker(recipe: Recipe, key: str) -> str:
+    return f"{key} {recipe.tokenizer.vocab_size} {recipe.tokenizer.max_training_bytes}"
+
+
+def _image_marker(recipe: Recipe, key: str) -> str:
+    wanted = recipe.image_tokenizer
+    return f"{key} {wanted.image_size} {wanted.patch_size} {wanted.num_codes} {recipe.seed}"
 
 
 def _in_turn(streams: Sequence[Iterator[str]]) -> Iterator[str]:

@@ -1,0 +1,101 @@
+"""Going on with a run: which keys of its recipe may have changed since it began, and whether its data has."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from banyan.core.config import config_to_mapping, read_config
+from banyan.core.errors import CheckpointError, ConfigError
+from banyan.runtime.description import read_description
+from banyan.workflows.datasets import resolve_places
+from banyan.workflows.recipe import Recipe, with_steps
+from banyan.workflows.sidecars import RECIPE_FILE
+
+# What neither the shapes of a checkpoint nor the order of the data depends on. A place of data may change, for its
+# content is compared by fingerprint; micro-batches may, while the batch stays as large.
+_MAY_CHANGE = re.compile(
+    r"minutes|device|(parallel|tracking|evaluation|sampling|schedule|train\.health)(\..+)?"
+    r"|train\.(steps|clip_norm|evaluate_every|checkpoint_every|keep_checkpoints|early_stop_patience|log_every"
+    r"|background_saves|precision)"
+    r"|optimizer\.(learning_rate|matrix_learning_rate|embedding_learning_rate|weight_decay|beta1|beta2|epsilon|momentum)"
+    r"|tasks\.\d+\.(weight|data\.(train|validation|test))(\..+)?"
+)
+_MICRO_BATCH = {"train.micro_batch_seqs", "train.accumulation_steps"}
+
+
+def settle_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> Recipe:
+    """Return the recipe with absolute data paths; that of a resumed run must fit what the run began with.
+
+    Raises: ConfigError naming the keys that may not change and have.
+    """
+    recipe = _with_absolute_paths(recipe)
+    saved = _saved_recipe(run_directory) if resume else None
+    if saved is None:
+        return recipe
+    recipe = settle_evaluations(recipe if recipe.minutes is None else with_steps(recipe, saved.train.steps))
+    changed = _differences(saved, recipe)
+    if recipe.train.batch_seqs == saved.train.batch_seqs:
+        changed = {key: change for key, change in changed.items() if key not in _MICRO_BATCH}
+    if fixed := [key for key in changed if not _MAY_CHANGE.fullmatch(key)]:
+        before, now = changed[fixed[0]]
+        raise ConfigError(
+            f"cannot resume {run_directory}: the recipe's {fixed[0]} is not what the run began with "
+            f"({before!r}, now {now!r}).",
+            hint=f"resume with {run_directory / RECIPE_FILE}, or give the changed recipe another name",
+        )
+    return recipe
+
+
+def recipe_changes(recipe: Recipe, run_directory: Path) -> dict[str, list[Any]]:
+    """Return the keys of a settled recipe that have changed since the run began, each as [before, now]."""
+    saved = _saved_recipe(run_directory)
+    return {} if saved is None else _differences(saved, recipe)
+
+
+def settle_evaluations(recipe: Recipe) -> Recipe:
+    """Spread the recipe's number of evaluations over its steps."""
+    if recipe.train.evaluate_every is not None:
+        return recipe
+    interval = math.ceil(recipe.train.steps / recipe.evaluation.num_validations)  # the last one at the last step
+    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, evaluate_every=interval))
+
+
+def learned_data(run_directory: Path) -> str | None:
+    """Return the fingerprint of the data a run has learned from, or None if it has not saved (or cannot be read)."""
+    try:
+        return read_description(run_directory / "last").dataset_fingerprint
+    except CheckpointError:
+        return None
+
+
+def _saved_recipe(run_directory: Path) -> Recipe | None:
+    path = run_directory / RECIPE_FILE
+    return read_config(Recipe, path) if path.is_file() else None
+
+
+def _differences(saved: Recipe, now: Recipe) -> dict[str, list[Any]]:
+    before, after = _flat(config_to_mapping(saved)), _flat(config_to_mapping(now))
+    return {key: [before.get(key), after.get(key)] for key in {**before, **after} if before.get(key) != after.get(key)}
+
+
+def _flat(value: Any, *, at: str = "") -> dict[str, Any]:
+    """Return the plain values of a config by their full keys; an empty list or mapping is a value."""
+    items: Any = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    found = {key: item for name, inner in items for key, item in _flat(inner, at=f"{at}.{name}".lstrip(".")).items()}
+    return found or {at: value}
+
+
+def _with_absolute_paths(recipe: Recipe) -> Recipe:
+    tasks = tuple(_with_absolute_data(task) for task in recipe.tasks)
+    path = recipe.tokenizer.path
+    tokenizer = dataclasses.replace(recipe.tokenizer, path=None if path is None else str(Path(path).absolute()))
+    return dataclasses.replace(recipe, tasks=tasks, tokenizer=tokenizer)
+
+
+def _with_absolute_data(task: Any) -> Any:
+    return dataclasses.replace(task, data=dataclasses.replace(task.data, **resolve_places(task.data)))
