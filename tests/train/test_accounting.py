@@ -90,8 +90,17 @@ def test_the_parts_of_memory_add_up() -> None:
     config = tiny_model_config()
     counts = count_weights(Transformer(config))
     parts = memory_parts(
-        config, counts, optimizer=OptimizerConfig(), num_tokens=96, num_targets=9, has_average=True, base_bytes=7
+        config,
+        counts,
+        optimizer=OptimizerConfig(),
+        num_tokens=96,
+        num_targets=9,
+        has_average=True,
+        num_snapshots=3,
+        base_bytes=7,
     )
     assert parts.weights == parts.gradients == parts.average == 4 * counts.total
-    assert parts.total == (3 * parts.weights + parts.optimizer + parts.activations + parts.logits + parts.base)
-    assert parts.base == 7
+    assert parts.snapshots == 3 * (parts.weights + parts.optimizer) and parts.base == 7
+    assert parts.total == (
+        3 * parts.weights + parts.optimizer + parts.snapshots + parts.activations + parts.logits + parts.base
+    )

@@ -50,9 +50,9 @@ def test_time_counts_every_step_evaluation_and_save(recipe: Recipe) -> None:
     assert (time.start, time.prepare, time.edges) == (4.0, 6.0, 0.7)
     assert time.steps == pytest.approx(1000 * 0.2)
     assert time.evaluations == 10 * 3.0
-    assert time.saves == 12 * 1.0  # ten evaluations and two saves that are at no evaluation
+    assert time.saves == 11 * 1.0  # ten evaluations, two saves that are at no evaluation; the last one is an edge
     assert time.plots == pytest.approx((1 + 230 / MIN_PAUSE_SECONDS) * 0.5)
-    assert time.total == pytest.approx(4 + 6 + 0.7 + 200 + 30 + 12 + time.plots)
+    assert time.total == pytest.approx(4 + 6 + 0.7 + 200 + 30 + 11 + time.plots)
 
 
 def test_without_examples_nothing_is_evaluated(recipe: Recipe) -> None:
@@ -97,3 +97,13 @@ def test_an_accelerator_is_modelled_without_a_trained_probe(recipe: Recipe) -> N
 def test_more_devices_need_less_memory_each(recipe: Recipe) -> None:
     one, eight = (make_plan(recipe, REPORT, parse_devices(name)).memory for name in ("h200", "h200x8"))
     assert eight.activations * 8 == one.activations and eight.weights == one.weights
+
+
+def test_snapshots_are_counted_as_far_as_the_run_takes_them(recipe: Recipe) -> None:
+    def held(**changes: object) -> int:
+        return make_plan(recipe, dataclasses.replace(REPORT, **changes)).memory.snapshots
+
+    one = held(steps=10)
+    assert one > REPORT.weights.total * 4 and held(steps=300) == 2 * one and held(steps=10**6) == 3 * one
+    many = WeightCounts(embedding=0, matrices=10**9, output=0, other=0)
+    assert held(weights=many) == 0  # too large for a copy in memory

@@ -38,6 +38,7 @@ class MemoryParts:
     gradients: int
     optimizer: int  # what its rules remember of every weight
     average: int  # the moving average of the weights, where one is kept
+    snapshots: int  # of weights and optimizer, to go back to
     activations: int  # what the forward pass keeps for the backward pass
     logits: int  # of the positions that carry loss
     base: int  # the program, its libraries, and the data
@@ -101,6 +102,7 @@ def memory_parts(
     num_tokens: int,
     num_targets: int,
     has_average: bool = False,
+    num_snapshots: int = 0,
     base_bytes: int = 0,
     number_bytes: int = _FLOAT_BYTES,
 ) -> MemoryParts:
@@ -109,11 +111,13 @@ def memory_parts(
     `number_bytes` is the size of one number of an activation. Weights and what moves them stay in float32.
     """
     weights = counts.total * _FLOAT_BYTES
+    remembered = optimizer_bytes(counts, optimizer)
     return MemoryParts(
         weights=weights,
         gradients=weights,
-        optimizer=optimizer_bytes(counts, optimizer),
+        optimizer=remembered,
         average=weights if has_average else 0,
+        snapshots=num_snapshots * (weights + remembered),
         activations=num_tokens * activation_floats(config) * number_bytes,
         logits=num_targets * config.text_vocab_size * _FLOAT_BYTES * _LOGIT_COPIES,
         base=base_bytes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import statistics
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from banyan.model.config import ModelConfig
 from banyan.train.accounting import WeightCounts, count_weights
 from banyan.train.callbacks import Callback, CheckpointRecord, EvaluationRecord, RunStart, StepRecord
 from banyan.train.run_files import EVENTS_FILE, METRICS_FILE, TENSORBOARD_DIRECTORY
+from banyan.train.snapshots import NUM_SNAPSHOTS
 from banyan.workflows.material import Material, gather_material
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
@@ -37,8 +39,8 @@ class Measured:
     step_seconds: float
     evaluation_seconds: float  # 0: nothing is evaluated
     plot_seconds: float  # the picture of the losses
-    save_seconds: float
-    edge_seconds: float  # from the model to the first step, and from the last save to the end
+    save_seconds: float  # by which one delays the run; the last one is waited for, and in edge_seconds
+    edge_seconds: float  # from the model to the first step, and from the last score to the end
     checkpoint_bytes: int
     log_bytes_per_step: float
     base_bytes: int  # held before the first step, without the weights
@@ -129,7 +131,7 @@ class _Trial:
             evaluation_seconds=watch.evaluation_seconds,
             plot_seconds=watch.plot_seconds,
             save_seconds=watch.save_seconds,
-            edge_seconds=watch.steps_from - began + ended - watch.saved_at,
+            edge_seconds=watch.steps_from - began + ended - watch.scored_at,
             checkpoint_bytes=watch.checkpoint_bytes,
             log_bytes_per_step=(self._log_bytes() - logs_before) / num_steps,
             base_bytes=base_bytes,
@@ -151,8 +153,9 @@ class _Trial:
             self._recipe.train,
             steps=num_steps,
             evaluate_every=num_steps,
-            checkpoint_every=num_steps,
+            checkpoint_every=-(-num_steps // 2),  # a save in the middle: what it holds meets what a step holds
             early_stop_patience=None,
+            health=dataclasses.replace(self._recipe.train.health, snapshot_every=self._snapshot_every(num_steps)),
         )
         recipe = dataclasses.replace(self._recipe, train=shortened)
         watch = _Stopwatch()
@@ -166,6 +169,12 @@ class _Trial:
             )
         return watch
 
+    def _snapshot_every(self, num_steps: int) -> int:
+        """Return an interval at which the probe comes to hold as many snapshots as the run will."""
+        train = self._recipe.train
+        num_snapshots = max(1, min(NUM_SNAPSHOTS + 1, train.steps // train.health.snapshot_every))
+        return max(1, num_steps // num_snapshots)
+
     def _log_bytes(self) -> int:
         files = (self._directory / METRICS_FILE, self._directory / EVENTS_FILE)
         logs = sum(path.stat().st_size for path in files if path.exists())
@@ -178,8 +187,10 @@ class _Stopwatch(Callback):
     def __init__(self) -> None:
         self._marks: list[float] = []
         self._first_seconds = 0.0
+        self._save_at = 0  # steps done when the first save began; it may end some steps later
+        self._saved: tuple[int, float] | None = None  # steps done when it was over, and when that was
         self.start_bytes = self.step_peak_bytes = self.checkpoint_bytes = 0
-        self.evaluation_seconds = self.plot_seconds = self.save_seconds = self.saved_at = 0.0
+        self.evaluation_seconds = self.plot_seconds = self.scored_at = 0.0
 
     @property
     def steps_from(self) -> float:
@@ -188,14 +199,24 @@ class _Stopwatch(Callback):
 
     @property
     def step_seconds(self) -> float:
-        """Mean of the steps without the first ones."""
+        """Mean of the steps without the first ones, and without those during which a checkpoint was written."""
         first = max(1, round(_WARM_SHARE * len(self._marks)))
-        return (self._marks[-1] - self._marks[first - 1]) / (len(self._marks) - first)
+        pauses = range(self._save_at, self._saved[0] + 1) if self._saved else ()
+        steps = [self._marks[n] - self._marks[n - 1] for n in range(first, len(self._marks)) if n not in pauses]
+        return statistics.fmean(steps or [self.last_step_seconds])
 
     @property
     def last_step_seconds(self) -> float:
         """How long the last step took."""
         return self._marks[-1] - self._marks[-2]
+
+    @property
+    def save_seconds(self) -> float:
+        """By how much a save delays the run, whether or not it goes on meanwhile."""
+        if self._saved is None:
+            return 0.0
+        num_done, ended = self._saved
+        return max(0.0, ended - self._marks[self._save_at - 1] - (num_done - self._save_at) * self.step_seconds)
 
     def on_start(self, record: RunStart) -> None:
         """Remember what the process holds."""
@@ -206,18 +227,21 @@ class _Stopwatch(Callback):
         if not self._marks:
             self._first_seconds = record.seconds
         self._marks.append(time.perf_counter())
+        self.scored_at = self._marks[-1]
+        self._save_at = self._save_at or (record.step if record.step * 2 >= record.num_steps else 0)
         if record.step == record.num_steps:
             self.step_peak_bytes = _peak_bytes()
 
     def on_evaluation(self, record: EvaluationRecord) -> None:
         """Remember how long it took, and what followed from it: the picture of the losses."""
+        self.scored_at = time.perf_counter()
         self.evaluation_seconds = record.seconds
-        self.plot_seconds = time.perf_counter() - self._marks[-1] - record.seconds
+        self.plot_seconds = self.scored_at - self._marks[-1] - record.seconds
 
     def on_checkpoint(self, record: CheckpointRecord) -> None:
-        """Remember how long it took, and how large it is."""
-        self.save_seconds, self.checkpoint_bytes = record.seconds, record.size_bytes
-        self.saved_at = time.perf_counter()
+        """Remember when it was over, and how large it is."""
+        self._saved = self._saved or (len(self._marks), time.perf_counter())
+        self.checkpoint_bytes = record.size_bytes
 
 
 def _peak_bytes() -> int:

@@ -10,6 +10,7 @@ import psutil
 
 from banyan.train.accounting import MemoryParts, WeightCounts, flops_per_token, memory_parts
 from banyan.train.loss_plot import MIN_PAUSE_SECONDS
+from banyan.train.snapshots import NUM_SNAPSHOTS
 from banyan.workflows.plan_probe import Measured, ProbeReport
 from banyan.workflows.planned_devices import (
     CONTEXT_BYTES,
@@ -23,7 +24,7 @@ from banyan.workflows.planned_devices import (
 from banyan.workflows.recipe import Recipe
 
 THIS_MACHINE = PlannedDevices(name="this machine", count=1)
-_BFLOAT16_BYTES = 2
+_WEIGHT_BYTES, _BFLOAT16_BYTES = 4, 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +37,7 @@ class TimeParts:
     evaluations: float = 0.0  # with the samples they write
     plots: float = 0.0
     saves: float = 0.0
-    edges: float = 0.0  # building the model, and from the last save to the end
+    edges: float = 0.0  # building the model; the last save and what follows it
 
     @property
     def total(self) -> float:
@@ -198,7 +199,7 @@ def _time(size: RunSize, report: ProbeReport, probe: Measured, *, step_seconds: 
         steps=steps,
         evaluations=evaluations,
         plots=num_plots * probe.plot_seconds,
-        saves=size.num_saves * probe.save_seconds,
+        saves=(size.num_saves - 1) * probe.save_seconds,  # the last one is in `edges`
         edges=probe.edge_seconds,
     )
 
@@ -219,9 +220,19 @@ def _memory(
         optimizer=recipe.optimizer,
         num_tokens=-(-recipe.train.batch_seqs // passes) * recipe.train.seq_len,
         num_targets=-(-report.targets_per_step // passes),
+        has_average=recipe.train.average is not None,
+        num_snapshots=_num_snapshots(recipe, report),
         base_bytes=base_bytes,
         number_bytes=number_bytes,
     )
+
+
+def _num_snapshots(recipe: Recipe, report: ProbeReport) -> int:
+    """Return how many copies of weights and optimizer the watch over the run's health holds at its end."""
+    health = recipe.train.health
+    size = 3 * _WEIGHT_BYTES * report.weights.total  # as the ring itself reckons
+    taken = 1 + report.steps // health.snapshot_every
+    return min(NUM_SNAPSHOTS, health.max_snapshot_bytes // size, taken) if health.watch else 0
 
 
 def _calibrated_memory(recipe: Recipe, report: ProbeReport, probe: Measured) -> MemoryParts:
