@@ -60,6 +60,10 @@ class CheckpointFolder:
             if _LEFTOVER.fullmatch(path.name):
                 shutil.rmtree(path, ignore_errors=True)
 
+    def shards(self, step: int) -> Path:
+        """Return where several processes write the pieces of a checkpoint before it is complete."""
+        return self.directory / f"step-{step:08d}.tmp-0"  # no process has this number; swept up like any other
+
     @contextmanager
     def new(self, step: int) -> Iterator[Path]:
         """Give a directory to fill; it becomes the step's checkpoint, with its manifest, if the block ends well.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -45,6 +47,20 @@ class Division(Protocol):
         """Let model and optimizer go on from a whole state that was read."""
         ...
 
+    def begin_shards(self, directory: Path) -> Future[None] | None:
+        """Begin to write the pieces of all ranks into a folder, from copies taken now; None: they are to be gathered.
+
+        On rank 0 the future is done when all ranks have written theirs.
+        """
+        ...
+
+    def read_shards(self, directory: Path) -> None:
+        """Let model and optimizer go on from a folder of pieces, however many ranks wrote it.
+
+        Raises: CheckpointError if it cannot be read, or holds another model.
+        """
+        ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Undivided:
@@ -62,3 +78,17 @@ class Undivided:
 
     def take(self, state: WholeState) -> None:
         """Do nothing: what was read lies where it belongs."""
+
+    def begin_shards(self, directory: Path) -> Future[None] | None:
+        """Write no pieces, for there are none."""
+        return None
+
+    def read_shards(self, directory: Path) -> None:
+        """Put the pieces together.
+
+        Raises: CheckpointError if they cannot be read, or are those of another model.
+        """
+        # Only here, for PyTorch's distributed checkpoint takes a moment to import and few runs have pieces.
+        from banyan.train.distributed.joining import join_shards
+
+        join_shards(directory, model=self.state.model, optimizer=self.state.optimizer)

@@ -17,22 +17,25 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from banyan.core.errors import SpaceError
-from banyan.core.files import check_room
+from banyan.core.files import as_write_error, check_room
 from banyan.train.callbacks import CheckpointRecord, EventRecord
 from banyan.train.checkpoints import CheckpointFolder, Quarantined
 from banyan.train.division import Division
 from banyan.train.optimizer import ModelOptimizer
 from banyan.train.ranks import ALONE, Ranks
 from banyan.train.state import (
+    STATE_FILE,
     Progress,
     RestoredState,
     WeightFiles,
     frozen_copy,
     frozen_tensors,
+    read_state,
     restore_state,
     save_state,
 )
 
+SHARDS = "shards"  # folder of a checkpoint whose tensors the ranks have written in pieces
 MAX_FAILED_SAVES = 3  # in a row; then the run ends
 _OPTIMIZER_FACTOR = 2  # bytes of AdamW's memory for a byte of weights; no optimizer here has more
 SaveRecord: TypeAlias = CheckpointRecord | EventRecord
@@ -59,6 +62,7 @@ class _Job:
     progress: Progress
     loader_state: Mapping[str, Any]
     abandoned: frozenset[int]
+    shards: Future[None] | None  # pieces that the ranks are writing; None: the tensors above are all
 
 
 class RunSaver:
@@ -77,7 +81,8 @@ class RunSaver:
         self._parts = parts
         self._keep = keep
         self._ranks = ranks
-        self._in_background = in_background and ranks.world_size == 1  # ranks agree after each save
+        self._in_background = in_background
+        self._is_told_at_once = ranks.world_size == 1  # several ranks agree on what became of a save at the next one
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="banyan-save")
         self._pending: tuple[_Job, Future[CheckpointRecord]] | None = None
         self._failed_saves = 0
@@ -120,10 +125,14 @@ class RunSaver:
         return restored, events
 
     def _read(self, step: int) -> RestoredState:
-        division = self._parts.division
+        division, path = self._parts.division, self._folder.path(step)
+        if (path / SHARDS).is_dir():
+            restored = read_state(path / STATE_FILE)
+            division.read_shards(path / SHARDS)
+            return restored
         whole = division.blank()
         restored = restore_state(
-            self._folder.path(step),
+            path,
             model=whole.model,
             weight_files=self._parts.weight_files,
             optimizer=whole.optimizer,
@@ -166,7 +175,7 @@ class RunSaver:
         records = self.finished(progress, wait=True)
         in_background = self._in_background and not must_succeed
         with self._parts.optimizer.averaged():
-            job = self._job(progress, loader_state, is_copy=in_background)
+            job = self._job(progress, loader_state, is_copy=in_background and self._ranks.is_main)
             if self._ranks.is_main:
                 self._pending = (job, self._thread.submit(self._write, job))
                 if not in_background:
@@ -182,7 +191,7 @@ class RunSaver:
 
         Raises: as `save`.
         """
-        if self._pending is None or not (wait or self._pending[1].done()):
+        if self._pending is None or not (wait or (self._is_told_at_once and self._pending[1].done())):
             return []
         (job, future), self._pending = self._pending, None
         try:
@@ -221,6 +230,7 @@ class RunSaver:
         return best if best is not None and self.has(best) else progress.step
 
     def _job(self, progress: Progress, loader_state: Mapping[str, Any], *, is_copy: bool) -> _Job:
+        shards = self._parts.division.begin_shards(self._folder.shards(progress.step))
         whole = self._parts.division.gather()
         tensors = whole.optimizer.tensors()
         return _Job(
@@ -229,6 +239,7 @@ class RunSaver:
             progress=copy.deepcopy(progress),
             loader_state=copy.deepcopy(loader_state),
             abandoned=frozenset(self._abandoned),
+            shards=shards,
         )
 
     def _write(self, job: _Job) -> CheckpointRecord:
@@ -238,6 +249,8 @@ class RunSaver:
         # Saved by an interrupt, then evaluated on resume: the weights are the same.
         if not path.is_dir() or progress.step in job.abandoned:
             with self._folder.new(progress.step) as directory:
+                if job.shards is not None:
+                    _take_in(job.shards, self._folder.shards(progress.step), directory / SHARDS)
                 save_state(
                     directory,
                     model=job.model,
@@ -269,6 +282,15 @@ class RunSaver:
     def _link(self, progress: Progress) -> None:
         self._folder.link("last", progress.step)
         self._folder.link("best", self.best_step(progress))
+
+
+def _take_in(writing: Future[None], written: Path, path: Path) -> None:
+    """Move the pieces of all ranks into a checkpoint, once they are written."""
+    try:
+        writing.result()
+        written.rename(path)
+    except OSError as error:
+        raise error if isinstance(error, SpaceError) else as_write_error(error, path) from error
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any], *, prefix: str = "") -> dict[str, list[Any]]:

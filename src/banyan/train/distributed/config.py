@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError
+
+ShardedCheckpoints: TypeAlias = Literal["auto", "on", "off"]
 
 
 @config
@@ -20,7 +22,7 @@ class ParallelConfig:
     data: int | None = None  # ranks; null: what the other two leave
     shard: int = 1  # ranks
     tensor: int = 1  # ranks
-    sharded_checkpoints: Literal["auto", "on", "off"] = "auto"  # auto: where weights are divided and large
+    sharded_checkpoints: ShardedCheckpoints = "auto"  # auto: where weights are divided and large
     timeout_seconds: float = 60.0  # a rank waits for the others inside a step; longer, and they count as lost
 
     def __post_init__(self) -> None:

@@ -73,6 +73,27 @@ class DividedOptimizer(ModelOptimizer):
         """Return, on rank 0, what all ranks remember, under the names of the undivided model; a collective."""
         return join_parts({name: tensor for name, tensor in self._gathered() if dist.get_rank() == 0})
 
+    @torch.no_grad()
+    def pieces(self) -> dict[str, Tensor]:
+        """Return what this rank remembers, as parts of what all remember: whole for the matrices it owns."""
+        return {path: self._as_part(path, value) for path, value in self.tensors().items()}
+
+    def empty_piece(self, path: str, size: torch.Size, dtype: torch.dtype) -> Tensor | None:
+        """Return room for this rank's piece of something remembered; None if another rank remembers it."""
+        name = path.rpartition("/")[0]
+        if name not in self._named:
+            return None
+        parameter = self._divided.parameters[name]
+        if name in self._owners or size != parameter.shape:
+            return torch.empty(size, dtype=dtype)
+        return as_divided(torch.empty_like(local(parameter), dtype=dtype), parameter)
+
+    def _as_part(self, path: str, value: Tensor) -> Tensor:
+        name = path.rpartition("/")[0]
+        parameter = self._divided.parameters[name]
+        is_divided = name not in self._owners and value.shape == local(parameter).shape
+        return as_divided(value, parameter) if is_divided else value
+
     def load_whole(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue with what an optimizer of the same kind remembered, divided or not; a collective.
 

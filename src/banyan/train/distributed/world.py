@@ -18,7 +18,7 @@ from banyan.core.errors import BanyanError, ConfigError, PeerLostError
 from banyan.core.process import ProcessPlace
 from banyan.data.batch import TrainableBatch
 from banyan.model.transformer import Transformer
-from banyan.train.distributed.config import ParallelConfig
+from banyan.train.distributed.config import ParallelConfig, ShardedCheckpoints
 from banyan.train.distributed.divided import DATA, SHARD, TENSOR, DividedModel
 from banyan.train.distributed.divided_optimizer import DividedOptimizer
 from banyan.train.distributed.gradients import collect_divided, sum_gradients
@@ -33,6 +33,9 @@ from banyan.train.optimizer import ModelOptimizer, OptimizerConfig, build_optimi
 from banyan.train.ranks import ALONE, BatchT, Ranks, ValueT
 from banyan.train.step import LossFunction
 
+LARGE_BYTES = (
+    4 << 30
+)  # of weights: from here on their pieces are written where they lie, unless a recipe says otherwise
 _LONG_WAIT = timedelta(hours=24)  # while the main rank reads data, evaluates or saves; its death is noticed at once
 _PLACE = re.compile(r"^\[[^\]]*\.\w+:\d+\] ")  # in the source of gloo
 _WORDS_OF_A_LOST_PEER = ("gloo", "nccl", "connection closed", "connection reset", "timed out waiting")
@@ -42,12 +45,19 @@ class ProcessRanks:
     """The ranks of a run as one of them sees the others, through PyTorch's process groups."""
 
     def __init__(
-        self, place: ProcessPlace, *, sizes: tuple[int, int, int], device: torch.device, heartbeat: Heartbeat
+        self,
+        place: ProcessPlace,
+        *,
+        sizes: tuple[int, int, int],
+        device: torch.device,
+        heartbeat: Heartbeat,
+        sharded_checkpoints: ShardedCheckpoints = "auto",
     ) -> None:
         self.rank = place.rank
         self.world_size = place.world_size
         self._num_data, self._num_shard, self._num_tensor = sizes
         self._device = device
+        self._sharded_checkpoints = sharded_checkpoints
         self._divided: DividedModel | None = None
         self._heartbeat = heartbeat
         self._patient = dist.new_group(backend="gloo", timeout=_LONG_WAIT)
@@ -133,13 +143,18 @@ class ProcessRanks:
 
     def whole_model(self, model: nn.Module) -> nn.Module:
         """Return the undivided model, on rank 0 with its weights."""
-        return model if self._divided is None else self._divided.whole_model().to(self._device)
+        if self._divided is None:
+            return model
+        whole = self._divided.whole_model()
+        return whole.to(self._device) if self.is_main else whole
 
     def division_of(self, model: nn.Module, optimizer: ModelOptimizer) -> Division:
         """Return how model and optimizer lie on the ranks."""
         if self._divided is None or not isinstance(optimizer, DividedOptimizer):
             return Undivided(state=WholeState(model=model, optimizer=optimizer))
-        return InPieces(divided=self._divided, optimizer=optimizer)
+        size = sum(weight.numel() * weight.element_size() for weight in self._divided.parameters.values())
+        is_large = self._sharded_checkpoints == "auto" and size >= LARGE_BYTES
+        return InPieces(self._divided, optimizer, writes_shards=is_large or self._sharded_checkpoints == "on")
 
 
 def own_device(device: torch.device, place: ProcessPlace) -> torch.device:
@@ -165,7 +180,13 @@ def joined_ranks(place: ProcessPlace, *, config: ParallelConfig, device: torch.d
     with named_losses_of_peers(place.rank):
         dist.init_process_group(backend, timeout=timedelta(seconds=config.timeout_seconds))
         try:
-            yield ProcessRanks(place, sizes=sizes, device=device, heartbeat=heartbeat)
+            yield ProcessRanks(
+                place,
+                sizes=sizes,
+                device=device,
+                heartbeat=heartbeat,
+                sharded_checkpoints=config.sharded_checkpoints,
+            )
         finally:
             dist.destroy_process_group()
 
