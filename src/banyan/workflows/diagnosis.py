@@ -84,10 +84,10 @@ def diagnose(run_directory: Path) -> Diagnosis:
 
     Raises: FileError if its events cannot be read.
     """
-    events = [e for e in read_json_lines(run_directory / EVENTS_FILE) if isinstance(e, dict) and "event" in e]
+    events = [e for e in _objects(run_directory / EVENTS_FILE) if "event" in e]
     if not events:
         raise FileError(f"{run_directory / EVENTS_FILE} holds no event that can be read.")
-    lines = [line for line in read_json_lines(run_directory / METRICS_FILE) if _is_number(line.get("loss"))]
+    lines = [line for line in _objects(run_directory / METRICS_FILE) if _is_number(line.get("loss"))]
     recipe, remarks = _read_recipe(run_directory / RECIPE_FILE)
     episodes = tuple(sorted(_episodes(events), key=_gravity))
     state = _state(events, run_directory)
@@ -105,6 +105,10 @@ def diagnose(run_directory: Path) -> Diagnosis:
         recipe=recipe,
         losses=[(line["step"], line["loss"]) for line in lines if isinstance(line.get("step"), int)],
     )
+
+
+def _objects(path: Path) -> list[dict[str, Any]]:
+    return [line for line in read_json_lines(path) if isinstance(line, dict)]
 
 
 def _read_recipe(path: Path) -> tuple[Recipe | None, list[str]]:
