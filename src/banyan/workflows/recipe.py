@@ -124,6 +124,11 @@ class Recipe:
             raise ConfigError(f"tasks has the name {doubled!r} twice; give each task its own name.")
         if unknown := next((name for name in self.sampling if name not in names), None):
             raise UnknownNameError(f"sampling names the task {unknown!r}{did_you_mean(unknown, names)}")
+        if self.train.precision == "int8" and self.parallel.tensor > 1:
+            raise ConfigError(
+                f"train.precision=int8 does not go together with parallel.tensor={self.parallel.tensor}: its products "
+                "need whole matrices; use parallel.shard, or another precision."
+            )
         if not _FOLDER_NAME.fullmatch(self.name):
             raise ConfigError(f"name={self.name!r} cannot be a folder's name; use letters, digits, - and _.")
         if not 0 <= self.seed <= MAX_SEED:

@@ -140,7 +140,8 @@ def _fit(
     learned: str | None,
 ) -> TrainingOutcome:
     """Train on what was gathered; `learned` is the fingerprint of the data before, if any."""
-    notes = [*_notes_of_recipe(recipe, run_directory, resume=resume), *_notes_of_data(material, learned)]
+    notes = [*_notes_of_restart(), *_notes_of_recipe(recipe, run_directory, resume=resume)]
+    notes += _notes_of_data(material, learned)
     model = new_model(recipe, material).to(device)
     loader = new_loader(recipe, material)
     recipe = settle_length(recipe, model, material, reporter=reporter, ranks=ranks)
@@ -183,6 +184,11 @@ def _fit(
         result=result,
         num_parameters=num_parameters,
     )
+
+
+def _notes_of_restart() -> list[EventRecord]:
+    count = process_place().restart_count
+    return [EventRecord(step=0, kind="ranks_restarted", detail={"restart_count": count})] if count else []
 
 
 def _notes_of_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> list[EventRecord]:

@@ -1,0 +1,1 @@
+"""That several processes learn what one process learns."""
