@@ -74,8 +74,7 @@ class ReportProgress(Callback):
     def on_event(self, record: EventRecord) -> None:
         """Show what is not the rule."""
         if record.kind not in {"started", "resumed"}:
-            detail = " ".join(f"{key}={value}" for key, value in record.detail.items())
-            self._reporter.line(f"step {record.step}: {record.kind} {detail}"[:_MAX_LINE])
+            self._reporter.line(f"step {record.step}: {_in_words(record)}"[:_MAX_LINE])
 
     def show_sample(self, text: str) -> None:
         """Show what the model answered last."""
@@ -135,3 +134,13 @@ class _Pace:
         assert self._first is not None
         steps = self._last[0] - self._first[0]
         return (num_steps - self._last[0]) * (self._last[1] - self._first[1]) / steps if steps > 0 else None
+
+
+def _in_words(record: EventRecord) -> str:
+    """Return an event on one line; its numbers and samples are for `banyan diagnose`."""
+    detail = record.detail
+    if record.kind == "alarm":
+        where = f" ({detail['where']})" if detail["where"] else ""
+        return f"{detail['means']}{where}; {detail['action']}"
+    plain = {key: value for key, value in detail.items() if isinstance(value, str | int | float)}
+    return f"{record.kind} {' '.join(f'{key}={value}' for key, value in plain.items())}"
