@@ -12,7 +12,7 @@ ifneq ($(BANYAN_DATA),)
 export BANYAN_DATA
 endif
 
-.PHONY: demo test test-browser test-postgres lint types format tiny wheel-check clean help
+.PHONY: demo test test-browser test-postgres lint types format tiny wheel-check proof-training proof-training-short clean help
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,21 +31,27 @@ test-postgres: $(VENV)/.ready-dev ## The tests that need a database server, on t
 	$(BIN)/python -m pytest tests/store tests/cli/test_train.py $(PYTEST)
 
 lint: $(VENV)/.ready-dev ## ruff: style and format
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks proofs
+	$(BIN)/ruff format --check src tests benchmarks proofs
 
 types: $(VENV)/.ready-dev ## mypy --strict
 	$(BIN)/mypy src
 
 format: $(VENV)/.ready-dev ## Rewrite the sources in the common format
-	$(BIN)/ruff check --fix src tests benchmarks
-	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks proofs
+	$(BIN)/ruff format src tests benchmarks proofs
 
 tiny: $(VENV)/.ready ## Train, sample, serve at the smallest size
 	$(BIN)/banyan demo --quick
 
 wheel-check: $(VENV)/.ready-dev ## Build a wheel and use it outside the checkout
 	$(BIN)/python tests/wheel_check.py
+
+proof-training: $(VENV)/.ready-dev ## Every fault of docs/proofs/training.md; goes on where it stopped (PROOF='--only D-01')
+	$(BIN)/python -m proofs.training --page $(PROOF)
+
+proof-training-short: $(VENV)/.ready-dev ## The same in 90 seconds
+	$(BIN)/python -m proofs.training --quick
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python >= 3.11 is needed; set PYTHON=…"; exit 2; }

@@ -92,3 +92,11 @@ def test_a_manifest_of_10_gigabytes_is_not_read(saved: Path) -> None:
         file.truncate(10 << 30)
     with pytest.raises(CheckpointError, match=r"10\.7 GB"):
         verify_manifest(saved)
+
+
+def test_a_bit_of_a_manifest_cannot_change_unnoticed(saved: Path) -> None:
+    whole = (saved / MANIFEST).read_bytes()
+    for place, byte in enumerate(whole):
+        (saved / MANIFEST).write_bytes(whole[:place] + bytes([byte ^ 1 << place % 8]) + whole[place + 1 :])
+        with pytest.raises(CheckpointError):
+            verify_manifest(saved)

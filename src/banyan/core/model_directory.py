@@ -21,6 +21,8 @@ TOKENIZER_FILE = "tokenizer.json"
 IMAGE_TOKENIZER_FILE = "image_tokenizer.safetensors"
 
 
+_VERSION = 1
+_ENTRY = {"bytes", "sha256"}
 _LINKS = ("best", "last")  # a run's names for two of its checkpoints
 
 
@@ -41,7 +43,7 @@ def write_manifest(directory: Path) -> None:
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path.name != MANIFEST
     }
-    atomic_write_json(directory / MANIFEST, {"version": 1, "files": files})
+    atomic_write_json(directory / MANIFEST, {"version": _VERSION, "files": files})
 
 
 @contextmanager
@@ -95,10 +97,14 @@ def _plain_files(directory: Path) -> dict[str, int]:
 
 def _read_manifest(directory: Path) -> dict[str, dict[str, Any]]:
     try:
-        files = read_json(directory / MANIFEST)["files"]
-        if not isinstance(files, dict) or not all(isinstance(e, dict) for e in files.values()):
-            raise TypeError("files must map names to entries")
-    except (FileError, KeyError, TypeError) as error:
+        manifest = read_json(directory / MANIFEST)
+        # As strict as can be, so that no bit of it can change unnoticed.
+        if not isinstance(manifest, dict) or manifest.keys() != {"version", "files"} or manifest["version"] != _VERSION:
+            raise TypeError(f"it is not a manifest of version {_VERSION}")
+        files = manifest["files"]
+        if not isinstance(files, dict) or not all(isinstance(e, dict) and e.keys() == _ENTRY for e in files.values()):
+            raise TypeError("files must map each name to bytes and sha256")
+    except (FileError, TypeError) as error:
         raise CheckpointError(f"{directory / MANIFEST} cannot be read: {error}.") from error
     return files
 

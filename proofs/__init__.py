@@ -1,0 +1,1 @@
+"""Programs that try to break Banyan, and say whether they could."""

@@ -1,0 +1,206 @@
+"""What every trial starts from: tiny data, two recipes, and the run that nothing disturbed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from proofs.training.processes import Child, start_banyan
+
+KINDS = ("pretraining", "joint")  # of recipe: words alone; words, labels and pictures together
+NUM_STEPS = 60
+_WORDS = (
+    *("the", "river", "ran", "past", "a", "mill", "and", "nobody", "knew", "why", "河水", "流过", "磨坊", "each"),
+    *("stone", "was", "red", "or", "blue", "that", "year"),
+)
+_MODEL = {"num_layers": 2, "num_heads": 2, "num_kv_heads": 1, "embed_dim": 32, "head_dim": 16, "ffn_dim": 64}
+_TRAIN = {
+    "steps": NUM_STEPS,
+    "seq_len": 48,
+    "micro_batch_seqs": 2,
+    "accumulation_steps": 2,
+    "checkpoint_every": 7,
+    "evaluate_every": 25,
+    "log_every": 1,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Golden:
+    """A run that was never disturbed."""
+
+    run_directory: Path
+    seconds: float  # the process took
+    digest: str  # of weights, optimizer, progress and losses
+
+
+class Bench:
+    """Makes places for trials, below one folder."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._golden: dict[str, Golden] = {}
+
+    @cached_property
+    def rows(self) -> dict[str, Path]:
+        """Data files, by kind of task."""
+        folder = self.directory / "data"
+        folder.mkdir(parents=True, exist_ok=True)
+        return {kind: _write_rows(folder / f"{kind}.jsonl", rows) for kind, rows in _rows().items()}
+
+    def recipe(self, kind: str, **changes: Any) -> dict[str, Any]:
+        """Return a recipe as plain values; `changes` are laid over its sections."""
+        tasks = {"pretraining": ("language_modeling",), "joint": tuple(self.rows)}[kind]
+        recipe: dict[str, Any] = {
+            "name": "run",
+            "seed": 7,
+            "model": {**_MODEL, "dropout": 0.1},
+            "tokenizer": {"vocab_size": 300},
+            "image_tokenizer": {"num_codes": 8},
+            "train": dict(_TRAIN),
+            "evaluation": {"max_validation_examples": 2, "max_test_examples": 2},
+            "tasks": [
+                {"name": task, "kind": task, "data": {"train": str(self.rows[task]), "validation_fraction": 0.1}}
+                for task in tasks
+            ],
+        }
+        for section, values in changes.items():
+            recipe[section] = {**recipe[section], **values} if isinstance(values, Mapping) else values
+        return recipe
+
+    def place(self, name: str, *, kind: str = "pretraining", **changes: Any) -> Place:
+        """Return a fresh folder with a recipe in it."""
+        directory = self.directory / "trials" / name
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        place = Place(directory)
+        place.write(self.recipe(kind, **changes))
+        return place
+
+    def golden(self, kind: str) -> Golden:
+        """Return the undisturbed run of a kind, made once."""
+        if kind not in self._golden:
+            place = self.place(f"golden-{kind}", kind=kind)
+            place.train().expect(0)
+            again = self.place(f"golden-{kind}-again", kind=kind)  # with everything imported: its time counts
+            child = again.train()
+            child.expect(0)
+            digest = digest_of(place.run)
+            assert digest == digest_of(again.run), f"two undisturbed {kind} runs differ: nothing can be compared"
+            self._golden[kind] = Golden(run_directory=place.run, seconds=child.seconds, digest=digest)
+        return self._golden[kind]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One trial's own folder."""
+
+    directory: Path
+
+    @property
+    def run(self) -> Path:
+        """The run directory."""
+        return self.directory / "runs" / "run"
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe's file."""
+        return self.directory / "recipe.yaml"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Where processes of this place keep runs and records."""
+        database = f"sqlite:///{self.directory / 'banyan.db'}"
+        return {"BANYAN_RUNS": str(self.directory / "runs"), "BANYAN_DATABASE": database}
+
+    def write(self, recipe: Mapping[str, Any]) -> None:
+        """Replace the recipe."""
+        self.recipe.write_text(yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True))
+
+    def train(self, *words: str, **options: Any) -> Child:
+        """Start `banyan train` here; it goes on until somebody waits for it or ends it."""
+        return self.run_banyan("train", str(self.recipe), *words, **options)
+
+    def run_banyan(self, *words: str, **options: Any) -> Child:
+        """Start any verb here."""
+        environment = {**self.environment, **options.pop("environment", {})}
+        return start_banyan(*words, cwd=self.directory, environment=environment, **options)
+
+    def steps(self) -> list[int]:
+        """Return the steps that have a checkpoint."""
+        return sorted(
+            int(path.name[5:]) for path in (self.run / "checkpoints").glob("step-*") if path.name[5:].isdigit()
+        )
+
+    def checkpoint(self, step: int) -> Path:
+        """Return the folder of a checkpoint."""
+        return self.run / "checkpoints" / f"step-{step:08d}"
+
+    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """Return what events.jsonl says."""
+        lines = json_lines(self.run / "events.jsonl")
+        return [line for line in lines if kind in (None, line["event"])]
+
+    def last_step(self) -> int:
+        """Return the last step that was written down."""
+        return max((line["step"] for line in json_lines(self.run / "metrics.jsonl")), default=0)
+
+    def clear(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def weights_digest(run: Path) -> str:
+    """Return one hash of the last weights and of the optimizer's memory."""
+    digest = sha256()
+    for path in sorted((run / "last").glob("*.safetensors")):
+        digest.update(path.name.encode() + sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def digest_of(run: Path) -> str:
+    """Return one hash of all that a fault must not change: weights, optimizer, progress, losses of every step."""
+    digest = sha256(weights_digest(run).encode())
+    state = json.loads((run / "last/state.json").read_text())
+    digest.update(json.dumps({key: state[key] for key in sorted(state) if "seconds" not in key}).encode())
+    for line in json_lines(run / "metrics.jsonl"):
+        kept = {key: line[key] for key in ("step", "loss", "task_losses", "learning_rate", "grad_norm")}
+        digest.update(json.dumps(kept).encode())
+    return digest.hexdigest()
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the complete lines of a JSON-lines file."""
+    text = path.read_text("utf-8") if path.is_file() else ""
+    return [json.loads(line) for line in text.split("\n")[:-1] if line]
+
+
+def _rows() -> dict[str, list[dict[str, Any]]]:
+    def text(number: int, length: int) -> str:
+        return " ".join(_WORDS[(number * 7 + place * (1 + number % 5)) % len(_WORDS)] for place in range(length))
+
+    return {
+        "language_modeling": [{"text": text(n, 4 + n % 23)} for n in range(90)],
+        "classification": [{"text": text(n, 5), "label": ["warm", "cold"][n % 2]} for n in range(40)],
+        "image_generation": [
+            {"image": _picture(n % 3), "text": f"picture {n % 3}", "label": str(n % 3)} for n in range(30)
+        ],
+    }
+
+
+def _picture(label: int) -> dict[str, Any]:
+    pixels = [255 if (x + y * label) % 3 == 0 else 16 * label for y in range(4) for x in range(4)]
+    return {"width": 4, "height": 4, "channels": 1, "pixels": pixels}
+
+
+def _write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path

@@ -1,0 +1,95 @@
+"""What has been tried, and how it ended: one JSON file for each row of the matrix, and a page for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class NotPossibleHereError(Exception):
+    """The trial needs something this machine or this version does not have; it is neither passed nor failed."""
+
+
+Trial = Callable[[Any, str], str]  # (bench, name of the trial) → what was seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One row of the matrix: a fault, and how often it is tried."""
+
+    number: str  # D-01
+    fault: str  # what is done to the run
+    passes_if: str
+    trials: tuple[str, ...]
+    run: Trial
+    quick: tuple[str, ...] = ()  # those of the 90-second form
+    not_covered: str = ""  # what this row does not show
+
+    @property
+    def size(self) -> int:
+        """How many trials there are."""
+        return len(self.trials)
+
+
+@dataclass(kw_only=True)
+class Findings:
+    """How the trials of one cell ended so far."""
+
+    path: Path
+    trials: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path, number: str) -> Findings:
+        """Read what earlier calls found."""
+        path = folder / f"{number}.json"
+        return cls(path=path, trials=json.loads(path.read_text()) if path.is_file() else {})
+
+    def note(self, trial: str, *, outcome: str, seen: str, seconds: float, code: str, date: str) -> None:
+        """Remember how a trial ended, at once."""
+        self.trials[trial] = {"outcome": outcome, "seen": seen, "seconds": seconds, "code": code, "date": date}
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(self.trials, indent=1, ensure_ascii=False))
+        temporary.replace(self.path)
+
+    def is_settled(self, trial: str, *, code: str) -> bool:
+        """Whether a trial need not be done again: it passed, or it failed with this very code."""
+        found = self.trials.get(trial)
+        return found is not None and (
+            found["outcome"] == "passed" or (found["outcome"] == "failed" and found["code"] == code)
+        )
+
+    def count(self, cell: Cell, outcome: str) -> int:
+        """Return how many of a cell's trials ended so."""
+        return sum(self.trials.get(trial, {}).get("outcome") == outcome for trial in cell.trials)
+
+    def state(self, cell: Cell) -> str:
+        """Return one word for the whole cell."""
+        if self.count(cell, "failed"):
+            return "FAILED"
+        passed = self.count(cell, "passed")
+        return "passed" if passed == cell.size else "in part" if passed else "not run"
+
+
+def table(cells: Iterable[Cell], folder: Path) -> list[str]:
+    """Return the rows of the matrix as Markdown."""
+    lines = ["| # | fault | passes if | trials | result | seconds | code |", "|---|---|---|---|---|---|---|"]
+    for cell in cells:
+        findings = Findings.read(folder, cell.number)
+        done = [found for trial, found in findings.trials.items() if trial in cell.trials]
+        codes = sorted({found["code"][:8] for found in done if found["outcome"] == "passed"})
+        why = next((found["seen"] for found in done if found["outcome"] == "not possible"), "")
+        state = findings.state(cell) + (f": {why}" if why and findings.state(cell) == "not run" else "")
+        count = f"{findings.count(cell, 'passed')} of {cell.size}"
+        seconds = f"{sum(found['seconds'] for found in done):.0f}"
+        shown_codes = ", ".join(codes[:2]) + (f" and {len(codes) - 2} more" if len(codes) > 2 else "")
+        lines.append(
+            f"| {cell.number} | {cell.fault} | {cell.passes_if} | {count} | {state} | {seconds} | {shown_codes} |"
+        )
+    return lines
+
+
+def write_page(path: Path, cells: Iterable[Cell], folder: Path) -> None:
+    """Put the table between the marks of the page."""
