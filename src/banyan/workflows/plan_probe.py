@@ -40,7 +40,7 @@ class Measured:
     evaluation_seconds: float  # 0: nothing is evaluated
     plot_seconds: float  # the picture of the losses
     save_seconds: float  # by which one delays the run; the last one is waited for, and in edge_seconds
-    edge_seconds: float  # from the model to the first step, and from the last score to the end
+    edge_seconds: float  # from the model to the first step, its warming up, and from the last score to the end
     checkpoint_bytes: int
     log_bytes_per_step: float
     base_bytes: int  # held before the first step, without the weights
@@ -131,7 +131,7 @@ class _Trial:
             evaluation_seconds=watch.evaluation_seconds,
             plot_seconds=watch.plot_seconds,
             save_seconds=watch.save_seconds,
-            edge_seconds=watch.steps_from - began + ended - watch.scored_at,
+            edge_seconds=watch.steps_from - began + watch.warm_up_seconds + ended - watch.scored_at,
             checkpoint_bytes=watch.checkpoint_bytes,
             log_bytes_per_step=(self._log_bytes() - logs_before) / num_steps,
             base_bytes=base_bytes,
@@ -200,10 +200,20 @@ class _Stopwatch(Callback):
     @property
     def step_seconds(self) -> float:
         """Mean of the steps without the first ones, and without those during which a checkpoint was written."""
-        first = max(1, round(_WARM_SHARE * len(self._marks)))
+        first = self._num_warm
         pauses = range(self._save_at, self._saved[0] + 1) if self._saved else ()
         steps = [self._marks[n] - self._marks[n - 1] for n in range(first, len(self._marks)) if n not in pauses]
         return statistics.fmean(steps or [self.last_step_seconds])
+
+    @property
+    def warm_up_seconds(self) -> float:
+        """By how much the first steps took longer than others: caches, compilation."""
+        began, num_warm = self.steps_from, self._num_warm
+        return max(0.0, self._marks[num_warm - 1] - began - num_warm * self.step_seconds)
+
+    @property
+    def _num_warm(self) -> int:
+        return max(1, round(_WARM_SHARE * len(self._marks)))
 
     @property
     def last_step_seconds(self) -> float:
