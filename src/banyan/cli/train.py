@@ -46,6 +46,7 @@ def train_command(
         return check_recipe(settled, as_json=as_json, quiet=quiet)
     words = train_words(recipe, overrides or [], database=database)
     if nproc is not None:
+        settled.parallel.sizes(nproc)  # before any process is started
         asked = {"--resume": resume, "--accept-data-change": accept_data_change, "--json": as_json, "--quiet": quiet}
         flags = [flag for flag, is_set in asked.items() if is_set]
         # Only here, for torchrun's agent takes half a second to import.
