@@ -349,6 +349,7 @@ def main() -> None:
     parser.add_argument("--healthy", type=int, default=0)
     parser.add_argument("--overhead", action="store_true")
     parser.add_argument("--only", default="", help="part of a fault's name")
+    parser.add_argument("--recipe", default="", help="part of the name of a recipe whose healthy run is watched")
     parser.add_argument("--results", type=Path, default=Path("runs/fault_injection/results.json"))
     options = parser.parse_args()
     if not os.environ.get("BANYAN_DATA"):
@@ -423,12 +424,12 @@ def check_healthy(results: Results, folder: Path, options: argparse.Namespace) -
     if not options.healthy:
         return []
     num_steps = num_alarms = 0
-    for name in RECIPES:
+    for name in (name for name in RECIPES if options.recipe in name):
         bench = lambda name=name: prepare(name, steps=options.healthy, folder=folder / "healthy")  # noqa: E731
         found = results.once(f"healthy {name} {options.healthy}", lambda bench=bench: healthy(bench()))
         num_steps, num_alarms = num_steps + found["steps"], num_alarms + len(found["alarms"])
         print(f"healthy {name}: {found['steps']} steps, alarms {found['alarms']}")
-    rate = 5000 * num_alarms / num_steps
+    rate = 5000 * num_alarms / max(1, num_steps)
     return [
         {
             "name": "false-alarms",

@@ -19,7 +19,7 @@ def evidence(
         "loss": loss / 7,
         "task_losses": (loss,),
         "grad_norm": grad_norm,
-        "num_independent": (1000.0,),
+        "num_independent": lambda: (1000.0,),
         "clip_norm": None,
         "has_shifted": False,
         "earlier": lambda: (earlier, (1000.0,)),

@@ -6,7 +6,13 @@ import pytest
 
 from banyan.train.health.loss import ACTIVE_AFTER, LossRise, LossSpikes
 
-MANY = (1000.0, 1000.0)
+
+def many() -> tuple[float, float]:
+    return (1000.0, 1000.0)
+
+
+def few() -> tuple[float, float]:
+    return (1000.0, 4.0)
 
 
 def trained(*, seed: int = 0, num: int = 200) -> tuple[LossSpikes, np.random.Generator]:
@@ -18,32 +24,32 @@ def trained(*, seed: int = 0, num: int = 200) -> tuple[LossSpikes, np.random.Gen
 
 @pytest.mark.parametrize(("losses", "task"), [((4.5, 1.0), 0), ((3.0, 3.5), 1), ((3.0, math.nan), None)])
 def test_the_task_whose_loss_leaps_is_found(losses: tuple[float, float], task: int | None) -> None:
-    found = trained()[0].spike(losses, MANY)
+    found = trained()[0].spike(losses, many)
     assert (found and found[0]) == task
 
 
 def test_nothing_is_judged_before_enough_was_seen() -> None:
-    assert trained(num=ACTIVE_AFTER - 1)[0].spike((99.0, 99.0), MANY) is None
+    assert trained(num=ACTIVE_AFTER - 1)[0].spike((99.0, 99.0), many) is None
 
 
 def test_a_mean_over_few_targets_may_stray() -> None:
     spikes = trained()[0]
-    assert spikes.spike((3.0, 4.0), (1000.0, 4.0)) is None
-    assert spikes.spike((3.0, 4.0), MANY) is not None
+    assert spikes.spike((3.0, 4.0), few) is None
+    assert spikes.spike((3.0, 4.0), many) is not None
 
 
 def test_thousands_of_healthy_losses_raise_no_alarm() -> None:
     spikes, rng = trained()
     for _ in range(3000):
         losses = (rng.normal(3, 0.1), rng.gamma(1.0, 0.1))
-        assert spikes.spike(losses, (1000.0, 8.0)) is None
+        assert spikes.spike(losses, few) is None
         spikes.add(losses)
 
 
 def test_a_new_level_can_be_accepted() -> None:
     spikes = trained()[0]
     spikes.accept((9.0, 9.0))
-    assert spikes.spike((9.1, 9.1), MANY) is None
+    assert spikes.spike((9.1, 9.1), many) is None
 
 
 def fall(rise: LossRise, *, num: int, start: int = 1, level: float = 0.5, noise: float = 0.01) -> list[int]:

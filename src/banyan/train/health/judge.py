@@ -28,7 +28,7 @@ class Evidence:
     loss: float
     task_losses: Sequence[float]
     grad_norm: float
-    num_independent: Sequence[float]  # targets of each task that tell something of their own
+    num_independent: Callable[[], Sequence[float]]  # targets of each task that tell something of their own
     clip_norm: float | None
     has_shifted: bool  # the batches hold other tokens than before
     earlier: Earlier
@@ -101,7 +101,7 @@ class UpdateJudge:
             return True
         losses, num_independent = earlier
         is_finite = all(math.isfinite(loss) or num == 0 for loss, num in zip(losses, num_independent, strict=True))
-        return is_finite and self._losses.spike(losses, num_independent) is None
+        return is_finite and self._losses.spike(losses, lambda: num_independent) is None
 
     def _judge_length(self, evidence: Evidence) -> Judgement:
         spike = self._gradient.spike(evidence.grad_norm)

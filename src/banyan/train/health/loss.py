@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,19 +31,20 @@ class LossSpikes:
     def __init__(self, num_tasks: int) -> None:
         self._usual = [Usual() for _ in range(num_tasks)]
 
-    def spike(self, task_losses: Sequence[float], num_targets: Sequence[float]) -> tuple[int, Finding] | None:
+    def spike(
+        self, task_losses: Sequence[float], num_targets: Callable[[], Sequence[float]]
+    ) -> tuple[int, Finding] | None:
         """Return the task whose loss is farthest above the usual, if it is farther than six spreads.
 
+        `num_targets` is asked only where a loss looks high.
         Units: losses in nats, NaN for a task that is not in the step. The finding's value counts spreads.
         """
-        worst: tuple[int, Finding] | None = None
-        for task, (loss, usual, num) in enumerate(zip(task_losses, self._usual, num_targets, strict=True)):
-            if math.isnan(loss) or usual.count < ACTIVE_AFTER:
-                continue
-            distance = (loss - usual.mean) / _spread(usual, num)
-            if distance > SIGMA and (worst is None or distance > worst[1].value):
-                worst = task, Finding(signal="bad_batch", value=distance, threshold=SIGMA)
-        return worst
+        high = [task for task, usual in enumerate(self._usual) if _is_high(task_losses[task], usual)]
+        if not high:
+            return None
+        targets = num_targets()
+        distance, task = max((_distance(task_losses[task], self._usual[task], targets[task]), task) for task in high)
+        return (task, Finding(signal="bad_batch", value=distance, threshold=SIGMA)) if distance > SIGMA else None
 
     def add(self, task_losses: Sequence[float]) -> None:
         """Take in the losses of a step; one that strays far counts as if it strayed less."""
@@ -66,8 +67,12 @@ class LossSpikes:
         self._usual = [Usual(**entry) for entry in state]
 
 
-def _spread(usual: Usual, num_targets: float) -> float:
-    return math.sqrt(usual.variance + TARGET_SPREAD**2 / max(1.0, num_targets))
+def _is_high(loss: float, usual: Usual) -> bool:
+    return usual.count >= ACTIVE_AFTER and loss > usual.mean + SIGMA * usual.std
+
+
+def _distance(loss: float, usual: Usual, num_targets: float) -> float:
+    return (loss - usual.mean) / math.sqrt(usual.variance + TARGET_SPREAD**2 / max(1.0, num_targets))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

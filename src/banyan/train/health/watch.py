@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -91,7 +92,7 @@ class HealthWatch:
             loss=loss,
             task_losses=task_losses,
             grad_norm=grad_norm,
-            num_independent=self._independent_targets(self._batch),
+            num_independent=partial(self._independent_targets, self._batch),
             clip_norm=self._clip_norm,
             has_shifted=self._gate.has_shifted,
             earlier=self._earlier,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -117,5 +118,7 @@ def _local(tensor: Tensor) -> Tensor:
 
 def _sizes_of(samples: Tensor, lengths: Sequence[int]) -> list[float]:
     """Return the root mean square of each stretch."""
-    squares = torch.stack([part.sum() for part in torch.split(samples.float().square(), list(lengths))])
-    return (squares / torch.tensor(lengths, device=squares.device).clamp(min=1)).sqrt().tolist()
+    starts = np.cumsum([0, *lengths[:-1]])
+    squares = np.add.reduceat(samples.float().square().cpu().numpy(), starts)
+    sizes: list[float] = np.sqrt(squares / np.array(lengths)).tolist()
+    return sizes
