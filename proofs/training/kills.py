@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -110,7 +111,8 @@ def pause_before(is_it: Event) -> None:
         nonlocal is_armed
         if is_armed and is_it(event, (*map(str, args[:2]), *args[2:], "")):
             is_armed = False
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this very thread, which then does nothing more, whichever thread it is.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
     fsync = os.fsync
 

@@ -139,3 +139,23 @@ def test_a_tensor_with_other_rows_than_the_config_says_is_refused(saved: Path) -
     save_file({**tensors, "grid_embedding.weight": torch.zeros(9, 32)}, saved / EXTRAS_FILE)
     with pytest.raises(CheckpointError, match=r"grid_embedding.weight has shape \(9, 32\)"):
         load_model(saved)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("num_layers", 2**31, "holds .* tensors"),
+        ("max_seq_len", 2**40, "at most 16777216"),
+        ("embed_dim", 2**62, "cannot be"),
+        ("vocab_size", 10**30, "cannot be|not a model description"),
+    ],
+)
+def test_a_description_of_an_endless_model_is_refused_before_it_is_built(
+    tmp_path: Path, field: str, value: int, problem: str
+) -> None:
+    save_model(tiny_model(), tmp_path)
+    description = json.loads((tmp_path / "model.json").read_text())
+    description["config"][field] = value
+    (tmp_path / "model.json").write_text(json.dumps(description))
+    with pytest.raises(CheckpointError, match=problem):
+        load_model(tmp_path)

@@ -18,7 +18,7 @@ from torch import Tensor
 from banyan.core.config import config_from_mapping, config_to_mapping
 from banyan.core.errors import BanyanError, CheckpointError, FileError
 from banyan.core.files import atomic_write_bytes, atomic_write_json, read_json
-from banyan.core.model_directory import CONFIG_FILE
+from banyan.core.model_directory import CONFIG_FILE, WEIGHTS_FILE
 from banyan.core.types import HeadKind, HeadSpec
 from banyan.model.config import ModelConfig
 from banyan.model.hugging_face_config import hugging_face_config, stock_architecture
@@ -29,6 +29,7 @@ from banyan.model.transformer import Transformer
 MODEL_FILE = "model.json"
 GENERATION_CONFIG_FILE = "generation_config.json"
 _VERSION = 1
+_MAX_POSITIONS = 1 << 24
 
 
 def save_model(
@@ -67,13 +68,32 @@ def load_model(
     if not directory.is_dir():
         raise FileError(f"{directory} is not a model directory.", hint=f"give a folder that holds {MODEL_FILE}")
     config, heads = read_model_description(directory)
-    with torch.device("meta"):
-        model = Transformer(config, heads)
+    model = _empty_model(directory, config, heads)
     weights = _read_weights(directory, _layout(model))
     model.load_state_dict(
         {name: weight.to(device=device, dtype=dtype) for name, weight in weights.items()}, assign=True
     )
     return model.requires_grad_(True).eval()
+
+
+def _empty_model(directory: Path, config: ModelConfig, heads: Sequence[HeadSpec]) -> Transformer:
+    """Build a model without its weights.
+
+    Raises: CheckpointError if the config asks for more than the files can hold: building it would fill the memory.
+    """
+    num_tensors = len(TensorFile(directory / WEIGHTS_FILE))
+    problem = ""
+    if config.num_layers > num_tensors:
+        problem = f"num_layers={config.num_layers}, and {WEIGHTS_FILE} holds {num_tensors} tensors"
+    elif config.max_seq_len > _MAX_POSITIONS:
+        problem = f"max_seq_len={config.max_seq_len}; at most {_MAX_POSITIONS} are believed"
+    try:
+        if not problem:
+            with torch.device("meta"):
+                return Transformer(config, heads)
+    except (BanyanError, RuntimeError, OverflowError, TypeError) as error:  # sizes beyond what torch can count
+        problem = _one_line(error)[:200]
+    raise CheckpointError(f"{directory / MODEL_FILE} describes a model that cannot be: {problem}.")
 
 
 def read_model_description(directory: Path) -> tuple[ModelConfig, tuple[HeadSpec, ...]]:

@@ -188,11 +188,12 @@ class Vocabulary:
         path = directory / TOKENIZER_FILE
         text = BytePairTokenizer.from_json(read_text(path, max_bytes=_MAX_TOKENIZER_BYTES))
         vocabulary = cls(text, task_names=task_names, num_image_codes=num_image_codes)
-        added = read_json(path, max_bytes=_MAX_TOKENIZER_BYTES).get("added_tokens", [])
-        listed = {entry.get("content"): entry.get("id") for entry in added}
-        if listed != vocabulary._special_ids:
+        added = read_json(path, max_bytes=_MAX_TOKENIZER_BYTES).get("added_tokens")
+        entries = added if isinstance(added, list) else []
+        listed = [(entry.get("content"), entry.get("id")) for entry in entries if isinstance(entry, dict)]
+        if listed != list(vocabulary._special_ids.items()) or len(listed) != len(entries):
             raise CheckpointError(
-                f"{path} lists {len(listed)} special tokens; this format has {len(SPECIAL_TOKENS)}, in a fixed order.",
+                f"{path} lists {len(entries)} special tokens; this format has {len(SPECIAL_TOKENS)}, in a fixed order.",
                 hint="it was written by another program or version; take the tokenizer.json that belongs to the model",
             )
         return vocabulary
