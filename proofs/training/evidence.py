@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+import os
+import platform
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ class NotPossibleHereError(Exception):
     """The trial needs something this machine or this version does not have; it is neither passed nor failed."""
 
 
+_BEGIN, _END = "<!-- written by make proof-training -->", "<!-- end -->"
 Trial = Callable[[Any, str], str]  # (bench, name of the trial) → what was seen
 
 
@@ -67,29 +70,39 @@ class Findings:
 
     def state(self, cell: Cell) -> str:
         """Return one word for the whole cell."""
-        if self.count(cell, "failed"):
-            return "FAILED"
+        if num_failed := self.count(cell, "failed"):
+            return f"{num_failed} FAILED"
         passed = self.count(cell, "passed")
         return "passed" if passed == cell.size else "in part" if passed else "not run"
 
 
 def table(cells: Iterable[Cell], folder: Path) -> list[str]:
     """Return the rows of the matrix as Markdown."""
-    lines = ["| # | fault | passes if | trials | result | seconds | code |", "|---|---|---|---|---|---|---|"]
+    lines = ["| # | fault | passes if | trials passed | seconds |", "|---|---|---|---|---|"]
     for cell in cells:
         findings = Findings.read(folder, cell.number)
         done = [found for trial, found in findings.trials.items() if trial in cell.trials]
-        codes = sorted({found["code"][:8] for found in done if found["outcome"] == "passed"})
+        state, passed = findings.state(cell), findings.count(cell, "passed")
         why = next((found["seen"] for found in done if found["outcome"] == "not possible"), "")
-        state = findings.state(cell) + (f": {why}" if why and findings.state(cell) == "not run" else "")
-        count = f"{findings.count(cell, 'passed')} of {cell.size}"
-        seconds = f"{sum(found['seconds'] for found in done):.0f}"
-        shown_codes = ", ".join(codes[:2]) + (f" and {len(codes) - 2} more" if len(codes) > 2 else "")
-        lines.append(
-            f"| {cell.number} | {cell.fault} | {cell.passes_if} | {count} | {state} | {seconds} | {shown_codes} |"
-        )
+        shown = f"{passed} of {cell.size}" if state in ("passed", "in part") else state
+        result = f"{shown} ({why})" if why else shown
+        seconds = sum(found["seconds"] for found in done)
+        lines.append(f"| {cell.number} | {cell.fault} | {cell.passes_if} | {result} | {seconds:.0f} |")
     return lines
 
 
-def write_page(path: Path, cells: Iterable[Cell], folder: Path) -> None:
-    """Put the table between the marks of the page."""
+def write_page(path: Path, cells: Sequence[Cell], folder: Path) -> None:
+    """Put what is known between the two marks of the page."""
+    found = [trial for cell in cells for trial in Findings.read(folder, cell.number).trials.values()]
+    passed = [trial for trial in found if trial["outcome"] == "passed"]
+    dates = sorted({trial["date"] for trial in passed}) or ["never"]
+    codes = {trial["code"] for trial in passed}
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
+    summary = (
+        f"{len(passed):,} trials have passed between {dates[0]} and {dates[-1]}, on {len(codes)} states of the "
+        f"sources; machine: {machine}."
+    )
+    before, _, rest = path.read_text("utf-8").partition(_BEGIN)
+    after = rest.partition(_END)[2]
+    middle = "\n".join(("", "", summary, "", *table(cells, folder), "", ""))
+    path.write_text(f"{before}{_BEGIN}{middle}{_END}{after}", "utf-8")
