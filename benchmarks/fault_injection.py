@@ -57,7 +57,11 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "prose-adamw": {"tasks": [PROSE], "optimizer": {"name": "adamw"}},
     "joint-muon": {"tasks": [PROSE, QUESTIONS, ENTITIES, TRANSLATION], "optimizer": {"name": "muon"}},
     "joint-adamw": {"tasks": [PROSE, QUESTIONS, ENTITIES, TRANSLATION], "optimizer": {"name": "adamw"}},
-    "pictures-muon": {"tasks": [PROSE, PICTURES], "optimizer": {"name": "muon"}, "image_tokenizer": {"image_size": 16}},
+    "pictures-muon": {
+        "tasks": [PROSE, PICTURES],
+        "optimizer": {"name": "muon"},
+        "image_tokenizer": {"image_size": 16, "patch_size": 4},
+    },
 }
 
 

@@ -21,7 +21,8 @@ _RISE_NATS = 0.3
 _RISE_SIGMA = 5.0
 _RISE_STEPS = 50  # for so long it must stay up
 
-_QUICK = 8  # steps whose mean is held against the usual; over 10,000 healthy steps it strayed 4 of its spreads at most
+_QUICK = 8  # steps whose mean is held against those shortly before
+_BEFORE = 32  # steps: short enough not to lag behind a loss that falls
 _QUICK_STEPS = 3  # for so long it must stay up
 
 
@@ -92,7 +93,7 @@ class LossRise:
 
     def __init__(self, *, nats_per_unit: float) -> None:
         self._nats_per_unit = nats_per_unit
-        self._usual = Usual()
+        self._usual = Usual(window=_BEFORE)
         self._recent: list[float] = []
         self._num_quick = 0
         self._level = Usual(window=_SMOOTH)
@@ -110,14 +111,15 @@ class LossRise:
 
         Units: loss in parts of what a guesser scores; the finding in nats.
         """
-        self._recent = [*self._recent, loss][-_QUICK:]
-        quick, slow = self._quick_rise(step), self._slow_rise(loss, step)
-        self._usual.add(loss)
-        return quick or slow
+        self._level.add(loss)
+        self._recent.append(loss)
+        if len(self._recent) > _QUICK:
+            self._usual.add(self._recent.pop(0))  # what is usual does not yet know of the newest steps
+        return self._quick_rise(step) or self._slow_rise(loss, step)
 
     def accept(self) -> None:
         """Start anew: the level of now is the rule from here on."""
-        self._usual, self._level, self._best = Usual(), Usual(window=_SMOOTH), math.inf
+        self._usual, self._level, self._best = Usual(window=_BEFORE), Usual(window=_SMOOTH), math.inf
         self._num_quick = self._num_high = 0
 
     def _quick_rise(self, step: int) -> Rise | None:
@@ -132,7 +134,6 @@ class LossRise:
         return Rise(finding=self._finding(rise, bound), sound_until=step - _QUICK - _QUICK_STEPS, is_quick=True)
 
     def _slow_rise(self, loss: float, step: int) -> Rise | None:
-        self._level.add(loss)
         if self._level.count < ACTIVE_AFTER:
             return None
         if self._level.mean < self._best:
@@ -153,7 +154,7 @@ class LossRise:
         """Return everything, ready for JSON."""
         return {
             "usual": self._usual.state(),
-            "recent": self._recent,
+            "recent": list(self._recent),
             "num_quick": self._num_quick,
             "level": self._level.state(),
             "best": None if math.isinf(self._best) else self._best,
