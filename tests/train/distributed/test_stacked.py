@@ -30,8 +30,8 @@ def test_weights_taken_apart_and_joined_are_the_same_under_the_same_names(config
     assert {name: tuple(part.shape) for name, part in parts.items()} == {
         name: tuple(weight.shape) for name, weight in model.state_dict().items()
     }
-    joined = join_parts(parts)
-    assert list(joined) == list(weights) and all(torch.equal(joined[name], weights[name]) for name in weights)
+    joined = join_parts(dict(reversed(parts.items())))
+    assert joined.keys() == weights.keys() and all(torch.equal(joined[name], weights[name]) for name in weights)
 
 
 def test_a_number_that_is_remembered_of_a_stack_is_that_of_each_part() -> None:

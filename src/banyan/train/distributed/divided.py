@@ -71,7 +71,7 @@ class DividedModel:
     def whole_model(self) -> Transformer:
         """Return the undivided model with its weights in the main memory: of rank 0, others get one without weights."""
         is_kept = dist.get_rank() == 0
-        weights = {name: weight.cpu() for name, weight in self.whole_weights() if is_kept}
+        weights = {name: weight.to("cpu", copy=True) for name, weight in self.whole_weights() if is_kept}
         with torch.device("meta"):
             undivided = Transformer(self._config, self._heads)
         if is_kept:

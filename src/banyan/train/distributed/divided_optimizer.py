@@ -70,7 +70,7 @@ class DividedOptimizer(ModelOptimizer):
 
     @torch.no_grad()
     def whole_tensors(self) -> dict[str, Tensor]:
-        """Return, on rank 0, what all ranks remember, under the names of the undivided model; a collective."""
+        """Return, on rank 0, copies of what all ranks remember, named as in the undivided model; a collective."""
         return join_parts({name: tensor for name, tensor in self._gathered() if dist.get_rank() == 0})
 
     @torch.no_grad()
@@ -152,7 +152,7 @@ class DividedOptimizer(ModelOptimizer):
             else:
                 is_divided = {key: value.ndim == parameter.ndim for key, value in state.items()}
                 pieces = {k: whole(as_divided(v, parameter)) if is_divided[k] else v for k, v in state.items()}
-            gathered += [(f"{name}/{key}", value.cpu()) for key, value in pieces.items()]
+            gathered += [(f"{name}/{key}", value.to("cpu", copy=True)) for key, value in pieces.items()]
         return gathered
 
 

@@ -54,13 +54,20 @@ def qkv_rows(config: ModelConfig) -> tuple[int, int, int]:
 
 
 def join_parts(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return named tensors (weights, or what an optimizer remembers of them) under the names of the undivided model."""
-    joined: dict[str, list[Tensor]] = {}
+    """Return named tensors (weights, or what an optimizer remembers of them) under the names of the undivided model.
+
+    They may come in any order.
+    """
+    joined: dict[str, dict[int, Tensor]] = {}
     for name, tensor in tensors.items():
         found = _PART.fullmatch(name)
-        joined.setdefault(f"{found[1]}.{found[3]}{found[4] or ''}" if found else name, []).append(tensor)
-    return {name: parts[0] if parts[0].ndim == 0 or len(parts) == 1 else torch.cat(parts)
-            for name, parts in joined.items()}  # fmt: skip
+        whole, part = (f"{found[1]}.{found[3]}{found[4] or ''}", int(found[2])) if found else (name, 0)
+        joined.setdefault(whole, {})[part] = tensor
+    return {name: _joined([parts[part] for part in sorted(parts)]) for name, parts in joined.items()}
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if parts[0].ndim == 0 or len(parts) == 1 else torch.cat(parts)
 
 
 def split_parts(tensors: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
