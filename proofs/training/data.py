@@ -120,7 +120,7 @@ def changed_between(bench: Bench, trial: str) -> str:
     shutil.copy(bench.rows["language_modeling"], path)
     _recipe_for(bench, place, path)
     place.train(*_STEPS).expect(0)
-    _overwrite(path, 40, b"X")
+    _overwrite(path, 12, b"X")  # inside the first text
     longer = ("train.steps=8", "train.evaluate_every=4")
     place.train(*longer, "--resume").expect(5, "not those the run began with", "--accept-data-change")
     place.train(*longer, "--resume", "--accept-data-change").expect(0)

@@ -20,6 +20,7 @@ from proofs.training.evidence import Cell
 
 _POISONED_STEP = 17
 _POISON = 1e38
+_FIRST_BAD_STEP = 45
 
 
 def _poison_batches(first: int, last: int) -> None:
@@ -28,8 +29,8 @@ def _poison_batches(first: int, last: int) -> None:
 
     draw, count = MixtureLoader.next_batch, [0]
 
-    def next_batch(loader: MixtureLoader) -> Any:
-        batch = draw(loader)
+    def next_batch(loader: MixtureLoader, **sizes: Any) -> Any:
+        batch = draw(loader, **sizes)
         count[0] += 1
         if first <= count[0] <= last:
             batch.loss_weights.mul_(_POISON)
@@ -72,7 +73,7 @@ def poisoned_for_good(bench: Bench, trial: str) -> str:
                 losses = loss_function(*inputs)
                 return type(losses)(loss_sums=losses.loss_sums * float("nan"), weight_sums=losses.weight_sums)
 
-            if count[0] >= 20:
+            if count[0] >= _FIRST_BAD_STEP:
                 options["loss_function"] = bad_loss
             return judge_step(model, *args, **options)
 
@@ -85,6 +86,8 @@ def poisoned_for_good(bench: Bench, trial: str) -> str:
         for path in place.checkpoint(step).glob("*.safetensors"):
             for name, values in load_file(path).items():
                 assert bool((values == values).all()), f"{path.name} {name} of step {step} holds NaN"
+    last = int((place.run / "last").resolve().name[5:])
+    assert last >= 14, f"the last checkpoint is that of step {last}"
     number = len(place.events("step_skipped"))
     assert 1 <= number <= 10, f"{number} steps were skipped before it gave up"
     place.clear()
@@ -100,9 +103,9 @@ def _log_batches(path: Path) -> None:
 
     draw = MixtureLoader.next_batch
 
-    def next_batch(loader: MixtureLoader) -> Any:
+    def next_batch(loader: MixtureLoader, **sizes: Any) -> Any:
         place = json.dumps(loader.state()["places"], sort_keys=True)
-        batch = draw(loader)
+        batch = draw(loader, **sizes)
         tensors = (batch.token_ids, batch.targets, batch.loss_weights, batch.segment_ids, batch.task_ids)
         digest = sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
         line = json.dumps({"place": place, "digest": digest, "epoch": min(loader.epochs().values())})
@@ -242,7 +245,7 @@ CELLS = (
     ),
     Cell(
         number="D-13",
-        fault="every loss NaN from step 20 on",
+        fault="every loss NaN from step 45 on",
         passes_if="exit 7 after at most 10 skipped steps, checkpoints kept, no NaN in any saved tensor",
         trials=("once",),
         quick=("once",),

@@ -29,6 +29,7 @@ class Runner:
         self._folder.mkdir(parents=True, exist_ok=True)
         import_what_a_run_needs()
         with TemporaryDirectory(dir=self._folder, prefix="work-", ignore_cleanup_errors=True) as work:
+            Path(work).chmod(0o755)  # for the trial that becomes another user
             bench = Bench(Path(work))
             for cell, trial in self._waiting(cells, quick=quick, again=again):
                 if time.monotonic() > deadline:

@@ -114,3 +114,15 @@ def test_a_purge_keeps_the_newest_and_the_protected(tmp_path: Path) -> None:
     folder.purge(keep=2, protect=1)
     assert folder.steps() == [1, 3, 4]
     assert len(list(folder.directory.iterdir())) == 3
+
+
+def test_a_checkpoint_the_run_went_back_from_is_out_of_sight_until_the_run_comes_by_again(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, 1, 4)
+    folder.hide(4)
+    assert folder.steps() == [1] and folder.newest_valid() == (1, [])
+    folder_with(tmp_path, 3)
+    folder.purge(keep=9, protect=None)
+    assert (folder.directory / "step-00000004.abandoned").is_dir()
+    folder_with(tmp_path, 5)
+    folder.purge(keep=9, protect=None)
+    assert not (folder.directory / "step-00000004.abandoned").exists()

@@ -25,6 +25,7 @@ from banyan.core.logging import set_up_logging
 from banyan.core.paths import thread_count
 from banyan.core.registry import did_you_mean
 
+_NO_MEMORY = ("can't allocate memory", "can't start new thread", "std::bad_alloc", "Cannot allocate memory")
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -159,7 +160,7 @@ def as_banyan_error(error: BaseException) -> BanyanError | None:
     """Return our own error for one of ours, for the system's, or None for a bug."""
     if isinstance(error, BanyanError):
         return error
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate" in str(error):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
         return MemoryLimitError(
             "out of memory.", hint="use a smaller batch or model, for example train.micro_batch_seqs=8"
         )

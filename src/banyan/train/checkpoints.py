@@ -112,6 +112,9 @@ class CheckpointFolder:
         for step in self.steps()[:-keep]:
             if step != protect:
                 self.discard(step)
+        for hidden in self.directory.glob("step-*.abandoned"):
+            if hidden.name <= f"{self.path(self.steps()[-1]).name}.abandoned":  # the run has come by again
+                shutil.rmtree(hidden, ignore_errors=True)
 
     def discard(self, step: int) -> None:
         """Remove the checkpoint of a step, if it is there."""
@@ -120,6 +123,13 @@ class CheckpointFolder:
         if self.path(step).is_dir():
             self.path(step).rename(doomed)  # out of sight at once: a half-removed checkpoint is never seen
             shutil.rmtree(doomed, ignore_errors=True)
+
+    def hide(self, step: int) -> None:
+        """Take a checkpoint out of sight that the run has gone back from; it stays until the run comes by again."""
+        hidden = self.path(step).with_name(f"{self.path(step).name}.abandoned")
+        shutil.rmtree(hidden, ignore_errors=True)
+        if self.path(step).is_dir():
+            self.path(step).rename(hidden)
 
     def _set_aside(self, step: int, *, reason: str) -> Path:
         path = self.path(step)

@@ -262,7 +262,7 @@ class RunSaver:
                     sidecars=self._parts.sidecars,
                 )
         for step in job.abandoned - {progress.step}:
-            self._folder.discard(step)
+            self._folder.hide(step)
         self._link(progress)
         self._folder.purge(keep=self._keep, protect=progress.best_step)
         return CheckpointRecord(

@@ -200,7 +200,8 @@ class Trainer:
         while not (self._must_stop(watch) or self._is_complete() or self._evaluations.has_stalled(self._progress)):
             self._step()
             is_best = not self._must_stop(watch) and self._evaluate_if_due()
-            if is_best or self._progress.step % self._config.checkpoint_interval == 0:
+            step = self._progress.step  # 0 where the run has gone back to its beginning: nothing is learned there
+            if is_best or (step and step % self._config.checkpoint_interval == 0):
                 self._save()
 
     def _must_stop(self, watch: InterruptWatch) -> bool:
