@@ -1,6 +1,6 @@
 """How soon Banyan reaches the loss that nanoGPT's character recipe ends with, and how low it gets in the same time.
 
-    python benchmarks/time_to_loss.py [--quick] [--eltec] [--larger [--minutes 20]] [--compiled-reference]
+    python benchmarks/time_to_loss.py [--quick] [--seeds 0 1 2] [--eltec] [--larger [--minutes 20]]
 
 BANYAN_DATA names the folder of the data sets. For each seed three processes run one after the other: the reference to
 its end; ours until its loss is no higher than that; ours once more, for exactly the reference's seconds. The clock of
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,28 +79,30 @@ LARGER = Race(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one seed: 4 minutes")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="none: only what else is asked for")
     parser.add_argument("--eltec", action="store_true", help="also English novels, one seed, in bits per byte")
     parser.add_argument("--larger", action="store_true", help="also the larger recipe, one seed, in equal time")
     parser.add_argument("--minutes", type=float, default=20.0, help="of the larger recipe")
     parser.add_argument("--compiled-reference", action="store_true", help="compile the reference")
     options = parser.parse_args()
     environment = {"REFERENCE_COMPILE": "1" if options.compiled_reference else "0"}
-    figures = [*race_to_loss(SMALL, seeds=1 if options.quick else options.seeds, environment=environment)]
+    figures: list[dict[str, Any]] = []
+    if seeds := [0] if options.quick else options.seeds:
+        figures += race_to_loss(SMALL, seeds=seeds, environment=environment)
     if options.eltec:
-        figures += race_to_loss(ELTEC, seeds=1, environment=environment)
+        figures += race_to_loss(ELTEC, seeds=[0], environment=environment)
     if options.larger:
         figures += race_in_equal_time(LARGER, seconds=60 * options.minutes, environment=environment)
     print(json.dumps({"figures": figures}))
 
 
-def race_to_loss(race: Race, *, seeds: int, environment: dict[str, str]) -> Iterator[dict[str, Any]]:
+def race_to_loss(race: Race, *, seeds: Sequence[int], environment: dict[str, str]) -> Iterator[dict[str, Any]]:
     """Run the reference to its end, ours to the reference's loss, and ours for the reference's time."""
     ratios, seconds, losses = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         texts = Path(folder)
         ngram = write_texts(race, texts)
-        for seed in range(seeds):
+        for seed in seeds:
             peer = run(REFERENCE, race, texts, recipe=race.reference, seed=seed, environment=environment)
             goal = peer["curve"][-1]
             ours = run(OURS, race, texts, recipe=str(race.ours), seed=seed)
@@ -139,7 +141,7 @@ def write_texts(race: Race, folder: Path) -> float:
     alphabet = bytes(sorted(set(texts["train"]) | set(texts["validation"])))
     for part, text in {**texts, "alphabet": alphabet}.items():
         (folder / f"{part}.bin").write_bytes(text)
-    print(f"{race.dataset}: {len(texts['train']):,} bytes to learn, {len(texts['validation']):,} to score")
+    print(f"{race.dataset}: {len(texts['train']):,} bytes to learn, {len(texts['validation']):,} to score", flush=True)
     return witten_bell_loss(**texts, order=NGRAM_ORDER, vocab_size=len(alphabet))
 
 
