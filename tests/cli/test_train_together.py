@@ -1,4 +1,4 @@
-"""`banyan train --nproc 2`, as typed: one run that is stopped, goes on, loses a process, starts anew and ends."""
+"""`banyan train --nproc 2`, as typed: one run that is stopped, goes on divided, loses a process, starts anew, ends."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Course:
     told = first.communicate(timeout=120)[0]
     (typed,) = [line.partition("banyan ")[2] for line in told.splitlines() if "go on with: " in line]
     step = max(losses(run))
-    second = start(*shlex.split(typed), "--json")
+    second = start(*shlex.split(typed), "parallel.shard=2", "parallel.sharded_checkpoints=on", "--json")
     wait_for(lambda: max(losses(run)) >= step + 3, second)
     psutil.Process(second.pid).children()[-1].kill()
     output = second.communicate(timeout=120)[0]
@@ -114,6 +114,12 @@ def test_a_run_whose_process_was_killed_starts_anew_and_ends(course: Course) -> 
     assert course.code_at_the_end == 0
     assert (course.summary["stopped_by"], course.summary["steps"]) == ("completed", STEPS)
     assert "ranks_restarted" in events(course.run)
+
+
+def test_a_checkpoint_in_pieces_is_a_model_that_answers_too(course: Course, banyan: Callable[..., Any]) -> None:
+    last = course.run / "last"
+    assert {path.suffix for path in (last / "shards").iterdir()} == {".safetensors"}
+    assert banyan("predict", last, "colour", "red thing 3", "--json").code == 0
 
 
 def test_two_processes_learn_what_one_learns_through_all_of_it(

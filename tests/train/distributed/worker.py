@@ -95,7 +95,7 @@ def differences(layout: str) -> dict[str, float]:
     }
 
 
-def resumed(layout: str, *, folder: Path, shards: str, read_alone: bool) -> float:
+def resumed(layout: str, *, folder: Path, shards: bool, read_alone: bool) -> float:
     """How far a run that was saved by two ranks, and read by two or by one, is from one that was never saved."""
     average = AverageConfig(decay=0.5)
     golden = Learner(ALONE)
@@ -180,12 +180,12 @@ def main(folder: Path) -> None:
     dist.init_process_group("gloo")
     found: dict[str, Any] = {"differences": {layout: differences(layout) for layout in LAYOUTS}}
     found["resumed"] = {
-        f"{layout} {shards} {'alone' if alone else 'same'}": resumed(
+        f"{layout} {'on' if shards else 'off'} {'alone' if alone else 'same'}": resumed(
             layout, folder=folder / f"{layout}{alone}", shards=shards, read_alone=alone
         )
         for layout, shards, alone in [
-            ("shard", "off", False), ("shard", "on", False), ("shard", "on", True),
-            ("tensor", "on", True), ("tensor", "off", True),
+            ("shard", False, False), ("shard", True, False), ("shard", True, True),
+            ("tensor", True, True), ("tensor", False, True),
         ]
     }  # fmt: skip
     found["skipped"] = skipped_together()

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from banyan.core.config import config
 from banyan.core.errors import ConfigError
 
-ShardedCheckpoints: TypeAlias = Literal["auto", "on", "off"]
+ShardedCheckpoints: TypeAlias = Literal["auto"] | bool  # YAML reads on and off as true and false
 
 
 @config

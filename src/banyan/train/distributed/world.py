@@ -153,8 +153,9 @@ class ProcessRanks:
         if self._divided is None or not isinstance(optimizer, DividedOptimizer):
             return Undivided(state=WholeState(model=model, optimizer=optimizer))
         size = sum(weight.numel() * weight.element_size() for weight in self._divided.parameters.values())
-        is_large = self._sharded_checkpoints == "auto" and size >= LARGE_BYTES
-        return InPieces(self._divided, optimizer, writes_shards=is_large or self._sharded_checkpoints == "on")
+        asked = self._sharded_checkpoints
+        writes_shards = size >= LARGE_BYTES if asked == "auto" else asked
+        return InPieces(self._divided, optimizer, writes_shards=writes_shards)
 
 
 def own_device(device: torch.device, place: ProcessPlace) -> torch.device:
