@@ -13,6 +13,7 @@ import torch
 from banyan.core.errors import BusyError, CheckpointError, ConfigError, DataError, DivergedError
 from banyan.core.files import read_json
 from banyan.core.locks import hold_directory
+from banyan.core.model_directory import write_manifest
 from banyan.data.batch import Batch
 from banyan.data.loader import MixtureLoader
 from banyan.model.checkpoint import load_model
@@ -434,3 +435,13 @@ def test_the_end_is_told_once_and_callbacks_are_always_closed(tmp_path: Path) ->
     with pytest.raises(CrashError):
         tiny_trainer(tmp_path / "b", steps=2, callbacks=[Ends(), At(1, crash)]).fit()
     assert calls == ["end", "close", "close"]
+
+
+def test_a_state_whose_place_in_the_data_makes_no_sense_is_refused_in_one_line(tmp_path: Path) -> None:
+    result = tiny_trainer(tmp_path, callbacks=[At(3, interrupt)]).fit()
+    state = read_json(result.last_checkpoint / "state.json")
+    del state["loader"]["places"]["words"]["row"]
+    (result.last_checkpoint / "state.json").write_text(json.dumps(state))
+    write_manifest(result.last_checkpoint)
+    with pytest.raises(CheckpointError, match="cannot be taken up"):
+        tiny_trainer(tmp_path).fit(resume=True)

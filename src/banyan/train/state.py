@@ -6,7 +6,8 @@ import copy
 import dataclasses
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -154,6 +155,21 @@ def restore_state(
     weight_files.load(model, directory)
     optimizer.after_loading()
     return restored
+
+
+@contextmanager
+def readable_state() -> Iterator[None]:
+    """Turn what goes wrong inside the block, while parts of a run take up their saved state, into one line.
+
+    Raises: CheckpointError.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise CheckpointError(
+            f"{STATE_FILE} holds a state that cannot be taken up ({type(error).__name__}: {error}).",
+            hint=_OTHER_VERSION,
+        ) from error
 
 
 def read_state(path: Path) -> RestoredState:

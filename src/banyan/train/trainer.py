@@ -37,7 +37,7 @@ from banyan.train.run_files import EventsFile, MetricsFile, TensorBoard
 from banyan.train.saver import RunSaver, SavedParts
 from banyan.train.schedule import ScheduleConfig
 from banyan.train.snapshots import SnapshotRing
-from banyan.train.state import Progress, TransformerFiles, WeightFiles
+from banyan.train.state import Progress, TransformerFiles, WeightFiles, readable_state
 from banyan.train.step import LossFunction
 from banyan.train.stepper import StepParts, Stepper, StepTaken
 
@@ -178,10 +178,11 @@ class Trainer:
         restored, events = self._saver.restore() if resume else self._saver.check_fresh()
         if restored is not None:
             self._progress = restored.progress
-            if not restart_data:
-                self._loader.restore(restored.loader_state)
-            if self._watch is not None:
-                self._watch.restore(self._progress.health)
+            with readable_state():
+                if not restart_data:
+                    self._loader.restore(restored.loader_state)
+                if self._watch is not None:
+                    self._watch.restore(self._progress.health)
         step = self._progress.step
         start = RunStart(
             step=step, num_steps=self._config.steps, task_names=self._task_names, run_directory=self._run_directory
