@@ -103,7 +103,7 @@ def try_out(world_size: int, path: Path) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "proofs.distributed", "--worker", str(path)],
-            env={**os.environ, **shared, "RANK": str(rank)},
+            env={**os.environ, **shared, "RANK": str(rank), "OMP_NUM_THREADS": "1"},
             cwd=ROOT,
         )
         for rank in range(world_size)
@@ -117,14 +117,14 @@ def page(results: dict[int, dict[str, Any]]) -> str:
     lines = [
         "# Proof: several processes learn what one learns",
         "",
-        f"`make proof-distributed`, {max(r['date'] for r in results.values())}, processes over gloo on a CPU. Largest relative",
-        f"difference of losses and gradient norms from one process, over {STEPS} steps of a tiny model of three tasks (words, labels,",
-        "spans; dropout 0.1; 11 rows a step in two micro-batches, so that shares are unequal and some have no row of a task).",
-        f"Limits: {LIMITS['float64']:g} in float64, {LIMITS['float32']:g} in float32.",
+        f"`make proof-distributed`, {max(r['date'] for r in results.values())}, processes over gloo on a CPU. Largest",
+        f"relative difference of losses and gradient norms from one process, over {STEPS} steps of a tiny model of three",
+        "tasks (words, labels, spans; dropout 0.1; 11 rows a step in two micro-batches, so that shares are unequal and",
+        f"some have no row of a task). Limits: {LIMITS['float64']:g} in float64, {LIMITS['float32']:g} in float32.",
         "",
         "| ranks | data × shard × tensor | optimizer | float64 | float32 | |",
         "|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     for world_size, result in sorted(results.items()):
         found = {(tuple(r["sizes"]), r["optimizer"], r["precision"]): r["difference"] for r in result["rows"]}
         for sizes in LAYOUTS[world_size]:
