@@ -1,7 +1,7 @@
 """`python -m proofs.distributed`: the losses of 50 steps at 1, 2 and 4 ranks, for every way to divide the work.
 
-Results are kept in runs/proofs/distributed, one file for each number of ranks, so that a proof that was stopped goes on;
---again repeats all. The table is written to docs/proofs/distributed.md.
+Results are kept in runs/proofs/distributed, one file for each number of ranks, so that a proof that was stopped goes
+on; --again repeats all. The table is written to docs/proofs/distributed.md.
 """
 
 from __future__ import annotations
@@ -118,9 +118,9 @@ def page(results: dict[int, dict[str, Any]]) -> str:
         "# Proof: several processes learn what one learns",
         "",
         f"`make proof-distributed`, {max(r['date'] for r in results.values())}, processes over gloo on a CPU. Largest",
-        f"relative difference of losses and gradient norms from one process, over {STEPS} steps of a tiny model of three",
-        "tasks (words, labels, spans; dropout 0.1; 11 rows a step in two micro-batches, so that shares are unequal and",
-        f"some have no row of a task). Limits: {LIMITS['float64']:g} in float64, {LIMITS['float32']:g} in float32.",
+        f"relative difference of losses and gradient norms from one process, over {STEPS} steps of a tiny model of",
+        "three tasks (words, labels, spans; dropout 0.1; 11 rows a step in two micro-batches, so that shares are unequal",
+        f"and some have no row of a task). Limits: {LIMITS['float64']:g} in float64, {LIMITS['float32']:g} in float32.",
         "",
         "| ranks | data × shard × tensor | optimizer | float64 | float32 | |",
         "|---|---|---|---|---|---|",
