@@ -18,7 +18,7 @@ from banyan.model.config import ModelConfig  # noqa: E402
 from banyan.model.presets import GPT2_SHAPE  # noqa: E402
 from banyan.model.transformer import Transformer  # noqa: E402
 from banyan.train.balance import default_balance  # noqa: E402
-from banyan.train.compilation import compiler_problem, in_compiled_blocks  # noqa: E402
+from banyan.train.compilation import compiler_problem, with_blocks  # noqa: E402
 from banyan.train.losses import joint_loss  # noqa: E402
 from banyan.train.memory import keep_freed_memory  # noqa: E402
 from banyan.train.optimizer import OptimizerConfig, build_optimizer  # noqa: E402
@@ -32,34 +32,54 @@ from turns import SHAPES, Shape, TokenStream, contender_options, take_turns  # n
 MODES = ("eager", "compiled", "lean", "bfloat16", "int8")
 
 
+def new_model(shape: Shape) -> Transformer:
+    config = ModelConfig(
+        **GPT2_SHAPE,
+        num_layers=shape.num_layers,
+        num_heads=shape.num_heads,
+        embed_dim=shape.embed_dim,
+        vocab_size=shape.vocab_size,
+        max_seq_len=shape.seq_len,
+    )
+    return Transformer(config).train()
+
+
+def batch_of(token_ids: torch.Tensor, targets: torch.Tensor) -> Batch:
+    """Return whole rows of one task that predict the next token everywhere."""
+    positions = torch.arange(token_ids.shape[1]).expand_as(token_ids).contiguous()
+    nothing = torch.zeros_like(token_ids)
+    return Batch(
+        token_ids=token_ids,
+        targets=targets,
+        loss_weights=torch.ones(token_ids.shape),
+        position_ids=positions,
+        segment_ids=nothing,
+        attend_until=positions,
+        grid_ids=torch.full_like(token_ids, NO_GRID),
+        task_ids=nothing,
+        noise_seeds=nothing[:, 0],
+    )
+
+
 class Loop:
-    """The step of a run of one task that predicts the next token everywhere."""
+    """The step of a run of one task."""
 
     def __init__(self, shape: Shape, *, mode: str) -> None:
         if mode != "lean":
             keep_freed_memory()
-        config = ModelConfig(
-            **GPT2_SHAPE,
-            num_layers=shape.num_layers,
-            num_heads=shape.num_heads,
-            embed_dim=shape.embed_dim,
-            vocab_size=shape.vocab_size,
-            max_seq_len=shape.seq_len,
-        )
-        self.model = Transformer(config).train()
+        self.model = new_model(shape)
         self.optimizer = build_optimizer(self.model, OptimizerConfig(name="adamw", learning_rate=1e-3))
-        loss = partial(joint_loss, task_heads=(None,), is_lean=mode == "lean")
         precision = mode if mode in ("bfloat16", "int8") else "float32"
-        self.loss_function = in_precision(loss, model=self.model, precision=precision)
-        if mode in ("compiled", "bfloat16", "int8") and compiler_problem() is None:
-            self.loss_function = in_compiled_blocks(self.loss_function, model=self.model)
+        loss = in_precision(partial(joint_loss, task_heads=(None,)), model=self.model, precision=precision)
+        is_compiled = mode != "eager" and compiler_problem() is None
+        self.loss_function = with_blocks(loss, model=self.model, is_compiled=is_compiled, is_lean=mode == "lean")
         self.balance = default_balance(self.model, (None,))
         self.stream = TokenStream(shape)
 
     def step(self) -> float:
         result = train_step(
             self.model,
-            self._batch(),
+            batch_of(*self.stream.next()),
             optimizer=self.optimizer,
             loss_function=self.loss_function,
             balance=self.balance,
@@ -67,26 +87,10 @@ class Loop:
         )
         return result.task_losses[0]
 
-    def _batch(self) -> Batch:
-        token_ids, targets = self.stream.next()
-        positions = torch.arange(token_ids.shape[1]).expand_as(token_ids).contiguous()
-        nothing = torch.zeros_like(token_ids)
-        return Batch(
-            token_ids=token_ids,
-            targets=targets,
-            loss_weights=torch.ones(token_ids.shape),
-            position_ids=positions,
-            segment_ids=nothing,
-            attend_until=positions,
-            grid_ids=torch.full_like(token_ids, NO_GRID),
-            task_ids=nothing,
-            noise_seeds=nothing[:, 0],
-        )
-
 
 def main() -> None:
     options = contender_options(MODES)
-    take_turns(Loop(SHAPES[options.shape], mode=options.mode).step)
+    take_turns(Loop(SHAPES[options.shape], mode=options.mode).step, is_broken_down=options.breakdown)
 
 
 if __name__ == "__main__":

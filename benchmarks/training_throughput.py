@@ -86,9 +86,18 @@ def contenders(options: argparse.Namespace) -> list[Contender]:
 class Child:
     """A contender's process."""
 
-    def __init__(self, contender: Contender, shape: str) -> None:
+    def __init__(self, contender: Contender, shape: str, *more_words: str) -> None:
         self.contender = contender
-        words = [contender.python, str(HERE / contender.script), "--shape", shape, "--mode", contender.mode]
+        self._started = time.perf_counter()
+        words = [
+            contender.python,
+            str(HERE / contender.script),
+            "--shape",
+            shape,
+            "--mode",
+            contender.mode,
+            *more_words,
+        ]
         words += ["--checkout", contender.checkout] if contender.checkout else []
         self._process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -97,14 +106,17 @@ class Child:
     def ready(self) -> bool:
         """Wait until its step is warm; False if it cannot run here."""
         answer = self._answer()
-        self.contender.ready_seconds = answer.get("ready_seconds", 0.0)
+        self.contender.ready_seconds = time.perf_counter() - self._started
         return bool(answer)
 
-    def turn(self, num_steps: int) -> list[float]:
+    def ask(self, num_steps: int) -> dict[str, Any]:
         assert self._process.stdin
         self._process.stdin.write(f"{num_steps}\n")
         self._process.stdin.flush()
-        answer = self._answer()
+        return self._answer()
+
+    def turn(self, num_steps: int) -> list[float]:
+        answer = self.ask(num_steps)
         self.contender.peak_bytes = answer["peak_bytes"]
         return list(answer["seconds"])
 
@@ -222,6 +234,18 @@ def measure_neighbour(rows: Sequence[Contender], *, num_turns: int = 3) -> list[
     return figures
 
 
+def print_breakdowns(rows: Sequence[Contender], shape: str) -> None:
+    """Print where a step's time goes for the contenders that can tell."""
+    for row in rows:
+        if row.name not in ("reference-eager", "banyan-eager", "banyan-compiled", "banyan-bfloat16"):
+            continue
+        child = Child(row, shape, "--breakdown")
+        if child.ready():
+            shares = child.ask(STEPS[shape])["shares"]
+            print(f"{shape} {row.name}: " + ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items()))
+        child.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds: at most 10 minutes")
@@ -230,11 +254,15 @@ def main() -> None:
     parser.add_argument("--nanogpt", help="path of a nanoGPT checkout")
     parser.add_argument("--litgpt-python", help="Python of an environment with litgpt")
     parser.add_argument("--busy-neighbour", action="store_true", help="how a tiny step bears a busy core, and no more")
+    parser.add_argument("--breakdown", action="store_true", help="where a step's time goes, and no more")
     options = parser.parse_args()
     rows = contenders(options)
     figures: list[dict[str, Any]] = []
     if options.busy_neighbour:
         figures += measure_neighbour(rows)
+    elif options.breakdown:
+        for name in options.shapes:
+            print_breakdowns(rows, name)
     else:
         peak = gemm_peak()
         print(f"float32 products: {peak / 1e9:.0f} GFLOP/s on {os.cpu_count()} cores")

@@ -87,7 +87,8 @@ class Loop:
 
 def main() -> None:
     options = contender_options(("eager", "compiled"))
-    take_turns(Loop(SHAPES[options.shape], is_compiled=options.mode == "compiled").step)
+    loop = Loop(SHAPES[options.shape], is_compiled=options.mode == "compiled")
+    take_turns(loop.step, is_broken_down=options.breakdown)
 
 
 if __name__ == "__main__":

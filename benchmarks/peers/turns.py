@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from breakdown import breakdown
 
 
 @dataclass(frozen=True)
@@ -71,19 +72,23 @@ def contender_options(modes: tuple[str, ...]) -> argparse.Namespace:
     parser.add_argument("--shape", choices=list(SHAPES), required=True)
     parser.add_argument("--mode", choices=modes, required=True)
     parser.add_argument("--checkout", help="folder of a peer that is no package")
+    parser.add_argument("--breakdown", action="store_true", help="tell where the time of a step goes")
     return parser.parse_args()
 
 
-def take_turns(step: Callable[[], float]) -> None:
+def take_turns(step: Callable[[], float], *, is_broken_down: bool = False) -> None:
     """Warm a step up, then time it whenever a number of steps comes in; leave at the end of the input.
 
-    A number is answered with the seconds of each step; the first line and the last one are about the contender.
+    A number is answered with the seconds of each step, or with the kinds of work that they went to.
     """
     torch.set_flush_denormal(True)  # an unscaled initialisation slowed a peer's step five times
     began = time.perf_counter()
     losses = [step() for _ in range(3)]
     tell({"ready_seconds": time.perf_counter() - began, "first_loss": losses[0]})
     for line in sys.stdin:
+        if is_broken_down:
+            tell({"shares": breakdown(step, num_steps=int(line))})
+            continue
         seconds = []
         for _ in range(int(line)):
             started = time.perf_counter()

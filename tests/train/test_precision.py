@@ -45,5 +45,24 @@ def test_bfloat16_changes_the_products_but_not_the_sums(monkeypatch: pytest.Monk
     torch.testing.assert_close(coarse.loss_sums, fine.loss_sums, rtol=0.02, atol=0.02)
 
 
+def test_int8_is_for_the_blocks_and_only_while_the_loss_is_computed() -> None:
+    model, batch = tiny_learner(embed_dim=64), tiny_batch(seed=1)
+    for parameter in model.blocks.parameters():
+        parameter.data.normal_(std=0.1)  # fresh blocks add nothing
+    fine = loss(model, batch)
+    ids = batch.token_ids
+    coarse_loss = in_precision(loss, model=model, precision="int8")
+    before = model(ids)
+    coarse = coarse_loss(model, batch)
+    assert not torch.equal(coarse.loss_sums, fine.loss_sums)
+    torch.testing.assert_close(coarse.loss_sums, fine.loss_sums, rtol=0.02, atol=0.02)
+    assert torch.equal(model(ids), before)
+
+
+def test_int8_is_refused_on_a_gpu() -> None:
+    with pytest.raises(ConfigError, match="int8 is for CPUs"):
+        choose_precision("int8", GPU)
+
+
 def test_a_models_device_is_that_of_its_weights() -> None:
     assert device_of(tiny_learner()) == CPU

@@ -22,8 +22,8 @@ _PROBE_ROWS, _PROBE_WIDTH, _PROBE_ROUNDS = 512, 512, 5
 
 
 # Compiled code can only call operators it knows by name, so this one has a name of its own.
-_LIBRARY = torch.library.Library("banyan", "FRAGMENT")
-_LIBRARY.define("onednn_linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
+_LIBRARY = torch.library.Library("banyan", "FRAGMENT")  # type: ignore[no-untyped-call]
+_LIBRARY.define("onednn_linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor")  # type: ignore[no-untyped-call]
 
 
 def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -71,15 +71,15 @@ def _outer(gradient_MO: Tensor, x_MI: Tensor) -> Tensor:
     return onednn_linear(x_MI.t().contiguous(), gradient_MO.t()).t().contiguous()
 
 
-_LIBRARY.impl("onednn_linear", _compute, "CPU")
-_LIBRARY.impl("onednn_linear", _shape_only, "Meta")
+_LIBRARY.impl("onednn_linear", _compute, "CPU")  # type: ignore[no-untyped-call]
+_LIBRARY.impl("onednn_linear", _shape_only, "Meta")  # type: ignore[no-untyped-call]
 torch.library.register_autograd("banyan::onednn_linear", _backward, setup_context=_keep_for_backward, lib=_LIBRARY)
 
 
 @cache
 def fastest_product() -> Product:
     """Return the faster routine for float32 products on this CPU, measured once per process in some 30 ms."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return F.linear
     x, weight = torch.ones(_PROBE_ROWS, _PROBE_WIDTH), torch.ones(_PROBE_WIDTH, _PROBE_WIDTH)
     own = [_seconds(lambda: F.linear(x, weight)) for _ in range(_PROBE_ROUNDS)]

@@ -1,16 +1,17 @@
-"""Compiled blocks: the layers of a model as generated machine code, where there is a compiler and it pays."""
+"""How the blocks of a model run while it learns: as written, as generated machine code, or twice to save memory."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from banyan.core.paths import cache_directory
 from banyan.train.losses import TaskLosses
@@ -27,20 +28,27 @@ def is_worth_compiling(choice: Compile, *, run_flops: float) -> bool:
     return choice == "on" or (choice == "auto" and run_flops >= MIN_RUN_FLOPS)
 
 
-def in_compiled_blocks(loss_function: LossFunction, *, model: nn.Module) -> LossFunction:
-    """Return the loss function with the model's blocks compiled while it runs; elsewhere the model stays as it is.
+def with_blocks(
+    loss_function: LossFunction, *, model: nn.Module, is_compiled: bool = False, is_lean: bool = False
+) -> LossFunction:
+    """Return the loss function with the model's blocks run in another way while it is computed, and only then.
 
-    All blocks of one kind share their code, so that a deep model compiles as fast as a shallow one, and the positions
-    that carry loss are gathered outside, so that their number may change from batch to batch.
+    Compiled, all blocks of one kind share their code, so that a deep model compiles as fast as a shallow one; positions
+    that carry loss are gathered outside, so that their number may change from batch to batch. Lean, a block keeps its
+    input alone and is computed a second time in the backward pass.
     """
     blocks = getattr(model, "blocks", None)
-    if not isinstance(blocks, nn.ModuleList):
+    if not isinstance(blocks, nn.ModuleList) or not (is_compiled or is_lean):
         return loss_function
-    torch._dynamo.config.recompile_limit = max(MAX_VARIANTS, torch._dynamo.config.recompile_limit)
-    compiled = {block: torch.compile(block.forward, dynamic=False) for block in blocks}
+    forwards: dict[nn.Module, Callable[..., Any]] = {block: block.forward for block in blocks}
+    if is_compiled:
+        torch._dynamo.config.recompile_limit = max(MAX_VARIANTS, torch._dynamo.config.recompile_limit)
+        forwards = {block: torch.compile(forward, dynamic=False) for block, forward in forwards.items()}
+    if is_lean:
+        forwards = {block: partial(checkpoint, forward, use_reentrant=False) for block, forward in forwards.items()}
 
     def computed(model: Any, batch: Any) -> TaskLosses:
-        with _replaced_forwards(compiled):
+        with _replaced_forwards(forwards):
             return loss_function(model, batch)
 
     return computed
@@ -49,7 +57,7 @@ def in_compiled_blocks(loss_function: LossFunction, *, model: nn.Module) -> Loss
 @contextmanager
 def _replaced_forwards(forwards: dict[nn.Module, Callable[..., Any]]) -> Iterator[None]:
     for module, forward in forwards.items():
-        module.forward = forward  # type: ignore[method-assign]
+        module.forward = forward
     try:
         yield
     finally:

@@ -7,6 +7,7 @@ import dataclasses
 from banyan.core.config import config
 from banyan.core.errors import ConfigError
 from banyan.train.average import AverageConfig
+from banyan.train.compilation import Compile
 from banyan.train.health.config import HealthConfig
 from banyan.train.precision import Precision
 
@@ -15,6 +16,7 @@ from banyan.train.precision import Precision
 class TrainConfig:
     """How long, how much at a time, and how often to look."""
 
+    budget: str | None = None  # such as 30min or 1e15flops: chooses what the recipe leaves open; null: nothing
     steps: int = 1000
     micro_batch_seqs: int = 16  # rows in one forward pass
     accumulation_steps: int = 1  # forward passes in one step
@@ -30,6 +32,8 @@ class TrainConfig:
     background_saves: bool = True  # write checkpoints while training goes on, from a second copy in memory
     log_every: int = 10  # steps
     precision: Precision = "auto"
+    compile: Compile = "auto"  # auto: if the run is long enough to pay for it
+    low_memory: bool = False  # compute each block twice and give freed memory back: slower, for what does not fit else
     health: HealthConfig = dataclasses.field(default_factory=HealthConfig)
 
     def __post_init__(self) -> None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from banyan.core.errors import DataError
 from banyan.core.types import HeadKind, HeadSpec
 from banyan.data.batch import Batch
 from banyan.model.transformer import Transformer
+from banyan.train.head_loss import head_cross_entropy
 
 STARTS, ENDS = 1, 2  # bits of a span head's targets
 
@@ -54,11 +55,12 @@ def joint_loss(model: Transformer, batch: Batch, *, task_heads: Sequence[HeadSpe
         noise_seeds_B=placed.noise_seeds,
     )
     hidden_ND = hidden_BTD.flatten(0, 1)
-    loss_sums = torch.zeros(num_tasks, device=device)
+    loss_sums = torch.zeros(num_tasks, device=device, dtype=_widened(hidden_ND[:0]).dtype)
     for group in groups:
         positions = group.positions.to(device, non_blocking=True)
-        losses_M = _losses(model, hidden_ND[positions], group, placed, positions)
+        hidden_MD = hidden_ND if len(positions) == len(hidden_ND) else hidden_ND[positions]
         weights_M = placed.loss_weights.flatten()[positions]
+        losses_M = _losses(model, hidden_MD, group, placed.targets.flatten()[positions], weights_M)
         tasks_M = placed.task_ids.flatten()[positions]
         loss_sums = loss_sums.index_add(0, tasks_M, losses_M * weights_M)
     return TaskLosses(loss_sums=loss_sums, weight_sums=weight_sums)
@@ -71,6 +73,7 @@ class _Group:
     positions: Tensor  # (M,) into the flattened batch
     head: HeadSpec | None = None  # None: the language-model head
     is_image: bool = False  # its picture slice instead of its word slice
+    is_one_task: bool = False  # all positions belong to the same task
     segments: Tensor | None = None  # (M,) which example each position belongs to, counted from 0; spans only
     num_segments: int = 0
 
@@ -82,8 +85,8 @@ def _positions_by_layer(batch: Batch, task_heads: Sequence[HeadSpec | None], *, 
     has_head = torch.tensor([head is not None for head in task_heads])[task_ids]
     is_image = targets >= first_image_id
     groups = [
-        _Group(positions=_where(has_loss & ~has_head & ~is_image)),
-        _Group(positions=_where(has_loss & ~has_head & is_image), is_image=True),
+        _id_group(has_loss & ~has_head & is_chosen, task_ids, is_image=is_of_images)
+        for is_of_images, is_chosen in ((False, ~is_image), (True, is_image))
     ]
     for task, head in enumerate(task_heads):
         if head is not None and head.kind is HeadKind.SPAN:
@@ -91,6 +94,12 @@ def _positions_by_layer(batch: Batch, task_heads: Sequence[HeadSpec | None], *, 
         elif head is not None:
             groups.append(_Group(positions=_where(has_loss & (task_ids == task)), head=head))
     return [group for group in groups if len(group.positions)]
+
+
+def _id_group(is_chosen: Tensor, task_ids: Tensor, *, is_image: bool) -> _Group:
+    positions = _where(is_chosen)
+    is_one_task = len(torch.unique(task_ids[positions])) == 1
+    return _Group(positions=positions, is_image=is_image, is_one_task=is_one_task)
 
 
 def _where(is_chosen: Tensor) -> Tensor:
@@ -111,18 +120,40 @@ def _span_group(batch: Batch, task: int, head: HeadSpec, has_loss: Tensor) -> _G
     return _Group(positions=positions, head=head, segments=segments, num_segments=len(learned))
 
 
-def _losses(model: Transformer, hidden_MD: Tensor, group: _Group, batch: Batch, positions: Tensor) -> Tensor:
+def _losses(model: Transformer, hidden_MD: Tensor, group: _Group, targets_M: Tensor, weights_M: Tensor) -> Tensor:
     """Return the loss at each position of a group, shape (M,), in nats."""
-    targets_M = batch.targets.flatten()[positions]
-    if group.head is None and group.is_image:
-        codes_M = targets_M - model.config.text_vocab_size
-        return F.cross_entropy(model.image_logits(hidden_MD).float(), codes_M, reduction="none")
     if group.head is None:
-        return F.cross_entropy(model.logits(hidden_MD).float(), targets_M, reduction="none")
-    logits_MC = model.head_logits(group.head.name, hidden_MD).float()
+        known_weights_M = weights_M if group.is_one_task else None  # tasks are weighed against each other later
+        return _id_losses(model, hidden_MD, targets_M, known_weights_M, is_image=group.is_image)
+    logits_MC = _widened(model.head_logits(group.head.name, hidden_MD))
     if group.segments is None:
         return F.cross_entropy(logits_MC, targets_M, reduction="none")
     return span_losses(logits_MC, targets_M, group.segments.to(logits_MC.device), num_segments=group.num_segments)
+
+
+def _id_losses(
+    model: Transformer, hidden_MD: Tensor, targets_M: Tensor, weights_M: Tensor | None, *, is_image: bool
+) -> Tensor:
+    """Return the loss of words, or of image codes, at each position."""
+    num_words = model.config.text_vocab_size
+    targets_M = targets_M - num_words if is_image else targets_M
+    weight_VD = model.output_weight()
+    if type(weight_VD) is not nn.Parameter:  # its rows lie on several processes: the model knows how to use it
+        logits_MV = model.image_logits(hidden_MD) if is_image else model.logits(hidden_MD)
+        return F.cross_entropy(_widened(logits_MV), targets_M, reduction="none")
+    return head_cross_entropy(
+        hidden_MD,
+        weight_VD[num_words:] if is_image else weight_VD[:num_words],
+        targets_M,
+        weights_M=weights_M,
+        product=model.output_product,
+        softcap=model.config.logit_softcap,
+    )
+
+
+def _widened(values: Tensor) -> Tensor:
+    """Return at least float32; numbers that are wider stay so."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def span_losses(logits_M2: Tensor, targets_M: Tensor, segments_M: Tensor, *, num_segments: int) -> Tensor:
@@ -132,7 +163,7 @@ def span_losses(logits_M2: Tensor, targets_M: Tensor, segments_M: Tensor, *, num
     Shapes: logits (M, 2); targets and segments (M,), segments counted from 0; returns (M,), 0 where nothing is marked.
     Source: Devlin et al. 2019 (BERT), section 4.2.
     """
-    highest_S2 = torch.full((num_segments, 2), -torch.inf, device=logits_M2.device)  # taken off: exp() may overflow
+    highest_S2 = logits_M2.new_full((num_segments, 2), -torch.inf)  # taken off: exp() may overflow
     highest_S2 = highest_S2.scatter_reduce(0, segments_M[:, None].expand(-1, 2), logits_M2.detach(), "amax")
     sums_S2 = _sum_by(segments_M, (logits_M2 - highest_S2[segments_M]).exp(), num_segments)
     normalisers_M2 = (sums_S2.log() + highest_S2)[segments_M]

@@ -15,10 +15,10 @@ from banyan.data.batch import BatchLoader
 from banyan.model.transformer import Transformer
 from banyan.train.balance import default_balance
 from banyan.train.config import TrainConfig
+from banyan.train.configured_loss import configured_loss
 from banyan.train.losses import joint_loss
 from banyan.train.memory import explained_memory_errors, keep_freed_memory
 from banyan.train.optimizer import OptimizerConfig, build_optimizer
-from banyan.train.precision import in_precision
 from banyan.train.ranks import ALONE, Ranks
 from banyan.train.step import train_step
 
@@ -39,12 +39,12 @@ def measure_step_seconds(
     Model, loader and random numbers are afterwards as they were. The first step, which warms caches, is not counted.
     Raises: MemoryLimitError if a step does not fit into memory; DataError if a batch cannot be learned from.
     """
-    keep_freed_memory()  # as the run will
+    if not config.low_memory:
+        keep_freed_memory()  # as the run will
     trial = copy.deepcopy(model).train()
     trial_optimizer = build_optimizer(trial, optimizer)
-    loss_function = in_precision(
-        partial(joint_loss, task_heads=tuple(task_heads)), model=trial, precision=config.precision
-    )
+    joint = partial(joint_loss, task_heads=tuple(task_heads))
+    loss_function = configured_loss(joint, model=trial, config=config, world_size=ranks.world_size)
     place, seconds = loader.state(), []
     devices = [trial.device] if trial.device.type == "cuda" else []
     memory = explained_memory_errors(micro_batch_seqs=config.micro_batch_seqs, seq_len=config.seq_len)

@@ -12,6 +12,7 @@ from banyan.core.errors import MemoryLimitError
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 _KEPT_BYTES = 1 << 30
+_KEPT_TENSOR_BYTES = 1 << 26  # larger ones are few, and leave gaps behind them: 15 % of the peak of a GPT-2
 _CPU_WORDS = "can't allocate memory"  # PyTorch's CPU allocator raises a plain RuntimeError with these words
 
 
@@ -25,7 +26,7 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # another C library
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _KEPT_BYTES) and mallopt(_TRIM_THRESHOLD, _KEPT_BYTES))
+    return bool(mallopt(_MMAP_THRESHOLD, _KEPT_TENSOR_BYTES) and mallopt(_TRIM_THRESHOLD, _KEPT_BYTES))
 
 
 @contextmanager

@@ -10,17 +10,23 @@ from torch import nn
 from banyan.core.errors import ConfigError
 from banyan.model.linear import use_product
 from banyan.model.products import fastest_product
+from banyan.train.int8 import int8_linear
 from banyan.train.losses import TaskLosses
 from banyan.train.step import LossFunction
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
 
 def choose_precision(name: Precision, device: torch.device) -> torch.dtype:
     """Return the number format of the matrix products; `auto` takes bfloat16 on a GPU, and float32 on a CPU.
 
-    Raises: ConfigError for bfloat16 on a CPU that has no instructions for it: there it is several times slower.
+    Raises: ConfigError for bfloat16 on a CPU that has no instructions for it, where it is several times slower, and for
+    int8 on a GPU, where nobody has measured it.
     """
+    if name == "int8" and device.type == "cpu":
+        return torch.int8
+    if name == "int8":
+        raise ConfigError("train.precision=int8 is for CPUs.", hint="set train.precision=auto")
     if name == "float32" or (name == "auto" and device.type == "cpu"):
         return torch.float32
     if device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
@@ -34,19 +40,32 @@ def choose_precision(name: Precision, device: torch.device) -> torch.dtype:
 def in_precision(loss_function: LossFunction, *, model: nn.Module, precision: Precision) -> LossFunction:
     """Return the loss function with its matrix products in a number format; weights and sums stay in float32.
 
-    In float32 on a CPU, the model's linear layers are given the fastest routine from now on, which changes the order of
-    their sums but not their precision.
+    On a CPU the model's layers use the fastest float32 routine from now on, which changes the order of their sums but
+    not their precision. In int8, the products inside the blocks are in int8 while the loss is computed, and only then.
     """
     device = device_of(model)
     dtype = choose_precision(precision, device)
+    if device.type == "cpu" and dtype != torch.bfloat16:
+        use_product(model, fastest_product())
     if dtype == torch.float32:
-        if device.type == "cpu":
-            use_product(model, fastest_product())
         return loss_function
+    if dtype == torch.int8:
+        return _in_int8(loss_function)
 
     def computed(model: Any, batch: Any) -> TaskLosses:
         with torch.autocast(device.type, dtype=dtype):
             return loss_function(model, batch)
+
+    return computed
+
+
+def _in_int8(loss_function: LossFunction) -> LossFunction:
+    def computed(model: Any, batch: Any) -> TaskLosses:
+        use_product(model.blocks, int8_linear)
+        try:
+            return loss_function(model, batch)
+        finally:
+            use_product(model.blocks, fastest_product())
 
     return computed
 

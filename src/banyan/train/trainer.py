@@ -21,6 +21,7 @@ from banyan.model.transformer import Transformer
 from banyan.train.balance import TaskBalance, default_balance
 from banyan.train.callbacks import Callback, EventRecord, FitResult, Record, RunStart, tell
 from banyan.train.config import TrainConfig
+from banyan.train.configured_loss import configured_loss
 from banyan.train.evaluations import Evaluations, Evaluator
 from banyan.train.health.data import DataShape
 from banyan.train.health.watch import HealthWatch
@@ -29,7 +30,7 @@ from banyan.train.loss_plot import LossPlot
 from banyan.train.losses import joint_loss
 from banyan.train.memory import keep_freed_memory
 from banyan.train.optimizer import OptimizerConfig
-from banyan.train.precision import device_of, in_precision
+from banyan.train.precision import device_of
 from banyan.train.ranks import ALONE, Ranks
 from banyan.train.recovery import Recovery
 from banyan.train.remedies import LowerRate, Remedy, Rewind, Stop
@@ -85,7 +86,7 @@ class Trainer:
             model=model,
             loader=loader,
             optimizer=ranks.optimizer_of(model, optimizer),
-            loss_function=in_precision(loss_function, model=model, precision=config.precision),
+            loss_function=configured_loss(loss_function, model=model, config=config, world_size=ranks.world_size),
             balance=balance or default_balance(cast(Transformer, model), task_heads),
             config=config,
             schedule=schedule,
@@ -161,7 +162,8 @@ class Trainer:
         """
         device = device_of(self.model)
         devices = [device] if device.type == "cuda" else []
-        keep_freed_memory()
+        if not self._config.low_memory:
+            keep_freed_memory()
         lock = nullcontext() if holds_lock or not self._ranks.is_main else hold_directory(self._run_directory)
         with lock, InterruptWatch() as watch, torch.random.fork_rng(devices=devices):
             try:

@@ -1,0 +1,37 @@
+"""The loss function of a run as its recipe asks for it: in a precision, compiled or not, fast or with little memory."""
+
+from __future__ import annotations
+
+import logging
+
+from torch import nn
+
+from banyan.train.compilation import compiler_problem, is_worth_compiling, with_blocks
+from banyan.train.config import TrainConfig
+from banyan.train.precision import in_precision
+from banyan.train.step import LossFunction
+
+LOG = logging.getLogger(__name__)
+
+
+def configured_loss(
+    loss_function: LossFunction, *, model: nn.Module, config: TrainConfig, world_size: int = 1
+) -> LossFunction:
+    """Return the loss function that computes as a run's keys say: `precision`, `compile` and `low_memory`.
+
+    A run of several processes is not compiled: what divides a model among them looks into its blocks. A compiler that
+    is missing or broken is named in one line of the log, and the run goes on without.
+    Raises: ConfigError for a precision that this machine does not have.
+    """
+    computed = in_precision(loss_function, model=model, precision=config.precision)
+    is_compiled = world_size == 1 and is_worth_compiling(config.compile, run_flops=run_flops(model, config))
+    if is_compiled and (problem := compiler_problem()):
+        LOG.warning("compile=off reason=%r", problem)
+        is_compiled = False
+    return with_blocks(computed, model=model, is_compiled=is_compiled, is_lean=config.low_memory)
+
+
+def run_flops(model: nn.Module, config: TrainConfig) -> float:
+    """Return the arithmetic of a whole run, roughly: six operations for each weight and position."""
+    num_weights = sum(parameter.numel() for parameter in model.parameters())
+    return 6.0 * num_weights * config.steps * config.batch_seqs * config.seq_len
