@@ -14,13 +14,13 @@ import typer
 
 from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say, to_plain
 from banyan.cli.progress import TerminalReporter
-from banyan.core.config import read_config, write_config
+from banyan.core.config import write_config
 from banyan.core.errors import ConfigError
 from banyan.core.paths import runs_directory
 from banyan.workflows.plan_probe import ProbeReport, probe_recipe, read_probe, write_probe
 from banyan.workflows.planned_devices import parse_devices
 from banyan.workflows.planning import THIS_MACHINE, Plan, make_plan
-from banyan.workflows.recipe import Recipe
+from banyan.workflows.recipe import Recipe, read_recipe
 from banyan.workflows.resuming import settle_recipe
 from banyan.workflows.sidecars import RECIPE_FILE
 
@@ -46,7 +46,7 @@ def plan_command(
     Nothing is left behind. With a named accelerator, which need not be here, the figures are modelled, not measured.
     Example: banyan plan recipe.yaml train.micro_batch_seqs=32
     """
-    settled = read_config(Recipe, recipe, overrides=overrides or [])
+    settled = read_recipe(recipe, overrides=overrides or [])
     if probe_into is not None:
         write_probe(probe_into / _PROBE_FILE, probe_recipe(settled, probe_into, seconds=seconds))
         return 0

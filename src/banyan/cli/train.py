@@ -11,10 +11,9 @@ import typer
 
 from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
 from banyan.cli.progress import TerminalReporter
-from banyan.core.config import read_config
 from banyan.core.process import process_place
 from banyan.workflows.checking_run import Check, check_run, exit_code_of
-from banyan.workflows.recipe import Recipe
+from banyan.workflows.recipe import Recipe, read_recipe
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.run_records import RunRecorder
 from banyan.workflows.training import TrainingOutcome, train
@@ -41,7 +40,7 @@ def train_command(
 
     Example: banyan train recipe.yaml train.steps=500 model.preset=banyan-micro
     """
-    settled = read_config(Recipe, recipe, overrides=overrides or [])
+    settled = read_recipe(recipe, overrides=overrides or [])
     if check:
         return check_recipe(settled, as_json=as_json, quiet=quiet)
     words = train_words(recipe, overrides or [], database=database)

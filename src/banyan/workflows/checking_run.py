@@ -25,7 +25,7 @@ from banyan.workflows.material import Material, gather_material
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import Reporter
 from banyan.workflows.resuming import settle_recipe
-from banyan.workflows.training import balance_of, new_loader, new_model
+from banyan.workflows.training import balance_of, new_loader, new_model, settle_sizes
 
 _SAMPLES = 50  # sequences and texts of each task that are looked at
 _MAX_TOKENS = 128  # of a sequence that is learned by heart
@@ -55,6 +55,7 @@ def check_run(recipe: Recipe, *, reporter: Reporter) -> list[Check]:
     with tempfile.TemporaryDirectory(prefix="banyan-check-") as name:
         recipe = settle_recipe(recipe, Path(name), resume=False)
         material = gather_material(recipe, Path(name), reporter=reporter)
+        recipe = settle_sizes(recipe, material, reporter=reporter, device=device)
         model = new_model(recipe, material).to(device)
         samples = {source.task: _spread(source) for source in material.sources}
         reporter.stage("look at the examples")

@@ -23,7 +23,7 @@ from banyan.workflows.material import Material, gather_material
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.run_records import RunRecorder
-from banyan.workflows.training import new_loader, new_model, settle_length, train
+from banyan.workflows.training import new_loader, new_model, settle_length, settle_sizes, train
 
 _FIRST_STEPS = 3  # to learn how many steps fill the probe
 _MIN_STEPS, _MAX_STEPS = 4, 5_000
@@ -105,7 +105,9 @@ def read_probe(path: Path) -> ProbeReport:
 
 def _settle(recipe: Recipe, material: Material) -> tuple[Recipe, WeightCounts, ModelConfig]:
     """Return the recipe with its steps settled, and what its model is made of; the model itself is let go."""
-    model = new_model(recipe, material).to(choose_device(recipe.device))
+    device = choose_device(recipe.device)
+    recipe = settle_sizes(recipe, material, reporter=SilentReporter(), device=device)
+    model = new_model(recipe, material).to(device)
     return settle_length(recipe, model, material, reporter=SilentReporter()), count_weights(model), model.config
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from banyan.core.config import config, config_to_mapping
+from banyan.core.config import apply_override, config, config_to_mapping, read_config, read_mapping
 from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.core.registry import did_you_mean
 from banyan.data.mixture import MixtureConfig
@@ -23,6 +25,7 @@ from banyan.train.distributed.config import ParallelConfig
 from banyan.train.optimizer import OptimizerConfig
 from banyan.train.schedule import ScheduleConfig
 from banyan.train.trackers import TrackingConfig
+from banyan.workflows.dial_keys import parse_budget, parse_size
 
 MAX_SEED = 2**63 - 1  # what a database can hold
 _FOLDER_NAME = re.compile(r"\w[\w. -]{0,99}")
@@ -32,6 +35,7 @@ _FOLDER_NAME = re.compile(r"\w[\w. -]{0,99}")
 class ModelRecipe:
     """A preset and what to change in it. Vocabulary and picture sizes follow from the data."""
 
+    size: str | int | None = None  # weights outside the embeddings, such as 3M, or a preset; chooses what is left open
     preset: str = "banyan-nano"
     num_layers: int | None = None
     num_heads: int | None = None
@@ -44,6 +48,8 @@ class ModelRecipe:
 
     def __post_init__(self) -> None:
         MODEL_PRESETS[self.preset]  # an unknown one says which is near
+        if self.size is not None:
+            parse_size(str(self.size))
 
 
 @config
@@ -115,6 +121,7 @@ class Recipe:
     parallel: ParallelConfig = dataclasses.field(default_factory=ParallelConfig)
     tracking: TrackingConfig = dataclasses.field(default_factory=TrackingConfig)
     sampling: dict[str, SamplingConfig] = dataclasses.field(default_factory=dict)  # task → how it answers by default
+    dial_keeps: tuple[str, ...] = ()  # keys that model.size and train.budget leave alone; filled in as a recipe is read
 
     def __post_init__(self) -> None:
         names = [task.name for task in self.tasks]
@@ -135,6 +142,13 @@ class Recipe:
             raise ConfigError(f"seed={self.seed} must lie between 0 and {MAX_SEED}.")
         if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise ConfigError(f"minutes={self.minutes} must be > 0, or null to use train.steps.")
+        if self.train.budget is not None:
+            parse_budget(self.train.budget)
+            if self.minutes is not None:
+                raise ConfigError(
+                    f"minutes={self.minutes} and train.budget={self.train.budget} both say how long to train; "
+                    "minutes keeps the sizes of the recipe, train.budget chooses them. Set one of them to null."
+                )
         if self.model.max_seq_len is not None and self.model.max_seq_len < self.train.seq_len:
             raise ConfigError(
                 f"model.max_seq_len={self.model.max_seq_len} is shorter than train.seq_len={self.train.seq_len}; "
@@ -146,7 +160,7 @@ class Recipe:
 
         The context is as long as a training row unless the recipe says otherwise.
         """
-        fields = [field.name for field in dataclasses.fields(self.model) if field.name != "preset"]
+        fields = [field.name for field in dataclasses.fields(self.model) if field.name not in ("preset", "size")]
         given = {name: value for name in fields if (value := getattr(self.model, name)) is not None}
         sizes = {"vocab_size": vocab_size, "num_image_codes": num_image_codes, "grid_size": grid_size}
         return model_config(self.model.preset, {"max_seq_len": self.train.seq_len, **given, **sizes})
@@ -155,6 +169,30 @@ class Recipe:
     def fingerprint(self) -> str:
         """SHA-256 of the resolved recipe: two runs with the same one were asked the same thing."""
         return sha256(yaml.safe_dump(config_to_mapping(self), sort_keys=True).encode()).hexdigest()
+
+
+def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe with its parents and overrides; where it has a dial, remember which keys it gives itself.
+
+    Raises: as `read_config`.
+    """
+    recipe = read_config(Recipe, path, overrides=overrides)
+    if recipe.model.size is None and recipe.train.budget is None:
+        return recipe
+    mapping = read_mapping(path)
+    for override in overrides:
+        apply_override(mapping, override)
+    sections = ("model", "train", "optimizer")
+    given = {f"{section}.{key}" for section in sections for key in mapping.get(section) or ()}
+    return dataclasses.replace(recipe, dial_keeps=tuple(sorted({*given, *recipe.dial_keeps})))
+
+
+def is_kept_from_dial(recipe: Recipe, key: str) -> bool:
+    """Whether a key such as `train.steps` was given by the recipe: named as such, or not what it is by default."""
+    section, _, name = key.partition(".")
+    config: Any = getattr(recipe, section)
+    default = next(field.default for field in dataclasses.fields(config) if field.name == name)
+    return key in recipe.dial_keeps or getattr(config, name) != default
 
 
 def with_steps(recipe: Recipe, steps: int) -> Recipe:

@@ -13,6 +13,7 @@ from banyan.core.config import config_to_mapping, read_config
 from banyan.core.errors import CheckpointError, ConfigError
 from banyan.runtime.description import read_description
 from banyan.workflows.datasets import resolve_places
+from banyan.workflows.dial import as_dialled, has_dial
 from banyan.workflows.recipe import Recipe, with_steps
 from banyan.workflows.sidecars import RECIPE_FILE
 
@@ -37,6 +38,8 @@ def settle_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> Recip
     saved = _saved_recipe(run_directory) if resume else None
     if saved is None:
         return recipe
+    if has_dial(recipe):
+        recipe = as_dialled(recipe, saved)
     recipe = settle_evaluations(recipe if recipe.minutes is None else with_steps(recipe, saved.train.steps))
     changed = _differences(saved, recipe)
     if recipe.train.batch_seqs == saved.train.batch_seqs:

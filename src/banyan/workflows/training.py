@@ -32,6 +32,7 @@ from banyan.train.ranks import ALONE, Ranks, main_first
 from banyan.train.state import TransformerFiles
 from banyan.train.trackers import build_trackers, require_trackers
 from banyan.train.trainer import Trainer
+from banyan.workflows.dial import dial_facts, has_dial, settle_dial
 from banyan.workflows.live_model import LiveEvaluator
 from banyan.workflows.material import Material, gather_material
 from banyan.workflows.recipe import Recipe, with_steps
@@ -142,6 +143,7 @@ def _fit(
     """Train on what was gathered; `learned` is the fingerprint of the data before, if any."""
     notes = [*_notes_of_restart(), *_notes_of_recipe(recipe, run_directory, resume=resume)]
     notes += _notes_of_data(material, learned)
+    recipe = settle_sizes(recipe, material, reporter=reporter, device=device, ranks=ranks)
     model = new_model(recipe, material).to(device)
     loader = new_loader(recipe, material)
     recipe = settle_length(recipe, model, material, reporter=reporter, ranks=ranks)
@@ -240,16 +242,21 @@ class SaveRecipe(Callback):
 
 def new_model(recipe: Recipe, material: Material) -> Transformer:
     """Return the recipe's model with fresh weights, drawn from its seed."""
-    tokenizer = material.image_tokenizer
-    config = recipe.resolve_model(
-        vocab_size=material.vocabulary.size,
-        num_image_codes=tokenizer.num_codes if tokenizer else 0,
-        grid_size=tokenizer.grid_size if tokenizer else 0,
-    )
+    config = recipe.resolve_model(**_id_space(material))
     heads = [task.head for task in material.tasks if task.head is not None]
     model = Transformer(config, heads)
     model.init_weights(torch.Generator().manual_seed(recipe.seed))
     return model
+
+
+def _id_space(material: Material) -> dict[str, int]:
+    """Return the sizes of a model that follow from the data."""
+    tokenizer = material.image_tokenizer
+    return {
+        "vocab_size": material.vocabulary.size,
+        "num_image_codes": tokenizer.num_codes if tokenizer else 0,
+        "grid_size": tokenizer.grid_size if tokenizer else 0,
+    }
 
 
 def new_loader(recipe: Recipe, material: Material) -> MixtureLoader:
@@ -263,6 +270,22 @@ def new_loader(recipe: Recipe, material: Material) -> MixtureLoader:
         task_names=[task.name for task in material.tasks],
         seed=recipe.seed,
     )
+
+
+def settle_sizes(
+    recipe: Recipe, material: Material, *, reporter: Reporter, device: torch.device, ranks: Ranks = ALONE
+) -> Recipe:
+    """Return the recipe with all that it leaves to `model.size` or `train.budget` chosen, and say what."""
+    if not has_dial(recipe):
+        return recipe
+    reporter.stage("choose sizes")
+
+    def probe(trial: Recipe) -> float:
+        return _step_seconds(trial, new_model(trial, material).to(device), material, ranks=ranks)
+
+    settled, summary = settle_dial(recipe, dial_facts(material.sources, _id_space(material)), probe=probe)
+    reporter.line(summary)
+    return settled
 
 
 def settle_length(
@@ -279,7 +302,14 @@ def _settle_steps(
     if recipe.minutes is None:
         return recipe
     reporter.stage("time a few steps")
-    seconds = measure_step_seconds(
+    seconds = _step_seconds(recipe, model, material, ranks=ranks)
+    steps = max(1, int(recipe.minutes * 60 / seconds))
+    reporter.line(f"{recipe.minutes:g} minutes of {seconds * 1000:.0f} ms steps: {steps} steps")
+    return with_steps(recipe, steps)
+
+
+def _step_seconds(recipe: Recipe, model: Transformer, material: Material, *, ranks: Ranks) -> float:
+    return measure_step_seconds(
         model,
         loader=new_loader(recipe, material),
         task_heads=[task.head for task in material.tasks],
@@ -287,9 +317,6 @@ def _settle_steps(
         optimizer=recipe.optimizer,
         ranks=ranks,
     )
-    steps = max(1, int(recipe.minutes * 60 / seconds))
-    reporter.line(f"{recipe.minutes:g} minutes of {seconds * 1000:.0f} ms steps: {steps} steps")
-    return with_steps(recipe, steps)
 
 
 def balance_of(recipe: Recipe, material: Material) -> TaskBalance:
