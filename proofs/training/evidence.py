@@ -85,7 +85,8 @@ def table(cells: Iterable[Cell], folder: Path) -> list[str]:
         state, passed = findings.state(cell), findings.count(cell, "passed")
         why = next((found["seen"] for found in done if found["outcome"] == "not possible"), "")
         shown = f"{passed} of {cell.size}" if state in ("passed", "in part") else state
-        result = f"{shown} ({why})" if why else shown
+        note = why or (done[0]["seen"] if cell.size == 1 and passed else "")
+        result = f"{shown} ({note})" if note else shown
         seconds = sum(found["seconds"] for found in done)
         lines.append(f"| {cell.number} | {cell.fault} | {cell.passes_if} | {result} | {seconds:.0f} |")
     return lines

@@ -43,6 +43,7 @@ class Outbox:
         )
         self._changed = threading.Condition()
         self._is_closing = False
+        self._has_given_up = False
         self._thread = threading.Thread(target=self._run, name="banyan-outbox", daemon=True)
         self._thread.start()
 
@@ -71,6 +72,7 @@ class Outbox:
                 self._changed.wait(0.1)
                 patience_seconds -= 0 if self._store.is_available else 0.1
             left = len(self._waiting)
+            self._has_given_up = left > 0
         if left:
             log_event(logger, "writes_left", level=logging.WARNING, count=left, path=str(self._path))
         return left
@@ -87,6 +89,8 @@ class Outbox:
                 self._sleep(_SECONDS_BETWEEN_TRIES)
                 continue
             with self._changed:
+                if self._has_given_up:  # the store may be closed by now, and refuse what it would have taken
+                    return
                 self._waiting.popleft()
                 if not self._waiting:
                     with suppress(OSError):
