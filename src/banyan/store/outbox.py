@@ -81,7 +81,7 @@ class Outbox:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._is_closing)
-                if not self._waiting:
+                if not self._waiting or self._has_given_up:
                     return
                 operation, future = self._waiting[0]
             result, error = self._try(operation)
