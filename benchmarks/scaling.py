@@ -40,6 +40,7 @@ from banyan.train.step import train_step
 SEQ_LEN, ROWS = 256, 8
 LAYOUTS = ["1x1x1", "2x1x1", "4x1x1", "1x2x1", "1x1x2", "1x2x2"]  # data x shard x tensor
 PROBE_BYTES = 32 << 20
+SHARED_TOKENS = 4 << 20  # a step of the large batch that all GPUs of a cluster share
 
 
 # ------------------------------------------------------------------------------------------------ one process of a run
@@ -204,6 +205,7 @@ class Cluster:
     reached_link: float = 0.8
     nvlink_latency: float = 5e-6  # seconds a hop
     network_latency: float = 10e-6
+    memory_bytes: float = 3.35e12  # per second: HBM3 of an H100 SXM
     gpus_per_node: int = 8
 
     def ring_seconds(self, num_bytes: float, *, ranks: int, is_network: bool) -> float:
@@ -215,37 +217,43 @@ class Cluster:
     def step(
         self, *, num_parameters: float, tokens_per_gpu: int, num_gpus: int, is_sharded: bool
     ) -> tuple[float, float]:
-        """Return the seconds of computing and of waiting for others in a step.
+        """Return the seconds of forward and backward passes, and of all else, in a step.
 
         Data parallel sums float32 gradients after the backward pass: inside a node, then between nodes an eighth each.
         Sharded, each node holds the weights once: they are gathered over NVLink for the forward and for the backward
-        pass and their gradients scattered, beside the arithmetic; the sum between nodes of an eighth each waits.
+        pass and their gradients scattered, beside the arithmetic; the sum between nodes of an eighth each waits. AdamW
+        reads and writes 28 bytes for each weight that lies on a GPU.
         """
         compute = 6 * num_parameters * tokens_per_gpu / (self.peak_flops * self.reached_compute)
         size = 4 * num_parameters
         in_node, num_nodes = min(num_gpus, self.gpus_per_node), max(1, num_gpus // self.gpus_per_node)
         inside = self.ring_seconds(size, ranks=in_node, is_network=False)
         between = 2 * self.ring_seconds(size / in_node, ranks=num_nodes, is_network=True)
+        update = 28 * num_parameters / (in_node if is_sharded else 1) / (self.memory_bytes * self.reached_link)
         if is_sharded:
-            return compute, max(0.0, 3 * inside - compute) + between
-        return compute, 2 * inside + between
+            return compute, max(0.0, 3 * inside - compute) + between + update
+        return compute, 2 * inside + between + update
 
 
 def cluster_table() -> list[dict[str, Any]]:
+    """Each model with a fixed number of tokens per GPU, and with one batch that all GPUs share."""
     cluster = Cluster()
-    shapes = [("124M, data", 124e6, 65_536, False), ("1.3B, shard 8 x data", 1.3e9, 32_768, True),
-              ("7B, shard 8 x data", 7e9, 16_384, True)]  # fmt: skip
+    shapes = [("124M data", 124e6, 65_536, False), ("1.3B shard 8 x data", 1.3e9, 32_768, True),
+              ("7B shard 8 x data", 7e9, 16_384, True)]  # fmt: skip
     rows = []
-    for name, num_parameters, tokens, is_sharded in shapes:
-        for num_gpus in (8, 32, 128, 512, 1024):
-            compute, waiting = cluster.step(
-                num_parameters=num_parameters, tokens_per_gpu=tokens, num_gpus=num_gpus, is_sharded=is_sharded
-            )
-            rows.append({
-                "model": name, "gpus": num_gpus, "step_ms": 1e3 * (compute + waiting), "waiting_ms": 1e3 * waiting,
-                "tokens_per_second": tokens * num_gpus / (compute + waiting),
-                "efficiency": compute / (compute + waiting),
-            })  # fmt: skip
+    for name, num_parameters, own_tokens, is_sharded in shapes:
+        for is_shared in (False, True):
+            for num_gpus in (8, 32, 128, 512, 1024):
+                tokens = SHARED_TOKENS // num_gpus if is_shared else own_tokens
+                compute, other = cluster.step(
+                    num_parameters=num_parameters, tokens_per_gpu=tokens, num_gpus=num_gpus, is_sharded=is_sharded
+                )
+                rows.append({
+                    "model": name, "batch": f"{tokens * num_gpus / 2**20:g} Mi", "gpus": num_gpus,
+                    "step_ms": 1e3 * (compute + other), "other_ms": 1e3 * other,
+                    "tokens_per_second": tokens * num_gpus / (compute + other),
+                    "efficiency": compute / (compute + other),
+                })  # fmt: skip
     return rows
 
 
@@ -301,9 +309,12 @@ def main() -> None:
         seconds, is_plain = found["step_seconds"], layout.endswith("1x1")
         predicted = f"{1e3 * machine.predict(num_ranks(layout)):14.0f}" if is_plain else ""
         print(f"{layout:<22}{1e3 * seconds:9.0f}{tokens / seconds:10.0f}{alone / seconds:10.2f}{predicted}")
+    print(
+        f"{'model':<22}{'tokens/step':>12}{'GPUs':>6}{'ms/step':>9}{'other ms':>10}{'tokens/s':>14}{'efficiency':>12}"
+    )
     for row in cluster_table():
-        print(f"{row['model']:<22}{row['gpus']:>6} GPUs{row['step_ms']:9.1f} ms, {row['waiting_ms']:6.1f} waiting"
-              f"{row['tokens_per_second']:14,.0f} tokens/s{row['efficiency']:8.0%}")  # fmt: skip
+        print(f"{row['model']:<22}{row['batch']:>12}{row['gpus']:>6}{row['step_ms']:9.1f}{row['other_ms']:10.1f}"
+              f"{row['tokens_per_second']:14,.0f}{row['efficiency']:12.0%}")  # fmt: skip
     figures = [
         {"name": f"scaling-{layout}", "value": round(tokens / found["step_seconds"]), "unit": "tokens/s",
          "ratio": round(alone / found["step_seconds"], 3), "against": "one process"}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
 from banyan.cli.progress import TerminalReporter
+from banyan.core.errors import PeerLostError
 from banyan.core.process import process_place
 from banyan.workflows.checking_run import Check, check_run, exit_code_of
 from banyan.workflows.recipe import Recipe, read_recipe
@@ -57,6 +59,7 @@ def train_command(
         outcome = train(settled, reporter=SilentReporter(), resume=resume, accept_data_change=accept_data_change)
         return exit_code(outcome)
     with (
+        told_by_the_launcher(),
         RunRecorder(settled, database=database) as recorder,
         TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter,
     ):
@@ -67,7 +70,8 @@ def train_command(
             callbacks=[recorder],
             accept_data_change=accept_data_change,
         )
-    command = resume_command(words, world_size=process_place().world_size)
+    place = process_place()
+    command = resume_command(words, num_processes=1 if place.launcher is None else place.world_size)
     emit(summary(outcome), as_json=as_json, quiet=quiet, text=lambda: tell(outcome, command=command))
     return exit_code(outcome)
 
@@ -88,15 +92,26 @@ def tell_checks(checks: Sequence[Check]) -> None:
             say(f"{check.name}: {check.hint}")
 
 
+@contextmanager
+def told_by_the_launcher() -> Iterator[None]:
+    """Leave it to a launcher of ours to say which process was lost: it knows, and starts all of them anew."""
+    try:
+        yield
+    except PeerLostError as error:
+        if process_place().launcher is None:
+            raise
+        raise typer.Exit(error.exit_code) from error
+
+
 def train_words(recipe: Path, overrides: Sequence[str], *, database: str | None) -> list[str]:
     """Return what was typed after `banyan`, without its flags."""
     where = [] if database is None else ["--database", database]
     return ["train", str(recipe), *overrides, *where]
 
 
-def resume_command(words: Sequence[str], *, world_size: int) -> str:
+def resume_command(words: Sequence[str], *, num_processes: int) -> str:
     """Return what to type to go on with an interrupted run."""
-    processes = ["--nproc", str(world_size)] if world_size > 1 else []
+    processes = ["--nproc", str(num_processes)] if num_processes > 1 else []
     return shlex.join(["banyan", *words, "--resume", *processes])
 
 
