@@ -15,7 +15,7 @@ from banyan.core.locks import hold_directory
 from banyan.runtime.description import read_description
 from banyan.runtime.loading import load
 from banyan.train.callbacks import Callback, EventRecord
-from banyan.workflows.recipe import Recipe
+from banyan.workflows.recipe import ModelRecipe, Recipe
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.training import TrainingOutcome, new_model, train
 
@@ -85,6 +85,26 @@ def test_minutes_become_steps_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("banyan.workflows.training.measure_step_seconds", lambda *_, **__: 1.0)
     again = train(recipe, reporter=SilentReporter(), run_directory=tmp_path / "run", resume=True)
     assert again.recipe == outcome.recipe and again.result.steps == 3
+
+
+def test_the_dial_chooses_once_says_so_and_a_resumed_run_keeps_its_choice(tmp_path: Path) -> None:
+    class Heard(SilentReporter):
+        lines: list[str] = []
+
+        def line(self, text: str) -> None:
+            self.lines.append(text)
+
+    plain = _recipe(_write(tmp_path / "rows.jsonl"))
+    asked = dataclasses.replace(
+        plain, model=ModelRecipe(), train=dataclasses.replace(plain.train, budget="1s")
+    )  # its two steps are its own
+    outcome = train(asked, reporter=Heard(), run_directory=tmp_path / "run")
+    assert outcome.result.steps == 2 and outcome.recipe.model.embed_dim is not None
+    assert any(line.startswith("dial: ") for line in Heard.lines)
+    saved = read_config(Recipe, tmp_path / "run/recipe.yaml")
+    assert saved == outcome.recipe and saved.train.budget is None
+    again = train(asked, reporter=SilentReporter(), run_directory=tmp_path / "run", resume=True)
+    assert again.recipe == outcome.recipe
 
 
 def test_resuming_what_never_began_begins_it(tmp_path: Path) -> None:
