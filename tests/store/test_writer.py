@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Connection, select, text
 
 from banyan.core.errors import StoreError
+from banyan.store.failures import RefusedRowError
 from banyan.store.schema import DeadLetterRow
 from banyan.store.sql_store import SqlStore, open_store
 from banyan.store.writer import WriterConfig
@@ -95,7 +96,7 @@ def test_values_that_no_database_takes_fail_alone(store: SqlStore) -> None:
     ]
     good = [tiny_request() for _ in poison]
     futures = [store.begin(request) for pair in zip(poison, good, strict=True) for request in pair]
-    assert [type(future.exception(10)) for future in futures[::2]] == [StoreError] * len(poison)
+    assert [type(future.exception(10)) for future in futures[::2]] == [RefusedRowError] * len(poison)
     assert [future.result(10) for future in futures[1::2]] == [request.request_id for request in good]
     counts = store.queries.counts()
     assert (counts.num_requests, counts.num_dead_letters) == (len(good), len(poison))

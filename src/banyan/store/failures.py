@@ -31,6 +31,10 @@ _POSTGRES_ROW_LIMITS = "54"  # program limit exceeded, for example a value too l
 _CONNECTION_ERRORS = (OperationalError, InterfaceError)
 
 
+class RefusedRowError(StoreError):
+    """A row that the database will not take, however often it is tried; it is kept among the dead letters."""
+
+
 def shown_url(url: URL) -> str:
     """Write a database's address for people, without the password and without its options."""
     return url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)

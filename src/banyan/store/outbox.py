@@ -20,6 +20,7 @@ from typing import Any
 
 from banyan.core.errors import StoreError
 from banyan.core.logging import log_event
+from banyan.store.failures import RefusedRowError
 from banyan.store.rows import ChangeRow, PutRow, WriteOperation
 from banyan.store.schema import Base
 from banyan.store.sql_store import SqlStore
@@ -84,28 +85,24 @@ class Outbox:
                 if not self._waiting or self._has_given_up:
                     return
                 operation, future = self._waiting[0]
-            result, error = self._try(operation)
-            if error is not None and not self._store.is_available:
+            result, refusal = None, None
+            try:
+                result = self._store.submit(operation).result()
+            except RefusedRowError as error:
+                refusal = error
+            except StoreError:  # it is away, or closed
                 self._sleep(_SECONDS_BETWEEN_TRIES)
                 continue
             with self._changed:
-                if self._has_given_up:  # the store may be closed by now, and refuse what it would have taken
-                    return
                 self._waiting.popleft()
                 if not self._waiting:
                     with suppress(OSError):
                         self._path.unlink(missing_ok=True)
                 self._changed.notify_all()
-            if error is None:
+            if refusal is None:
                 future.set_result(result)
-            else:  # refused, and among the dead letters
-                future.set_exception(error)
-
-    def _try(self, operation: WriteOperation) -> tuple[Any, StoreError | None]:
-        try:
-            return self._store.submit(operation).result(), None
-        except StoreError as error:
-            return None, error
+            else:
+                future.set_exception(refusal)
 
 
 def _to_plain(operation: WriteOperation) -> dict[str, Any]:

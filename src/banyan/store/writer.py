@@ -25,7 +25,7 @@ from banyan.core.errors import BanyanError, StoreError
 from banyan.core.ids import new_ulid
 from banyan.core.logging import log_event
 from banyan.store.database import Database
-from banyan.store.failures import as_store_error, is_outage, is_worth_retrying, shown_url
+from banyan.store.failures import RefusedRowError, as_store_error, is_outage, is_worth_retrying, shown_url
 from banyan.store.rows import WriteOperation
 from banyan.store.schema import DeadLetterRow
 from banyan.store.times import utc_microseconds
@@ -196,7 +196,7 @@ class GroupWriter:
         except Exception as failure:
             kept = f"and dead_letters could not take it either ({type(failure).__name__})"
         log_event(logger, "store_refused_row", level=logging.ERROR, operation=name, error=type(error).__name__)
-        refusal = StoreError(f"the database refused a row: {_ascii(reason).rstrip('.')}; {kept}.")
+        refusal = RefusedRowError(f"the database refused a row: {_ascii(reason).rstrip('.')}; {kept}.")
         _fail([waiting], error if isinstance(error, BanyanError) else refusal)
 
 
