@@ -184,7 +184,7 @@ def test_a_run_with_ramps_average_and_every_option_of_the_optimizer_is_resumed_b
         )
 
     golden = trainer("golden").fit()
-    for number, (step, action) in enumerate([(7, crash), (9, interrupt), (16, crash), (0, None)]):
+    for number, (step, action) in enumerate([(7, crash), (8, interrupt), (16, crash), (0, None)]):
         try:
             result = trainer("run", At(step, action)).fit(resume=number > 0)
         except CrashError:
