@@ -53,7 +53,8 @@ def load_splits(task: TaskConfig, *, seed: int) -> Splits:
         )
     all_rows = tuple(rows["train"])
     _hold_out(rows, data, seed=seed)
-    return Splits(**{split: tuple(spread(rows[split], data.max_examples)) for split in SPLITS}, described_by=all_rows)
+    train, validation, test = (tuple(spread(rows[split], data.max_examples)) for split in SPLITS)
+    return Splits(train=train, validation=validation, test=test, described_by=all_rows)
 
 
 def prepared_folder(place: str | list[str] | None) -> Path | None:
