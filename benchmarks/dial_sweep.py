@@ -3,9 +3,9 @@
     python benchmarks/dial_sweep.py [--quick] [--seconds 60] [--max-runs 99] [--folder DIRECTORY]
 
 English novels (eltec_eng, BANYAN_DATA). For one budget the dial's model is trained, then ones with every learning rate
-halved and doubled, the next narrower and the next wider model, half and twice the batch, all for the same seconds. A
-run that is done lies in the folder and is not done again; `--max-runs` stops after so many new ones. Without a folder
-everything is done at once. The last line is one JSON object; a ratio below 1: the best neighbour is better by so much.
+halved and doubled, for the same steps; then the next narrower and the next wider model, half and twice the batch, for
+the same seconds. A run that is done lies in the folder and is not done again; `--max-runs` stops after so many new
+ones. Without a folder all is done at once. The last line is one JSON object; a ratio below 1: a neighbour is better.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ def sweep(folder: Path, *, seconds: int, max_runs: int, rates_only: bool) -> dic
         chosen = settle(recipe, material, seconds=seconds)
         chosen_path.write_text(json.dumps(plain(chosen)))
     results = json.loads(results_path.read_text()) if results_path.is_file() else {}
-    for name, variant in variants(chosen):
+    for name, variant in variants(chosen, seconds=seconds):
         if name in results or max_runs == 0 or (rates_only and name not in ("dial", "rates / 2", "rates × 2")):
             continue
-        results[name] = trained(name, variant, material, folder=folder, seconds=seconds)
+        results[name] = trained(variant, material, folder=folder)
         results_path.write_text(json.dumps(results, indent=2))
         print(f"{name:<12} {json.dumps(results[name])}", flush=True)
         max_runs -= 1
@@ -109,19 +109,20 @@ def settle(recipe: Recipe, material: Material, *, seconds: float) -> Recipe:
     return settle_sizes(asked, material, reporter=SilentReporter(), device=torch.device("cpu"))
 
 
-def variants(chosen: Recipe) -> Iterator[tuple[str, Recipe]]:
-    """Yield the dial's choice and its neighbours."""
+def variants(chosen: Recipe, *, seconds: float) -> Iterator[tuple[str, Recipe]]:
+    """Yield the dial's choice and its neighbours; those whose steps take another time get the budget's seconds."""
     yield "dial", chosen
     for name, factor in (("rates / 2", 0.5), ("rates × 2", 2.0)):
         rates = {rate: getattr(chosen.optimizer, rate) * factor for rate in RATES}
         yield name, dataclasses.replace(chosen, optimizer=dataclasses.replace(chosen.optimizer, **rates))
     for name, step in (("narrower", -32), ("wider", 32)):
-        yield name, dataclasses.replace(chosen, model=with_width(chosen, (chosen.model.embed_dim or 0) + step))
+        model = with_width(chosen, (chosen.model.embed_dim or 0) + step)
+        yield name, dataclasses.replace(chosen, minutes=seconds / 60, model=model)
     rows = chosen.train.batch_seqs
     for name, count in (("batch / 2", max(1, rows // 2)), ("batch × 2", rows * 2)):
         micro_batch_seqs = min(count, chosen.train.micro_batch_seqs)
         sizes = {"micro_batch_seqs": micro_batch_seqs, "accumulation_steps": count // micro_batch_seqs}
-        yield name, dataclasses.replace(chosen, train=dataclasses.replace(chosen.train, **sizes))
+        yield name, dataclasses.replace(chosen, minutes=seconds / 60, train=dataclasses.replace(chosen.train, **sizes))
 
 
 def with_width(chosen: Recipe, width: int) -> Any:
@@ -130,13 +131,12 @@ def with_width(chosen: Recipe, width: int) -> Any:
     return dataclasses.replace(chosen.model, embed_dim=width, num_heads=heads, num_kv_heads=heads, ffn_dim=ffn_dim)
 
 
-def trained(name: str, recipe: Recipe, material: Material, *, folder: Path, seconds: int) -> dict[str, Any]:
-    """Train one variant for the budget's seconds, as its own steps take them, and score it once."""
-    timed = dataclasses.replace(recipe, minutes=seconds / 60)
+def trained(recipe: Recipe, material: Material, *, folder: Path) -> dict[str, Any]:
+    """Train one variant and score it once."""
     heard = LastScore()
     with tempfile.TemporaryDirectory(dir=folder) as run:
         outcome = train(
-            timed, reporter=SilentReporter(), callbacks=[heard], run_directory=Path(run) / "run", material=material
+            recipe, reporter=SilentReporter(), callbacks=[heard], run_directory=Path(run) / "run", material=material
         )
     model, sizes = outcome.recipe.model, outcome.recipe.train
     return {
