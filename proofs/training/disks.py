@@ -148,7 +148,7 @@ def not_writable(bench: Bench, trial: str) -> str:
             raise NotPossibleHereError("needs root, to become somebody else")
         for folder in (place.directory, *place.directory.parents[:6]):
             if not folder.stat().st_mode & 0o001:
-                raise NotPossibleHereError(f"{folder} is closed to other users")
+                raise NotPossibleHereError("the folder of the trials is closed to other users")
         (place.run).mkdir(parents=True)
         os.chmod(place.run, 0o500)
         os.chmod(place.directory, 0o777)
