@@ -35,6 +35,7 @@ class Outcome:
     planned: dict[str, Any]
     measured_bytes: int
     measured_seconds: float
+    measured_parts: dict[str, float]  # of those seconds, as the run itself wrote them down
     planned_after: dict[str, Any]
 
     @property
@@ -44,6 +45,12 @@ class Outcome:
     @property
     def time_error(self) -> float:
         return self.planned["seconds"] / self.measured_seconds - 1
+
+    @property
+    def time_error_of_both(self) -> float:
+        """Of the mean of both plans: what is left of the error where the machine only changed its pace."""
+        both = (self.planned["seconds"] + self.planned_after["seconds"]) / 2
+        return both / self.measured_seconds - 1
 
     @property
     def drift(self) -> float:
@@ -123,11 +130,13 @@ def examine(recipe: dict[str, Any], folder: Path, *, options: argparse.Namespace
     seconds = QUICK_PROBE_SECONDS if options.quick else PROBE_SECONDS
     before = planned(path, steps=steps, seconds=seconds)
     measured_bytes, measured_seconds = run(path, steps=steps)
+    parts = parts_of(folder / "runs" / recipe["name"])
     return Outcome(
         name=recipe["name"],
         planned=before,
         measured_bytes=measured_bytes,
         measured_seconds=measured_seconds,
+        measured_parts=parts,
         planned_after=planned(path, steps=steps, seconds=seconds),
     )
 
@@ -152,16 +161,31 @@ def run(recipe: Path, *, steps: int) -> tuple[int, float]:
     return peak, time.perf_counter() - began
 
 
+def parts_of(run_directory: Path) -> dict[str, float]:
+    """Return how long a run says its steps and its evaluations took."""
+    metrics, events = (
+        [json.loads(line) for line in (run_directory / name).read_text(encoding="utf-8").splitlines()]
+        for name in ("metrics.jsonl", "events.jsonl")
+    )
+    evaluations = [event["seconds"] for event in events if event["event"] == "evaluated"]
+    return {"steps": metrics[-1]["seconds"], "evaluations": sum(evaluations), "the first of them": evaluations[0]}
+
+
 def told(outcome: Outcome) -> str:
-    """Return a line for a person, and one with where the planned time goes."""
+    """Return a line for a person, and two with where the time goes."""
     plan = outcome.planned
-    parts = "  ".join(f"{name} {seconds:.1f}" for name, seconds in plan["time"].items())
+    parts, measured = (
+        "  ".join(f"{name} {seconds:.1f}" for name, seconds in found.items())
+        for found in (plan["time"], outcome.measured_parts)
+    )
     return (
         f"{outcome.name:<8} memory {plan['peak_bytes'] / MIB:6.0f} MiB planned, {outcome.measured_bytes / MIB:6.0f} "
         f"measured ({outcome.memory_error:+.1%})   time {plan['seconds']:6.1f} s planned, "
-        f"{outcome.measured_seconds:6.1f} measured ({outcome.time_error:+.1%})   "
+        f"{outcome.measured_seconds:6.1f} measured ({outcome.time_error:+.1%}; "
+        f"the mean of both plans {outcome.time_error_of_both:+.1%})   "
         f"a step drifted {outcome.drift:+.1%} from {plan['step_seconds'] * 1000:.1f} ms\n"
-        f"         {plan['size']['steps']} steps, planned seconds: {parts}"
+        f"         {plan['size']['steps']} steps, planned seconds: {parts}\n"
+        f"         measured seconds: {measured}"
     )
 
 

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from banyan.train.callbacks import CheckpointRecord, EvaluationRecord, StepRecord
+from banyan.workflows import plan_probe
 from banyan.workflows.plan_probe import ProbeReport, probe_recipe, read_probe, write_probe
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.training import TrainingOutcome
@@ -39,3 +41,38 @@ def test_the_weights_are_those_of_the_model_that_would_be_trained(
 def test_a_report_is_read_as_it_was_written(report: ProbeReport, tmp_path: Path) -> None:
     write_probe(tmp_path / "probe.json", report)
     assert read_probe(tmp_path / "probe.json") == report
+
+
+def test_the_second_evaluation_counts_and_the_first_is_in_the_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(plan_probe.time, "perf_counter", lambda: now[0])
+    watch = plan_probe._Stopwatch()
+    for step in range(1, 9):
+        now[0] += 1.0
+        watch.on_step(step_record(step, num_steps=8))
+        if step in (4, 8):
+            seconds = {4: 5.0, 8: 3.0}[step]
+            now[0] += seconds + (0.5 if step == 4 else 0.0)  # the first one is followed by a picture
+            watch.on_evaluation(
+                EvaluationRecord(step=step, score=0.5, metrics={}, is_best=True, seconds=seconds),
+            )
+        if step == 5:  # a save that went on for one step and delayed it by 0.25 seconds
+            now[0] += 0.25
+            watch.on_checkpoint(CheckpointRecord(step=4, path=Path(), size_bytes=7, is_best=True, seconds=1.0))
+    assert (watch.step_seconds, watch.evaluation_seconds, watch.plot_seconds) == (1.0, 3.0, 0.5)
+    assert (watch.save_seconds, watch.first_seconds, watch.steps_from) == (0.25, 2.0, 100.0)
+
+
+def step_record(step: int, *, num_steps: int) -> StepRecord:
+    return StepRecord(
+        step=step,
+        num_steps=num_steps,
+        loss=1.0,
+        task_losses={},
+        learning_rate=0.1,
+        grad_norm=1.0,
+        num_tokens=1,
+        tokens_per_second=1.0,
+        seconds=float(step),
+        is_applied=True,
+    )

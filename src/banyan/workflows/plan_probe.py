@@ -37,14 +37,14 @@ class Measured:
 
     num_steps: int
     step_seconds: float
-    evaluation_seconds: float  # 0: nothing is evaluated
+    evaluation_seconds: float  # a later one; 0: nothing is evaluated
     plot_seconds: float  # the picture of the losses
     save_seconds: float  # by which one delays the run; the last one is waited for, and in edge_seconds
     edge_seconds: float  # from the model to the first step, its warming up, and from the last score to the end
     checkpoint_bytes: int
     log_bytes_per_step: float
     base_bytes: int  # held before the first step, without the weights
-    step_peak_bytes: int  # held at most, up to the last step
+    step_peak_bytes: int  # held at most during steps, before anything was scored or saved
     peak_bytes: int  # held at most, with evaluation and save
     device_peak_bytes: int | None = None  # of an accelerator's memory
 
@@ -133,7 +133,7 @@ class _Trial:
             evaluation_seconds=watch.evaluation_seconds,
             plot_seconds=watch.plot_seconds,
             save_seconds=watch.save_seconds,
-            edge_seconds=watch.steps_from - began + watch.warm_up_seconds + ended - watch.scored_at,
+            edge_seconds=watch.steps_from - began + watch.first_seconds + ended - watch.scored_at,
             checkpoint_bytes=watch.checkpoint_bytes,
             log_bytes_per_step=(self._log_bytes() - logs_before) / num_steps,
             base_bytes=base_bytes,
@@ -151,11 +151,12 @@ class _Trial:
         return max(0, watch.start_bytes - _WEIGHT_BYTES * num_weights), watch.last_step_seconds
 
     def _train(self, num_steps: int, material: Material) -> _Stopwatch:
+        half = -(-num_steps // 2)  # score and save in the middle: what that holds meets what a step holds
         shortened = dataclasses.replace(
             self._recipe.train,
             steps=num_steps,
-            evaluate_every=num_steps,
-            checkpoint_every=-(-num_steps // 2),  # a save in the middle: what it holds meets what a step holds
+            evaluate_every=half,
+            checkpoint_every=half,
             early_stop_patience=None,
             health=dataclasses.replace(self._recipe.train.health, snapshot_every=self._snapshot_every(num_steps)),
         )
@@ -189,10 +190,27 @@ class _Stopwatch(Callback):
     def __init__(self) -> None:
         self._marks: list[float] = []
         self._first_seconds = 0.0
-        self._save_at = 0  # steps done when the first save began; it may end some steps later
+        self._save_at = 0  # steps done when the first score and save began; the save may end some steps later
+        self._save_from = 0.0  # when the score was there
         self._saved: tuple[int, float] | None = None  # steps done when it was over, and when that was
         self.start_bytes = self.step_peak_bytes = self.checkpoint_bytes = 0
-        self.evaluation_seconds = self.plot_seconds = self.scored_at = 0.0
+        self.plot_seconds = self.scored_at = 0.0
+        self._evaluations: list[float] = []
+
+    @property
+    def evaluation_seconds(self) -> float:
+        """How long a later evaluation takes."""
+        return self._evaluations[-1] if self._evaluations else 0.0
+
+    @property
+    def first_seconds(self) -> float:
+        """By how much the first steps and the first evaluation took longer than later ones."""
+        return self._warm_up_seconds + self._first_score_seconds
+
+    @property
+    def _first_score_seconds(self) -> float:
+        """By how much the first evaluation took longer than a later one: caches, imports."""
+        return max(0.0, self._evaluations[0] - self._evaluations[-1]) if self._evaluations else 0.0
 
     @property
     def steps_from(self) -> float:
@@ -208,7 +226,7 @@ class _Stopwatch(Callback):
         return statistics.fmean(steps or [self.last_step_seconds])
 
     @property
-    def warm_up_seconds(self) -> float:
+    def _warm_up_seconds(self) -> float:
         """By how much the first steps took longer than others: caches, compilation."""
         began, num_warm = self.steps_from, self._num_warm
         return max(0.0, self._marks[num_warm - 1] - began - num_warm * self.step_seconds)
@@ -228,7 +246,7 @@ class _Stopwatch(Callback):
         if self._saved is None:
             return 0.0
         num_done, ended = self._saved
-        return max(0.0, ended - self._marks[self._save_at - 1] - (num_done - self._save_at) * self.step_seconds)
+        return max(0.0, ended - self._save_from - (num_done - self._save_at) * self.step_seconds)
 
     def on_start(self, record: RunStart) -> None:
         """Remember what the process holds."""
@@ -240,15 +258,17 @@ class _Stopwatch(Callback):
             self._first_seconds = record.seconds
         self._marks.append(time.perf_counter())
         self.scored_at = self._marks[-1]
-        self._save_at = self._save_at or (record.step if record.step * 2 >= record.num_steps else 0)
-        if record.step == record.num_steps:
+        if not self._save_at and record.step * 2 >= record.num_steps:
+            self._save_at, self._save_from = record.step, self._marks[-1]
             self.step_peak_bytes = _peak_bytes()
 
     def on_evaluation(self, record: EvaluationRecord) -> None:
         """Remember how long it took, and what followed from it: the picture of the losses."""
         self.scored_at = time.perf_counter()
-        self.evaluation_seconds = record.seconds
-        self.plot_seconds = self.scored_at - self._marks[-1] - record.seconds
+        if not self._evaluations:
+            self._save_from = self.scored_at
+            self.plot_seconds = self.scored_at - self._marks[-1] - record.seconds
+        self._evaluations.append(record.seconds)
 
     def on_checkpoint(self, record: CheckpointRecord) -> None:
         """Remember when it was over, and how large it is."""
