@@ -151,7 +151,8 @@ def run(
     )
     if begun is not None:
         begun(trainer)
-    trainer.fit()
+    if trainer.fit().stopped_by == "interrupt":
+        raise KeyboardInterrupt  # half a run says nothing
     return held_out_loss(bench, model, heads)
 
 
