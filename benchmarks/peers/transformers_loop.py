@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import IterableDataset
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
-from turns import SHAPES, Shape, TokenStream, contender_options, peak_bytes, take_turns, tell
+from turns import NUM_WARMUP_STEPS, SHAPES, Shape, TokenStream, contender_options, peak_bytes, take_turns, tell
 
 
 def build(shape: Shape) -> GPT2LMHeadModel:
@@ -66,7 +66,7 @@ class Turns(TrainerCallback):
     """Lets a Trainer, which owns its loop, take turns like everybody else."""
 
     def __init__(self) -> None:
-        self._left = 3  # to warm up
+        self._left = NUM_WARMUP_STEPS
         self._is_ready = False
         self._seconds: list[float] = []
         self._began = self._started = time.perf_counter()

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from breakdown import breakdown
 
+NUM_WARMUP_STEPS = 2  # the first compiles, both of them fill caches
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -83,7 +85,7 @@ def take_turns(step: Callable[[], float], *, is_broken_down: bool = False) -> No
     """
     torch.set_flush_denormal(True)  # an unscaled initialisation slowed a peer's step five times
     began = time.perf_counter()
-    losses = [step() for _ in range(3)]
+    losses = [step() for _ in range(NUM_WARMUP_STEPS)]
     tell({"ready_seconds": time.perf_counter() - began, "first_loss": losses[0]})
     for line in sys.stdin:
         if is_broken_down:
