@@ -83,7 +83,7 @@ def prepare_process(*, debug: bool) -> None:
     open_closed_streams()
     # Spinning OpenMP barriers slow small steps several times when another process wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Never spinning costs a small step a third of its speed: they spin for some 0.1 ms, and sleep then.
+    # Never spinning costs a small step a third of its speed: they spin for a moment, and sleep then.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     # The same answer, bit for bit, whatever its neighbours: on two threads half of them differed without it.
     os.environ.setdefault("MKL_CBWR", "AUTO")

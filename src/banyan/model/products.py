@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from banyan.model.linear import Product
 
-MIN_GAIN = 1.25  # so much faster must oneDNN be: far from both outcomes seen (1.0 and 2.1), so that probes agree
+MIN_GAIN = 1.25  # so much faster must oneDNN be; about 2 was seen, so that probes of one machine agree
 _PROBE_ROWS, _PROBE_WIDTH, _PROBE_ROUNDS = 512, 512, 5
 
 
@@ -78,7 +78,7 @@ torch.library.register_autograd("banyan::onednn_linear", _backward, setup_contex
 
 @cache
 def fastest_product() -> Product:
-    """Return the faster routine for float32 products on this CPU, measured once per process in some 30 ms."""
+    """Return the faster routine for float32 products on this CPU, measured once per process."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return F.linear
     x, weight = torch.ones(_PROBE_ROWS, _PROBE_WIDTH), torch.ones(_PROBE_WIDTH, _PROBE_WIDTH)

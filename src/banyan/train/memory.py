@@ -12,7 +12,7 @@ from banyan.core.errors import MemoryLimitError
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 _KEPT_BYTES = 1 << 30
-_KEPT_TENSOR_BYTES = 1 << 26  # larger ones are few, and leave gaps behind them: 15 % of the peak of a GPT-2
+_KEPT_TENSOR_BYTES = 1 << 26  # larger ones are few, and could leave large gaps behind them; not measured
 _CPU_WORDS = "can't allocate memory"  # PyTorch's CPU allocator raises a plain RuntimeError with these words
 
 
