@@ -242,7 +242,7 @@ def damage(directory: Path, how: str) -> None:
         ("truncated", "(file is truncated)"),
         ("flipped", "sha256 mismatch (file is corrupt)"),
         ("pickle", "model.safetensors has"),
-        ("incomplete", "tokenizer.json is missing"),
+        ("incomplete", "tokenizer.json' is missing"),
         ("unsigned", "has no manifest.json"),
         ("unreadable", "manifest.json cannot be read"),
         ("foreign", "extra.txt is not in the manifest"),

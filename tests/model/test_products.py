@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from banyan.model.products import fastest_product, onednn_linear
+from banyan.model.products import fastest_products, onednn_linear, product_named
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this build of torch has no oneDNN")
 
@@ -37,5 +37,6 @@ def test_other_number_formats_take_pytorchs_own_routine() -> None:
 
 
 def test_the_choice_is_one_of_the_two_and_stays() -> None:
-    assert fastest_product() in (F.linear, onednn_linear)
-    assert fastest_product() is fastest_product()
+    assert fastest_products() in ("torch", "onednn")
+    assert product_named("auto") is product_named(fastest_products())
+    assert (product_named("torch"), product_named("onednn")) == (F.linear, onednn_linear)

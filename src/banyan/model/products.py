@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from banyan.model.linear import Product
 
 MIN_GAIN = 1.25  # so much faster must oneDNN be; about 2 was seen, so that probes of one machine agree
+Products: TypeAlias = Literal["auto", "torch", "onednn"]
 _PROBE_ROWS, _PROBE_WIDTH, _PROBE_ROUNDS = 512, 512, 5
 
 
@@ -76,15 +77,20 @@ _LIBRARY.impl("onednn_linear", _shape_only, "Meta")  # type: ignore[no-untyped-c
 torch.library.register_autograd("banyan::onednn_linear", _backward, setup_context=_keep_for_backward, lib=_LIBRARY)
 
 
+def product_named(name: Products) -> Product:
+    """Return the routine of a name; `auto` is the one that is faster here."""
+    return onednn_linear if (fastest_products() if name == "auto" else name) == "onednn" else F.linear
+
+
 @cache
-def fastest_product() -> Product:
-    """Return the faster routine for float32 products on this CPU, measured once per process."""
+def fastest_products() -> Products:
+    """Return which routine for float32 products is faster on this CPU, measured once per process in some 30 ms."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return F.linear
+        return "torch"
     x, weight = torch.ones(_PROBE_ROWS, _PROBE_WIDTH), torch.ones(_PROBE_WIDTH, _PROBE_WIDTH)
     own = [_seconds(lambda: F.linear(x, weight)) for _ in range(_PROBE_ROUNDS)]
     onednn = [_seconds(lambda: onednn_linear(x, weight)) for _ in range(_PROBE_ROUNDS)]
-    return onednn_linear if min(own) > MIN_GAIN * min(onednn) else F.linear
+    return "onednn" if min(own) > MIN_GAIN * min(onednn) else "torch"
 
 
 def _seconds(work: Callable[[], Tensor]) -> float:

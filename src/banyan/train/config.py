@@ -6,6 +6,7 @@ import dataclasses
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError
+from banyan.model.products import Products
 from banyan.train.average import AverageConfig
 from banyan.train.compilation import Compile
 from banyan.train.health.config import HealthConfig
@@ -32,6 +33,7 @@ class TrainConfig:
     background_saves: bool = True  # write checkpoints while training goes on, from a second copy in memory
     log_every: int = 10  # steps
     precision: Precision = "auto"
+    products: Products = "auto"  # float32 on a CPU: PyTorch's own routine or oneDNN's; auto: the faster one, measured
     compile: Compile = "auto"  # auto: if the run is long enough to pay for it
     low_memory: bool = False  # compute each block twice and give freed memory back: slower, for what does not fit else
     health: HealthConfig = dataclasses.field(default_factory=HealthConfig)

@@ -23,7 +23,7 @@ def configured_loss(
     is missing or broken is named in one line of the log, and the run goes on without.
     Raises: ConfigError for a precision that this machine does not have.
     """
-    computed = in_precision(loss_function, model=model, precision=config.precision)
+    computed = in_precision(loss_function, model=model, precision=config.precision, products=config.products)
     is_compiled = world_size == 1 and is_worth_compiling(config.compile, run_flops=run_flops(model, config))
     if is_compiled and (problem := compiler_problem()):
         LOG.warning("compile=off reason=%r", problem)

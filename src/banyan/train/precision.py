@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from banyan.core.errors import ConfigError
-from banyan.model.linear import use_product
-from banyan.model.products import fastest_product
+from banyan.model.linear import Product, use_product
+from banyan.model.products import Products, product_named
 from banyan.train.int8 import int8_linear
 from banyan.train.losses import TaskLosses
 from banyan.train.step import LossFunction
@@ -37,20 +37,22 @@ def choose_precision(name: Precision, device: torch.device) -> torch.dtype:
     return torch.bfloat16
 
 
-def in_precision(loss_function: LossFunction, *, model: nn.Module, precision: Precision) -> LossFunction:
+def in_precision(
+    loss_function: LossFunction, *, model: nn.Module, precision: Precision, products: Products = "auto"
+) -> LossFunction:
     """Return the loss function with its matrix products in a number format; weights and sums stay in float32.
 
-    On a CPU the model's layers use the fastest float32 routine from now on, which changes the order of their sums but
+    On a CPU the layers use the float32 routine that is named from now on, which decides the order of their sums but
     not their precision. In int8, the products inside the blocks are in int8 while the loss is computed, and only then.
     """
     device = device_of(model)
     dtype = choose_precision(precision, device)
     if device.type == "cpu" and dtype != torch.bfloat16:
-        use_product(model, fastest_product())
+        use_product(model, product_named(products))
     if dtype == torch.float32:
         return loss_function
     if dtype == torch.int8:
-        return _in_int8(loss_function)
+        return _in_int8(loss_function, product=product_named(products))
 
     def computed(model: Any, batch: Any) -> TaskLosses:
         with torch.autocast(device.type, dtype=dtype):
@@ -59,13 +61,13 @@ def in_precision(loss_function: LossFunction, *, model: nn.Module, precision: Pr
     return computed
 
 
-def _in_int8(loss_function: LossFunction) -> LossFunction:
+def _in_int8(loss_function: LossFunction, *, product: Product) -> LossFunction:
     def computed(model: Any, batch: Any) -> TaskLosses:
         use_product(model.blocks, int8_linear)
         try:
             return loss_function(model, batch)
         finally:
-            use_product(model.blocks, fastest_product())
+            use_product(model.blocks, product)
 
     return computed
 

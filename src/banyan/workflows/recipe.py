@@ -19,6 +19,7 @@ from banyan.data.mixture import MixtureConfig
 from banyan.infer.sampling import SamplingConfig
 from banyan.model.config import ModelConfig
 from banyan.model.presets import MODEL_PRESETS, model_config
+from banyan.model.products import Products
 from banyan.tasks.config import TaskConfig
 from banyan.train.config import TrainConfig
 from banyan.train.distributed.config import ParallelConfig
@@ -198,6 +199,11 @@ def is_kept_from_dial(recipe: Recipe, key: str) -> bool:
 def with_steps(recipe: Recipe, steps: int) -> Recipe:
     """Return the recipe with its number of steps settled, so that a resumed run plans the same ones."""
     return dataclasses.replace(recipe, minutes=None, train=dataclasses.replace(recipe.train, steps=steps))
+
+
+def with_products(recipe: Recipe, products: Products) -> Recipe:
+    """Return the recipe with its routine for matrix products settled, so that a resumed run ends with the same bits."""
+    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, products=products))
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:

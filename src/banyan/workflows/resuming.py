@@ -14,7 +14,7 @@ from banyan.core.errors import CheckpointError, ConfigError
 from banyan.runtime.description import read_description
 from banyan.workflows.datasets import resolve_places
 from banyan.workflows.dial import as_dialled, has_dial
-from banyan.workflows.recipe import Recipe, with_steps
+from banyan.workflows.recipe import Recipe, with_products, with_steps
 from banyan.workflows.sidecars import RECIPE_FILE
 
 # What neither the shapes of a checkpoint nor the order of the data depends on. A place of data may change, for its
@@ -22,7 +22,7 @@ from banyan.workflows.sidecars import RECIPE_FILE
 _MAY_CHANGE = re.compile(
     r"minutes|device|(parallel|tracking|evaluation|sampling|schedule|train\.health)(\..+)?"
     r"|train\.(steps|clip_norm|evaluate_every|checkpoint_every|keep_checkpoints|early_stop_patience|log_every"
-    r"|background_saves|precision)"
+    r"|background_saves|precision|products)"
     r"|optimizer\.(learning_rate|matrix_learning_rate|embedding_learning_rate|weight_decay|beta1|beta2|epsilon|momentum)"
     r"|tasks\.\d+\.(weight|data\.(train|validation|test))(\..+)?"
 )
@@ -40,6 +40,8 @@ def settle_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> Recip
         return recipe
     if has_dial(recipe):
         recipe = as_dialled(recipe, saved)
+    if recipe.train.products == "auto":  # as measured when the run began: another routine gives other last bits
+        recipe = with_products(recipe, saved.train.products)
     recipe = settle_evaluations(recipe if recipe.minutes is None else with_steps(recipe, saved.train.steps))
     changed = _differences(saved, recipe)
     if recipe.train.batch_seqs == saved.train.batch_seqs:

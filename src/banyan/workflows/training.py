@@ -17,6 +17,7 @@ from banyan.core.paths import runs_directory
 from banyan.core.process import end_with_launcher, process_place
 from banyan.core.types import HeadKind
 from banyan.data.loader import MixtureLoader
+from banyan.model.products import fastest_products
 from banyan.model.transformer import Transformer, count_parameters
 from banyan.tasks.base import Task
 from banyan.tasks.image_generation import ImageGeneration
@@ -35,7 +36,7 @@ from banyan.train.trainer import Trainer
 from banyan.workflows.dial import dial_facts, has_dial, settle_dial
 from banyan.workflows.live_model import LiveEvaluator
 from banyan.workflows.material import Material, gather_material
-from banyan.workflows.recipe import Recipe, with_steps
+from banyan.workflows.recipe import Recipe, with_products, with_steps
 from banyan.workflows.reporter import Reporter
 from banyan.workflows.resuming import learned_data, recipe_changes, settle_evaluations, settle_recipe
 from banyan.workflows.samples import SampleBook
@@ -144,6 +145,7 @@ def _fit(
     notes = [*_notes_of_restart(), *_notes_of_recipe(recipe, run_directory, resume=resume)]
     notes += _notes_of_data(material, learned)
     recipe = settle_sizes(recipe, material, reporter=reporter, device=device, ranks=ranks)
+    recipe = _settle_products(recipe, device)
     model = new_model(recipe, material).to(device)
     loader = new_loader(recipe, material)
     recipe = settle_length(recipe, model, material, reporter=reporter, ranks=ranks)
@@ -286,6 +288,12 @@ def settle_sizes(
     settled, summary = settle_dial(recipe, dial_facts(material.sources, _id_space(material)), probe=probe)
     reporter.line(summary)
     return settled
+
+
+def _settle_products(recipe: Recipe, device: torch.device) -> Recipe:
+    """Note in the recipe which routine multiplies matrices, as measured now."""
+    is_open = recipe.train.products == "auto" and device.type == "cpu"
+    return with_products(recipe, fastest_products()) if is_open else recipe
 
 
 def settle_length(
