@@ -83,7 +83,7 @@ def test_a_model_without_blocks_is_left_alone() -> None:
 
 @pytest.mark.parametrize(
     ("choice", "run_flops", "expected"),
-    [("on", 1.0, True), ("off", 1e20, False), ("auto", 0.9 * MIN_RUN_FLOPS, False), ("auto", MIN_RUN_FLOPS, True)],
+    [(True, 1.0, True), (False, 1e20, False), ("auto", 0.9 * MIN_RUN_FLOPS, False), ("auto", MIN_RUN_FLOPS, True)],
 )
 def test_a_run_is_compiled_where_it_says_so_or_is_long(choice: Any, run_flops: float, expected: bool) -> None:
     assert is_worth_compiling(choice, run_flops=run_flops) == expected

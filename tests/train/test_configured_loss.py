@@ -26,12 +26,12 @@ def test_a_missing_compiler_is_one_line_of_the_log(
 ) -> None:
     monkeypatch.setattr(module, "compiler_problem", lambda: "no compiler")
     with caplog.at_level(logging.WARNING):
-        assert configured_loss(LOSS, model=tiny_learner(), config=config(compile="on")) is LOSS
-    assert [record.getMessage() for record in caplog.records] == ["compile=off reason='no compiler'"]
+        assert configured_loss(LOSS, model=tiny_learner(), config=config(compile=True)) is LOSS
+    assert [record.getMessage() for record in caplog.records] == ["compile=false reason='no compiler'"]
 
 
 def test_several_processes_do_not_compile() -> None:
-    assert configured_loss(LOSS, model=tiny_learner(), config=config(compile="on"), world_size=2) is LOSS
+    assert configured_loss(LOSS, model=tiny_learner(), config=config(compile=True), world_size=2) is LOSS
 
 
 def test_the_arithmetic_of_a_run_grows_with_its_steps() -> None:

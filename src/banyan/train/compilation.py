@@ -17,7 +17,7 @@ from banyan.core.paths import cache_directory
 from banyan.train.losses import TaskLosses
 from banyan.train.step import LossFunction
 
-Compile: TypeAlias = Literal["auto", "on", "off"]
+Compile: TypeAlias = Literal["auto"] | bool  # YAML reads on and off as true and false
 
 MIN_RUN_FLOPS = 2e13  # two minutes of two cores: a shorter run ends before compiled code has paid for its compilation
 MAX_VARIANTS = 64  # of one block: with and without a mask, other numbers of rows, every layer's own dropout
@@ -25,7 +25,7 @@ MAX_VARIANTS = 64  # of one block: with and without a mask, other numbers of row
 
 def is_worth_compiling(choice: Compile, *, run_flops: float) -> bool:
     """Return whether to compile: as a recipe says, or if the run is long; the same for its resumption."""
-    return choice == "on" or (choice == "auto" and run_flops >= MIN_RUN_FLOPS)
+    return run_flops >= MIN_RUN_FLOPS if choice == "auto" else choice
 
 
 def with_blocks(

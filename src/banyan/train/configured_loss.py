@@ -26,7 +26,7 @@ def configured_loss(
     computed = in_precision(loss_function, model=model, precision=config.precision, products=config.products)
     is_compiled = world_size == 1 and is_worth_compiling(config.compile, run_flops=run_flops(model, config))
     if is_compiled and (problem := compiler_problem()):
-        LOG.warning("compile=off reason=%r", problem)
+        LOG.warning("compile=false reason=%r", problem)
         is_compiled = False
     return with_blocks(computed, model=model, is_compiled=is_compiled, is_lean=config.low_memory)
 
