@@ -121,7 +121,7 @@ def _append(path: Path, line: str) -> None:
     os.close(descriptor)
 
 
-_ORDER = {"micro_batch_seqs": 4, "accumulation_steps": 1, "seq_len": 24, "evaluate_every": 60, "checkpoint_every": 5}
+_ORDER = {"micro_batch_seqs": 7, "accumulation_steps": 1, "seq_len": 24, "evaluate_every": 60, "checkpoint_every": 5}
 _LOG = "batches.jsonl"
 
 
