@@ -33,7 +33,6 @@ class StepRecord:
     seconds: float  # of training since the run began, over all resumes; evaluations and saves left out
     is_applied: bool  # False: skipped, and the weights are as they were
     step_seconds: float = 0.0  # this step took
-    flops_per_second: float | None = None  # of the model's own arithmetic; None: not known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

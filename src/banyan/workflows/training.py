@@ -145,7 +145,7 @@ def _fit(
     notes = [*_notes_of_restart(), *_notes_of_recipe(recipe, run_directory, resume=resume)]
     notes += _notes_of_data(material, learned)
     recipe = settle_sizes(recipe, material, reporter=reporter, device=device, ranks=ranks)
-    recipe = _settle_products(recipe, device)
+    recipe = _settle_products(recipe, device, ranks)
     model = new_model(recipe, material).to(device)
     loader = new_loader(recipe, material)
     recipe = settle_length(recipe, model, material, reporter=reporter, ranks=ranks)
@@ -290,10 +290,11 @@ def settle_sizes(
     return settled
 
 
-def _settle_products(recipe: Recipe, device: torch.device) -> Recipe:
-    """Note in the recipe which routine multiplies matrices, as measured now."""
-    is_open = recipe.train.products == "auto" and device.type == "cpu"
-    return with_products(recipe, fastest_products()) if is_open else recipe
+def _settle_products(recipe: Recipe, device: torch.device, ranks: Ranks) -> Recipe:
+    """Note in the recipe which routine multiplies matrices, as measured now: oneDNN's if it is faster on every rank."""
+    if recipe.train.products != "auto" or device.type != "cpu":
+        return recipe
+    return with_products(recipe, "torch" if ranks.any(fastest_products() == "torch") else "onednn")
 
 
 def settle_length(
