@@ -1,6 +1,8 @@
 import json
 from collections import Counter
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -136,6 +138,42 @@ class Text:
     def __getitem__(self, index: int) -> TokenSequence:
         ids = tuple(range(100 * index, 100 * index + 12))
         return TokenSequence(task="text", token_ids=ids, targets=ids, loss_weights=(1.0,) * 12, mask=MaskKind.CAUSAL)
+
+    def varied(self, sequence: TokenSequence, generator: np.random.Generator) -> TokenSequence:
+        return sequence
+
+
+class Varied(Text):
+    """The same text, read in both directions up to a place that is drawn each time."""
+
+    def varied(self, sequence: TokenSequence, generator: np.random.Generator) -> TokenSequence:
+        return replace(sequence, mask=MaskKind.PREFIX, prefix_len=int(generator.integers(2, 12)))
+
+
+def varied_batches(loader: MixtureLoader, num: int) -> list[list[int]]:
+    return [loader.next_batch(num_rows=1).attend_until.flatten().tolist() for _ in range(num)]
+
+
+def varied_loader(seed: int = 0) -> MixtureLoader:
+    return MixtureLoader(
+        [Varied()], rates={"text": 1.0}, seq_len=12, rows_per_batch=1, pad_id=0, task_names=["text"], seed=seed
+    )
+
+
+def test_how_a_sequence_varies_follows_from_seed_and_place_and_so_survives_a_restart() -> None:
+    first = varied_loader()
+    before, state = varied_batches(first, 5), first.state()
+    after = varied_batches(first, 5)
+    again = varied_loader()
+    assert varied_batches(again, 5) == before
+    again.restore(state)
+    assert varied_batches(again, 5) == after
+    assert varied_batches(varied_loader(seed=1), 5) != before
+
+
+def test_a_sequence_varies_anew_in_every_epoch() -> None:
+    epochs = varied_batches(varied_loader(), 1200)
+    assert sorted(epochs[:600]) != sorted(epochs[600:])
 
 
 def text_loader() -> MixtureLoader:

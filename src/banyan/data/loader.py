@@ -74,10 +74,15 @@ class TaskRows:
 
     def _pack(self, window: int) -> list[list[TokenSequence]]:
         numbers = range(window * WINDOW_SEQUENCES, (window + 1) * WINDOW_SEQUENCES)
-        sequences = [part for number in numbers for part in self._fitting(self.source[self._index(number)])]
+        sequences = [part for number in numbers for part in self._parts(number)]
         rows = pack_sequences([len(sequence) for sequence in sequences], seq_len=self.seq_len)
         shuffled = self._generator(1, window).permutation(len(rows))  # packing puts the longest first
         return [[sequences[index] for index in rows[row]] for row in shuffled]
+
+    def _parts(self, number: int) -> list[TokenSequence]:
+        """Return what a place of the stream gives: the same every time, and another variation in the next epoch."""
+        generator = self._generator(2, number)
+        return [self.source.varied(part, generator) for part in self._fitting(self.source[self._index(number)])]
 
     def _fitting(self, sequence: TokenSequence) -> list[TokenSequence]:
         """Return what of a sequence fits into rows: all of it, in pieces if it is text, or else nothing."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from banyan.core.errors import ConfigError, DataError
 from banyan.core.types import MaskKind, TokenSequence
+from banyan.data.masking import MaskShares, mix_masks
 from banyan.data.shards import ShardReader
 
 
@@ -29,6 +30,10 @@ class SequenceSource(Protocol):
 
     def __getitem__(self, index: int) -> TokenSequence: ...
 
+    def varied(self, sequence: TokenSequence, generator: np.random.Generator) -> TokenSequence:
+        """Return a sequence of this source, or a piece of one, as it is learned this time."""
+        ...
+
 
 class ExampleSequences:
     """A task's examples, rendered and held in memory."""
@@ -45,13 +50,18 @@ class ExampleSequences:
     def __getitem__(self, index: int) -> TokenSequence:
         return self._sequences[index]
 
+    def varied(self, sequence: TokenSequence, generator: np.random.Generator) -> TokenSequence:
+        """Return the sequence as it is."""
+        return sequence
+
 
 class ShardWindows:
     """Next-token windows over the documents of prepared shards; every token is predicted exactly once.
 
     A document reads `start_ids … text … end_id`. One longer than `seq_len` continues in further windows; a window never
     holds two documents (the loader packs short ones into one row, each as its own segment).
-    The documents `left_out` of each shard (numbers, shard by shard) are passed over.
+    The documents `left_out` of each shard (numbers, shard by shard) are passed over. With `masks`, some stretches are
+    read in both directions each time they come; `hidden_id` stands where a token is hidden then.
     Raises: DataError if the shards hold no documents.
     """
 
@@ -66,6 +76,8 @@ class ShardWindows:
         start_ids: Sequence[int],
         end_id: int,
         left_out: Sequence[Collection[int]] = (),
+        masks: MaskShares | None = None,
+        hidden_id: int = 0,
     ) -> None:
         if not start_ids:
             raise ConfigError(
@@ -76,6 +88,8 @@ class ShardWindows:
         self._seq_len = seq_len
         self._start_ids = np.array(start_ids, dtype=np.int64)
         self._end_id = end_id
+        self._masks = masks
+        self._hidden_id = hidden_id
         lengths = [np.diff(shard.document_starts) for shard in shards]
         num_predictions = np.concatenate([*lengths, np.empty(0, np.int64)]) + len(start_ids)  # of a whole document
         first = 0
@@ -106,6 +120,12 @@ class ShardWindows:
             loss_weights=weights,
             mask=MaskKind.CAUSAL,
         )
+
+    def varied(self, sequence: TokenSequence, generator: np.random.Generator) -> TokenSequence:
+        """Return the stretch under the mask that the draw gives it."""
+        if self._masks is None:
+            return sequence
+        return mix_masks(sequence, self._masks, hidden_id=self._hidden_id, generator=generator)
 
     def _stretch(self, document: int, start: int, end: int) -> list[int]:
         """Return tokens start … end of a document with its start and end tokens around it."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from banyan.core.config import config, config_from_mapping
 from banyan.core.errors import ConfigError
 from banyan.core.types import Row
+from banyan.data.masking import MaskShares
 from banyan.tasks.base import Task
 from banyan.tasks.registry import TASK_KINDS
 
@@ -58,6 +59,7 @@ class TaskConfig:
     unit: Literal["word", "character"] | None = None  # tagging: what gets a tag; None: as the data has it
     may_be_empty: bool | None = None  # question answering: some questions have no answer; None: as in the data
     system: str | None = None  # dialogue: said at the start of every conversation
+    masks: MaskShares | None = None  # language modelling: shares of the text that are read in both directions
 
     def __post_init__(self) -> None:
         TASK_KINDS[self.kind]  # an unknown kind says which one is near

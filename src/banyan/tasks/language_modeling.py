@@ -9,6 +9,7 @@ from typing import ClassVar
 from banyan.core.config import config
 from banyan.core.errors import ConfigError, InputError
 from banyan.core.types import Completion, MaskKind, Prediction, Prompt, Row, Text
+from banyan.data.masking import MaskShares
 from banyan.tasks.base import Supervision, Task, completed_text
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.measurement import Measurement
@@ -33,6 +34,7 @@ class LanguageModeling(Task[TextExample]):
 
     template: str | None = None  # "{title}\n{text}": the document, made of several columns
     max_answer_tokens: int = 256
+    masks: MaskShares | None = None  # how running text is read while it is learned; None: causally, as it is asked
 
     def __post_init__(self) -> None:
         if self.max_answer_tokens < 1:

@@ -24,6 +24,7 @@ from banyan.infer.sampling import SamplingConfig
 from banyan.tasks.base import Task
 from banyan.tasks.config import TaskConfig, build_task
 from banyan.tasks.image_generation import ImageGeneration, picture_fields
+from banyan.tasks.language_modeling import LanguageModeling
 from banyan.tasks.reading import read_examples
 from banyan.tasks.rendering import render_examples
 from banyan.tokenizers.bpe import BytePairTokenizer
@@ -350,4 +351,6 @@ class _Renderer:
             start_ids=(self._vocabulary.bos_id,),
             end_id=self._vocabulary.eos_id,
             left_out=left_out,
+            masks=task.masks if isinstance(task, LanguageModeling) else None,
+            hidden_id=self._vocabulary.null_id,
         )
