@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +29,47 @@ def load(directory: Path | str, *, device: str = "auto", num_slots: int = 16) ->
     """
     directory = Path(directory)
     target = choose_device(device)
+    parts = read_parts(directory)
+    model = load_model(directory, device=target)
+    _check_model(directory, model, vocabulary=parts.vocabulary, tasks=parts.tasks)
+    return LoadedModel(
+        directory=directory,
+        sha256=parts.sha256,
+        description=parts.description,
+        tasks=parts.tasks,
+        vocabulary=parts.vocabulary,
+        image_tokenizer=parts.image_tokenizer,
+        model=model,
+        engine=Engine(model, parts.vocabulary, num_slots=num_slots),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelParts:
+    """All of a model directory but its weights."""
+
+    directory: Path
+    sha256: str  # of the manifest
+    description: ModelDescription
+    tasks: Mapping[str, Task[Any]]  # by name, in the order of their task tokens
+    vocabulary: Vocabulary
+    image_tokenizer: ImageTokenizer | None
+
+
+def read_parts(directory: Path) -> ModelParts:
+    """Check every file of a model directory and read all but its weights.
+
+    Raises: as `load`.
+    """
     _verify(directory)
     description = read_description(directory)
-    tasks = _build_tasks(directory, description)
-    vocabulary = _load_vocabulary(directory, description)
-    image_tokenizer = _load_image_tokenizer(directory, description)
-    model = load_model(directory, device=target)
-    _check_model(directory, model, vocabulary=vocabulary, tasks=tasks)
-    return LoadedModel(
+    return ModelParts(
         directory=directory,
         sha256=sha256_of(directory / MANIFEST),
         description=description,
-        tasks=tasks,
-        vocabulary=vocabulary,
-        image_tokenizer=image_tokenizer,
-        model=model,
-        engine=Engine(model, vocabulary, num_slots=num_slots),
+        tasks=_build_tasks(directory, description),
+        vocabulary=_load_vocabulary(directory, description),
+        image_tokenizer=_load_image_tokenizer(directory, description),
     )
 
 

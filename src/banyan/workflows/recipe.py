@@ -27,6 +27,7 @@ from banyan.train.optimizer import OptimizerConfig
 from banyan.train.schedule import ScheduleConfig
 from banyan.train.trackers import TrackingConfig
 from banyan.workflows.dial_keys import parse_budget, parse_size
+from banyan.workflows.transfer_recipe import TransferRecipe, check_tasks_of_mode
 
 MAX_SEED = 2**63 - 1  # what a database can hold
 _FOLDER_NAME = re.compile(r"\w[\w. -]{0,99}")
@@ -121,6 +122,7 @@ class Recipe:
     evaluation: EvaluationRecipe = dataclasses.field(default_factory=EvaluationRecipe)
     parallel: ParallelConfig = dataclasses.field(default_factory=ParallelConfig)
     tracking: TrackingConfig = dataclasses.field(default_factory=TrackingConfig)
+    transfer: TransferRecipe = dataclasses.field(default_factory=TransferRecipe)
     sampling: dict[str, SamplingConfig] = dataclasses.field(default_factory=dict)  # task → how it answers by default
     dial_keeps: tuple[str, ...] = ()  # keys that model.size and train.budget leave alone; filled in as a recipe is read
 
@@ -154,6 +156,24 @@ class Recipe:
             raise ConfigError(
                 f"model.max_seq_len={self.model.max_seq_len} is shorter than train.seq_len={self.train.seq_len}; "
                 "a training row must fit the context."
+            )
+        self._check_transfer()
+
+    def _check_transfer(self) -> None:
+        if self.transfer.parent is None:
+            return
+        check_tasks_of_mode(self.transfer, self.tasks)
+        chosen = {"model.size": self.model.size, "train.budget": self.train.budget}
+        if key := next((key for key, value in chosen.items() if value is not None), None):
+            raise ConfigError(
+                f"{key}={chosen[key]} chooses sizes, and transfer.parent={self.transfer.parent} has them already.",
+                hint="leave it out; minutes or train.steps say how long to train",
+            )
+        if self.transfer.unfreeze_every and self.parallel.shard * self.parallel.tensor > 1:
+            raise ConfigError(
+                f"transfer.unfreeze_every={self.transfer.unfreeze_every} does not go together with parallel.shard="
+                f"{self.parallel.shard} and parallel.tensor={self.parallel.tensor}: a divided model learns as a whole.",
+                hint="leave both at 1, or use transfer.layer_decay",
             )
 
     def resolve_model(self, *, vocab_size: int, num_image_codes: int, grid_size: int) -> ModelConfig:
