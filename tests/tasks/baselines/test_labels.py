@@ -1,6 +1,9 @@
+import math
+from collections import Counter
+
 import pytest
 
-from banyan.tasks.baselines.labels import majority_label, tfidf_logistic_regression
+from banyan.tasks.baselines.labels import majority_label, naive_bayes, tfidf_logistic_regression
 from banyan.tasks.classification import ClassificationExample
 
 
@@ -42,4 +45,25 @@ def test_a_text_of_unknown_words_gets_an_answer_too() -> None:
 
 def test_a_single_label_needs_no_regression() -> None:
     (prediction,) = tfidf_logistic_regression("topic", TRAIN[:3], seed=0)(TRAIN[-1:])
+    assert prediction.text == "sport"
+
+
+def test_naive_bayes_multiplies_the_smoothed_shares_of_the_words_that_occur() -> None:
+    train = examples(("a b", "x"), ("a a", "x"), ("b c", "y"))
+    (prediction,) = naive_bayes("topic", train)(examples(("b", "")))
+    # words and pairs, each counted once a text: x has a, b, "a b", a, "a a"; y has b, c, "b c"
+    vocabulary = {"a", "b", "c", "a b", "a a", "b c"}
+    seen = {"x": Counter(["a", "b", "a b", "a", "a a"]), "y": Counter(["b", "c", "b c"])}
+    prior = {"x": 2 / 3, "y": 1 / 3}
+    joint = {
+        label: prior[label] * (counts["b"] + 1) / (sum(counts.values()) + len(vocabulary))
+        for label, counts in seen.items()
+    }
+    assert prediction.labels is not None
+    for label, value in joint.items():
+        assert math.isclose(prediction.labels[label], value / sum(joint.values()), rel_tol=1e-9)
+
+
+def test_naive_bayes_of_a_single_label_always_answers_it() -> None:
+    (prediction,) = naive_bayes("topic", TRAIN[:3])(TRAIN[-1:])
     assert prediction.text == "sport"

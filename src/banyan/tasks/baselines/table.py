@@ -11,7 +11,7 @@ from banyan.core.errors import DataError
 from banyan.core.registry import Registry
 from banyan.tasks.base import Task
 from banyan.tasks.baselines.compression import ByteNgrams, xz_bits
-from banyan.tasks.baselines.labels import majority_label, tfidf_logistic_regression
+from banyan.tasks.baselines.labels import majority_label, naive_bayes, tfidf_logistic_regression
 from banyan.tasks.baselines.pictures import unigram_codes
 from banyan.tasks.baselines.spans import best_fixed_span
 from banyan.tasks.baselines.tagging import most_frequent_tag
@@ -55,6 +55,7 @@ def _for_classification(task: Task[Any], train: Sequence[Any], seed: int) -> tup
     regression = tfidf_logistic_regression(task.name, train, seed=seed)
     return (
         Baseline(name="majority", is_trivial=True, answer=majority_label(task.name, train)),
+        Baseline(name="naive Bayes", is_trivial=False, answer=naive_bayes(task.name, train)),
         Baseline(name="TF-IDF + logistic regression", is_trivial=False, answer=regression),
     )
 
