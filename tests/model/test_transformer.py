@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from banyan.core.errors import ContextLengthError
+from banyan.core.errors import ConfigError, ContextLengthError, ShapeError
 from banyan.core.types import NO_GRID, HeadKind, HeadSpec, MaskKind
+from banyan.model.kv_cache import KVCache
 from banyan.model.transformer import Transformer, count_parameters
 from banyan.testing.models import tiny_model, tiny_model_config
 
@@ -154,3 +155,38 @@ def test_a_row_longer_than_the_model_can_address_is_refused_with_both_numbers() 
 def test_a_tied_model_counts_its_table_once() -> None:
     tied, free = (Transformer(tiny_model_config(tie_embeddings=tie)) for tie in (True, False))
     assert count_parameters(free) - count_parameters(tied) == 320 * 32
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_layer_is_what_so_many_blocks_give_with_the_norm_after_all_alone(shape: str) -> None:
+    model, token_ids = tiny_model(tiny_model_config(**SHAPES[shape])), random_ids(2, 9)
+    until = torch.tensor([[4] * 9, [0] * 9])
+    layers = list(model.layers(token_ids, attend_until_BT=until))
+    for num_blocks, found in enumerate(layers):
+        assert torch.equal(found, model(token_ids, attend_until_BT=until, num_blocks=num_blocks))
+    assert len(layers) == 3
+    assert torch.equal(layers[-1], model(token_ids, attend_until_BT=until))
+    assert torch.equal(layers[1], model.blocks[0](layers[0], model._plan(token_ids, None, None, until)[1]))
+
+
+@torch.no_grad()
+def test_a_part_of_the_blocks_reads_packed_rows() -> None:
+    model, parts = tiny_model(), [random_ids(1, 5), random_ids(1, 4, seed=1)]
+    packed = model(
+        torch.cat(parts, dim=1),
+        position_ids_BT=torch.tensor([[*range(5), *range(4)]]),
+        segment_ids_BT=torch.tensor([[0] * 5 + [1] * 4]),
+        num_blocks=1,
+    )
+    alone = torch.cat([model(part, num_blocks=1) for part in parts], dim=1)
+    torch.testing.assert_close(packed, alone, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_a_number_of_blocks_that_cannot_be_read_is_refused() -> None:
+    model = tiny_model()
+    with pytest.raises(ConfigError, match=r"num_blocks=3 must lie in 0\.\.2"):
+        model(random_ids(1, 4), num_blocks=3)
+    with pytest.raises(ShapeError, match="would lack their keys"):
+        model(random_ids(1, 4), num_blocks=1, cache=KVCache(model.config, num_slots=1).rows([0]))

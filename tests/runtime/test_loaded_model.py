@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from banyan.core.errors import ConfigError, ContextLengthError, DataError, InputError, UnknownNameError
@@ -160,3 +161,13 @@ def test_a_model_that_cannot_talk_or_draw_says_what_it_can(tmp_path: Path) -> No
 
 def test_a_repr_shows_where_the_model_is_and_what_it_can(model: LoadedModel) -> None:
     assert "tiny" in repr(model) and "topic" in repr(model) and model.num_parameters > 10_000
+
+
+def test_texts_become_unit_vectors_whose_dot_product_is_the_cosine(model: LoadedModel) -> None:
+    vectors = model.embed(["three days ago", "三天前"])
+    assert vectors.shape == (2, model.model.config.embed_dim) and vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(model.embed("三天前")[0], vectors[1], atol=1e-6)
+    raw = model.embed("三天前", pooling="last", layer=0, normalise=False)[0]
+    last_id = model.vocabulary.encode("三天前")[-1]
+    np.testing.assert_allclose(raw, model.model.embedding.weight[last_id].detach().numpy(), atol=1e-6)

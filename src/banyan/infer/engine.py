@@ -1,7 +1,7 @@
 """The engine: many requests of many tasks, answered together by one model.
 
 Answers that are written token by token share a fixed number of cache slots and join or leave between steps; answers
-that are chosen (labels, tags, spans) and likelihoods are read in batched single passes beside them.
+that are chosen (labels, tags, spans), likelihoods and vectors are read in batched single passes beside them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from banyan.core.errors import ConfigError
 from banyan.core.types import Completion, Prompt, TokenSequence
 from banyan.infer.admission import Limits
+from banyan.infer.embedding import EmbeddingConfig, TextOrIds, text_vectors
 from banyan.infer.likelihood import bits, document_windows
 from banyan.infer.requests import TextCallback, Ticket, TokenCallback
 from banyan.infer.sampling import GREEDY, SamplingConfig
@@ -120,6 +124,32 @@ class Engine:
         ]
         scores = iter(self.log_likelihood([window for own in windows for window in own]))
         return [bits([log_prob for _ in own for log_prob in next(scores)]) for own in windows]
+
+    def submit_texts(self, texts: Sequence[TextOrIds], how: EmbeddingConfig) -> list[Ticket[Tensor]]:
+        """Put texts whose vectors are wanted in line and return at once.
+
+        Shapes: each ticket brings (N, D), one float32 vector on the CPU for each layer asked for.
+        Raises: ContextLengthError, InputError or ConfigError if one of them cannot be read.
+        """
+        questions = text_vectors(texts, how, vocabulary=self._vocabulary, config=self._limits.config)
+        jobs = [ScoringJob(question) for question in questions]
+        self._worker.add(sorted(jobs, key=lambda job: -job.num_tokens))
+        return [job.ticket for job in jobs]
+
+    def embed(self, texts: Sequence[TextOrIds], how: EmbeddingConfig) -> Tensor:
+        """Return the vectors of texts, in their order.
+
+        Shapes: (texts, layers, D), float32 on the CPU.
+        Raises: as `submit_texts`, before anything is read.
+        """
+        tickets = self.submit_texts(texts, how)
+        try:
+            found = [ticket.result() for ticket in tickets]
+        except BaseException:
+            for ticket in tickets:
+                ticket.cancel()
+            raise
+        return torch.stack(found) if found else torch.zeros(0, len(how.layers), self._limits.config.embed_dim)
 
     def close(self) -> None:
         """End the engine's thread; requests that have not ended fail. Closing twice does nothing."""

@@ -21,6 +21,8 @@ class Row:
     prefix_len: int  # tokens read in both directions under PREFIX
     positions: tuple[int, ...]
     grid_ids: tuple[int, ...] = ()
+    layers: tuple[int, ...] = ()  # after how many blocks the positions are wanted; empty: after all, in one tensor
+    averages: bool = False  # keep the mean of the positions in place of each, as one position
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -59,14 +61,13 @@ def attend_until(*, seq_len: int, mask: MaskKind, prefix_len: int) -> list[int]:
 def hidden_states(model: Transformer, rows: Sequence[Row], *, max_batch_tokens: int) -> list[Tensor]:
     """Read rows in batches of similar length and return each row's wanted hidden states.
 
-    Shapes: one (P, D) for each row, P its number of positions.
+    Shapes: one (P, D) for each row, P its number of positions; (N, P, D) for a row that names N layers.
     Units:  max_batch_tokens counts padding too; a single longer row makes its own batch.
     """
     found: list[Tensor | None] = [None] * len(rows)
     for batch in _batches([len(row) for row in rows], max_batch_tokens=max_batch_tokens):
-        hidden_BTD = _forward(model, [rows[index] for index in batch])
-        for place, index in enumerate(batch):
-            found[index] = hidden_BTD[place, list(rows[index].positions)]
+        for index, hidden in zip(batch, _read(model, [rows[index] for index in batch]), strict=True):
+            found[index] = hidden
     return [hidden for hidden in found if hidden is not None]
 
 
@@ -81,19 +82,49 @@ def _batches(lengths: Sequence[int], *, max_batch_tokens: int) -> list[list[int]
     return batches
 
 
-def _forward(model: Transformer, rows: Sequence[Row]) -> Tensor:
+def _read(model: Transformer, rows: Sequence[Row]) -> list[Tensor]:
+    inputs = _inputs(model, rows)
+    if not any(row.layers for row in rows):
+        hidden_BTD = model(**inputs)
+        return [_wanted(row, hidden_BTD[place]) for place, row in enumerate(rows)]
+    return _read_layers(model, rows, inputs)
+
+
+def _read_layers(model: Transformer, rows: Sequence[Row], inputs: dict[str, Tensor | None]) -> list[Tensor]:
+    """Keep what is wanted of each layer as it comes, and stop after the last that anybody wants."""
+    num_layers = model.config.num_layers
+    wanted = [row.layers or (num_layers,) for row in rows]
+    deepest = max(max(layers) for layers in wanted)
+    kept: list[dict[int, Tensor]] = [{} for _ in rows]
+    for layer, hidden_BTD in zip(range(deepest + 1), model.layers(**inputs), strict=False):
+        for place, row in enumerate(rows):
+            if layer in wanted[place]:
+                kept[place][layer] = _wanted(row, hidden_BTD[place])
+    return [
+        torch.stack([own[layer] for layer in row.layers]) if row.layers else own[num_layers]
+        for row, own in zip(rows, kept, strict=True)
+    ]
+
+
+def _wanted(row: Row, hidden_TD: Tensor) -> Tensor:
+    hidden_PD = hidden_TD[list(row.positions)]
+    return hidden_PD.float().mean(dim=0, keepdim=True) if row.averages else hidden_PD
+
+
+def _inputs(model: Transformer, rows: Sequence[Row]) -> dict[str, Tensor | None]:
     seq_len = max(map(len, rows))
     has_grid = any(row.grid_ids for row in rows)
     is_causal = all(row.mask is MaskKind.CAUSAL for row in rows)
     # Padding stands on the right, beyond what any real position may read, so it needs no mask of its own.
-    hidden: Tensor = model(
-        _table([row.token_ids for row in rows], seq_len=seq_len, fill=0, model=model),
-        attend_until_BT=None if is_causal else _table([_until(r) for r in rows], seq_len=seq_len, fill=0, model=model),
-        grid_ids_BT=_table([r.grid_ids for r in rows], seq_len=seq_len, fill=NO_GRID, model=model)
+    return {
+        "token_ids_BT": _table([row.token_ids for row in rows], seq_len=seq_len, fill=0, model=model),
+        "attend_until_BT": None
+        if is_causal
+        else _table([_until(row) for row in rows], seq_len=seq_len, fill=0, model=model),
+        "grid_ids_BT": _table([row.grid_ids for row in rows], seq_len=seq_len, fill=NO_GRID, model=model)
         if has_grid
         else None,
-    )
-    return hidden
+    }
 
 
 def _until(row: Row) -> list[int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from banyan.core.errors import ContextLengthError, ShapeError
+from banyan.core.errors import ConfigError, ContextLengthError, ShapeError
 from banyan.core.types import HeadSpec
 from banyan.model.attention import Attention, AttentionPlan
 from banyan.model.config import ModelConfig
@@ -108,6 +108,7 @@ class Transformer(nn.Module):
         grid_ids_BT: Tensor | None = None,
         noise_seeds_B: Tensor | None = None,
         cache: CacheRows | None = None,
+        num_blocks: int | None = None,
     ) -> Tensor:
         """Return the hidden state of every position, after the final norm.
 
@@ -116,9 +117,13 @@ class Transformer(nn.Module):
         counts in positions of the slot. `segment_ids` keep packed examples apart (-1: padding). A query t reads keys
         up to max(t, attend_until[t]) of its segment. `grid_ids` name the picture cell a position predicts, or NO_GRID.
         While it learns, dropout follows from `noise_seeds`, one per row; without them PyTorch's generator draws some.
+        `num_blocks` stops after so many blocks, 0 at the embeddings; the final norm stands after all of them only.
         Raises: ContextLengthError if the tokens do not fit into max_seq_len; ShapeError if a cache is given together
-        with positions or segments, for each of its slots counts for itself and holds one segment.
+        with positions or segments, for each of its slots counts for itself and holds one segment, or with a number of
+        blocks, for it would lack the keys of the others; ConfigError for a number of blocks the model does not have.
         """
+        if num_blocks is not None:
+            self._check_num_blocks(num_blocks, has_cache=cache is not None)
         if cache is None:
             position_ids_BT, plan = self._plan(token_ids_BT, position_ids_BT, segment_ids_BT, attend_until_BT)
         elif position_ids_BT is not None or segment_ids_BT is not None:
@@ -127,11 +132,27 @@ class Transformer(nn.Module):
             position_ids_BT, plan = self._plan_cached(token_ids_BT, attend_until_BT, cache)
         x_BTD = self._embed(token_ids_BT, position_ids_BT, grid_ids_BT, cache=plan.cache)
         noise_keys_BT = self._noise_keys(token_ids_BT, noise_seeds_B)
-        for block in self.blocks:
+        for block in self.blocks if num_blocks is None else self.blocks[:num_blocks]:
             x_BTD = block(x_BTD, plan, noise_keys_BT)
         if plan.cache is not None:
             plan.cache.finish()
-        return self.final_norm(x_BTD)  # type: ignore[no-any-return]
+        is_whole = num_blocks is None or num_blocks == self.config.num_layers
+        return self.final_norm(x_BTD) if is_whole else x_BTD
+
+    def layers(
+        self, token_ids_BT: Tensor, *, attend_until_BT: Tensor | None = None, grid_ids_BT: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """Yield the hidden states of every position layer by layer, in one pass: what `num_blocks` of 0, 1, 2 … gives.
+
+        Shapes: as `forward`; yields num_layers + 1 tensors (B, T, D).
+        Raises: ContextLengthError if the tokens do not fit into max_seq_len.
+        """
+        position_ids_BT, plan = self._plan(token_ids_BT, None, None, attend_until_BT)
+        x_BTD = self._embed(token_ids_BT, position_ids_BT, grid_ids_BT, cache=None)
+        for block in self.blocks:
+            yield x_BTD
+            x_BTD = block(x_BTD, plan)
+        yield self.final_norm(x_BTD)
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """Score every text and special id as the next token.
@@ -217,6 +238,12 @@ class Transformer(nn.Module):
         else:
             with_earlier = torch.cat((cache.earlier_tokens(token_ids_BT), token_ids_BT), dim=1)
         return self.lookback(self.embedding(with_earlier), position_ids)  # type: ignore[no-any-return]
+
+    def _check_num_blocks(self, num_blocks: int, *, has_cache: bool) -> None:
+        if has_cache:
+            raise ShapeError("num_blocks cannot be given with a cache: the blocks left out would lack their keys.")
+        if not 0 <= num_blocks <= self.config.num_layers:
+            raise ConfigError(f"num_blocks={num_blocks} must lie in 0..{self.config.num_layers}, the model's blocks.")
 
     def _check_length(self, seq_len: int) -> None:
         if seq_len > self.config.max_seq_len:

@@ -6,11 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from banyan.core.errors import ConfigError, InputError, UnknownNameError
 from banyan.core.registry import did_you_mean
 from banyan.core.types import Completion, Image, Prediction, Prompt, Row
+from banyan.infer.embedding import EmbeddingConfig, Pooling
 from banyan.infer.engine import Engine
 from banyan.infer.sampling import SamplingConfig
 from banyan.model.transformer import Transformer, count_parameters
@@ -234,6 +238,33 @@ class LoadedModel:
         if not num_bytes:
             raise InputError("bits per byte need at least one text that is not empty.")
         return sum(self.engine.bits(texts)) / num_bytes
+
+    def embed(
+        self,
+        texts: str | Sequence[str],
+        *,
+        pooling: Literal["mean", "last"] = "mean",
+        layer: int = -1,
+        normalise: bool = True,
+        split_long_texts: bool = True,
+    ) -> NDArray[np.float32]:
+        """Return one vector for each text, made of the hidden states of its tokens; a single text gives one row.
+
+        >>> vectors = model.embed(["three days ago", "三天前"])
+        >>> vectors[0] @ vectors[1]  # the cosine, for they have length 1
+
+        `pooling` takes the mean of all tokens, or the last one. `layer` 0 is the embeddings, n what n blocks have made
+        of them; negative ones count from the end, and -1 is after the final norm. A text that is longer than the model
+        can read at once is read in windows, whose mean is its vector, or refused.
+        Shapes: (texts, D).
+        Raises: InputError for an empty text; ContextLengthError for a long one where none is split; ConfigError for a
+        layer the model does not have.
+        """
+        how = EmbeddingConfig(
+            pooling=Pooling(pooling), layers=(layer,), normalises=normalise, splits_long_texts=split_long_texts
+        )
+        vectors = self.engine.embed([texts] if isinstance(texts, str) else texts, how)
+        return np.asarray(vectors[:, 0].numpy(), dtype=np.float32)
 
     def close(self) -> None:
         """Stop answering; what has not been answered fails."""
