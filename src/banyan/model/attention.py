@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from banyan.model.config import ModelConfig
 from banyan.model.kv_cache import CachePass
 from banyan.model.linear import Linear
+from banyan.model.low_rank import AdapterPass, through
 from banyan.model.rope import rotate
 
 
@@ -21,6 +22,7 @@ class AttentionPlan:
     mask: Tensor | None  # (B or 1, 1, T, S), True where a key may be read; None: itself and those before it
     rope: tuple[Tensor, Tensor] | None  # cosines and signed sines
     cache: CachePass | None
+    adapters: AdapterPass | None = None
 
 
 class Attention(nn.Module):
@@ -47,7 +49,7 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor, plan: AttentionPlan) -> Tensor:
         """Shapes: x (B, T, D); returns (B, T, D)."""
-        qk_BTHK, v_BTGK = self._project(x_BTD)
+        qk_BTHK, v_BTGK = self._project(x_BTD, plan.adapters)
         if self.has_qk_norm:
             qk_BTHK = self._normalise(qk_BTHK)
         if plan.rope is not None:
@@ -58,14 +60,14 @@ class Attention(nn.Module):
         else:
             k_BGSK, v_BGSK = plan.cache.append(self.layer, k_BTGK, v_BTGK)
         mixed_BHTK = self._attend(q_BTHK.transpose(1, 2), k_BGSK, v_BGSK, plan)
-        return self.output(mixed_BHTK.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return through(self.output, mixed_BHTK.transpose(1, 2).flatten(2), plan.adapters)
 
     def scores(self, x_BTD: Tensor, plan: AttentionPlan) -> Tensor:
         """Return what the softmax would be taken of, for whoever wants to look; later keys and other segments are -inf.
 
         Shapes: x (B, T, D); returns (B, H, T, T).
         """
-        qk_BTHK, _ = self._project(x_BTD)
+        qk_BTHK, _ = self._project(x_BTD, plan.adapters)
         qk_BTHK = self._normalise(qk_BTHK) if self.has_qk_norm else qk_BTHK
         qk_BTHK = rotate(qk_BTHK, *plan.rope) if plan.rope is not None else qk_BTHK
         q_BHTK, k_BGTK = torch.split(qk_BTHK.transpose(1, 2), [self.num_heads, self.num_kv_heads], dim=1)
@@ -75,9 +77,9 @@ class Attention(nn.Module):
         mask = torch.ones(seq_len, seq_len, dtype=torch.bool, device=x_BTD.device).tril()
         return scores_BHTT.masked_fill(~(mask if plan.mask is None else plan.mask), -torch.inf)
 
-    def _project(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
+    def _project(self, x_BTD: Tensor, adapters: AdapterPass | None = None) -> tuple[Tensor, Tensor]:
         """Return queries and keys side by side as heads (B, T, H + G, K), and values (B, T, G, K)."""
-        qkv = self.qkv(x_BTD).unflatten(-1, (-1, self.head_dim))
+        qkv = through(self.qkv, x_BTD, adapters).unflatten(-1, (-1, self.head_dim))
         num_qk = self.num_heads + self.num_kv_heads
         return qkv[:, :, :num_qk], qkv[:, :, num_qk:]
 

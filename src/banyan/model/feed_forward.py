@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from banyan.model.config import ModelConfig
 from banyan.model.linear import Linear
+from banyan.model.low_rank import AdapterPass, through
 
 
 class GatedFeedForward(nn.Module):
@@ -20,10 +21,10 @@ class GatedFeedForward(nn.Module):
         self.gate_up = Linear(config.embed_dim, 2 * config.ffn_dim, bias=config.ffn_bias)
         self.down = Linear(config.ffn_dim, config.embed_dim, bias=config.ffn_bias)
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
+    def forward(self, x_BTD: Tensor, adapters: AdapterPass | None = None) -> Tensor:
         """Shapes: x (B, T, D); returns (B, T, D)."""
-        gate_BTF, value_BTF = self.gate_up(x_BTD).chunk(2, dim=-1)
-        return self.down(F.silu(gate_BTF) * value_BTF)  # type: ignore[no-any-return]
+        gate_BTF, value_BTF = through(self.gate_up, x_BTD, adapters).chunk(2, dim=-1)
+        return through(self.down, F.silu(gate_BTF) * value_BTF, adapters)
 
 
 class FeedForward(nn.Module):
@@ -38,9 +39,9 @@ class FeedForward(nn.Module):
         self.up = Linear(config.embed_dim, config.ffn_dim, bias=config.ffn_bias)
         self.down = Linear(config.ffn_dim, config.embed_dim, bias=config.ffn_bias)
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
+    def forward(self, x_BTD: Tensor, adapters: AdapterPass | None = None) -> Tensor:
         """Shapes: x (B, T, D); returns (B, T, D)."""
-        return self.down(self._bend(self.up(x_BTD)))  # type: ignore[no-any-return]
+        return through(self.down, self._bend(through(self.up, x_BTD, adapters)), adapters)
 
     def _bend(self, wide_BTF: Tensor) -> Tensor:
         if self.activation == "relu2":

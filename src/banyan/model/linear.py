@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeAlias, runtime_checkable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,6 +16,13 @@ class Linear(nn.Linear):
     """PyTorch's linear layer with an exchangeable product; weights, names and results stay what they are."""
 
     product: Product = staticmethod(F.linear)
+    adapters: nn.ModuleDict | None  # what others add to its output, by adapter; `low_rank.through` runs them
+
+    def __init__(
+        self, in_features: int, out_features: int, *, bias: bool = True, dtype: torch.dtype | None = None
+    ) -> None:
+        super().__init__(in_features, out_features, bias=bias, dtype=dtype)
+        self.adapters = None
 
     def forward(self, input: Tensor) -> Tensor:  # named as in torch
         """Shapes: input (..., in); returns (..., out)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from banyan.core.errors import ConfigError, ContextLengthError, ShapeError
 from banyan.core.types import HeadSpec
+from banyan.model.adapters import Adapters
 from banyan.model.attention import Attention, AttentionPlan
 from banyan.model.config import ModelConfig
 from banyan.model.dropout import drop, position_keys
@@ -19,6 +21,7 @@ from banyan.model.initialisation import init_weights
 from banyan.model.kv_cache import CachePass, CacheRows
 from banyan.model.linear import Product
 from banyan.model.lookback import Lookback
+from banyan.model.low_rank import adapter_pass
 from banyan.model.masks import attention_mask
 from banyan.model.norm import build_norm
 from banyan.model.rope import RopeTable
@@ -39,7 +42,10 @@ class Block(nn.Module):
     def forward(self, x_BTD: Tensor, plan: AttentionPlan, noise_keys_BT: Tensor | None = None) -> Tensor:
         """Shapes: x (B, T, D); noise keys (B, T), None where nothing is dropped; returns (B, T, D)."""
         x_BTD = x_BTD + self._drop(self.attention(self.attention_norm(x_BTD), plan), noise_keys_BT, part=0)
-        return x_BTD + self._drop(self.feed_forward(self.feed_forward_norm(x_BTD)), noise_keys_BT, part=1)
+        return x_BTD + self._drop(self._think(x_BTD, plan), noise_keys_BT, part=1)
+
+    def _think(self, x_BTD: Tensor, plan: AttentionPlan) -> Tensor:
+        return self.feed_forward(self.feed_forward_norm(x_BTD), plan.adapters)  # type: ignore[no-any-return]
 
     def _drop(self, x_BTD: Tensor, noise_keys_BT: Tensor | None, *, part: int) -> Tensor:
         if noise_keys_BT is None:
@@ -77,6 +83,7 @@ class Transformer(nn.Module):
         is_tied = config.tie_embeddings
         self.word_head = None if is_tied else nn.Linear(config.embed_dim, config.vocab_size, bias=False)
         self.heads = TaskHeads(heads, embed_dim=config.embed_dim)
+        self.adapters = Adapters()
         self._rope = RopeTable(config) if config.position == "rope" else None
 
     @property
@@ -109,6 +116,7 @@ class Transformer(nn.Module):
         noise_seeds_B: Tensor | None = None,
         cache: CacheRows | None = None,
         num_blocks: int | None = None,
+        adapters_B: Sequence[str | None] | None = None,
     ) -> Tensor:
         """Return the hidden state of every position, after the final norm.
 
@@ -118,6 +126,7 @@ class Transformer(nn.Module):
         up to max(t, attend_until[t]) of its segment. `grid_ids` name the picture cell a position predicts, or NO_GRID.
         While it learns, dropout follows from `noise_seeds`, one per row; without them PyTorch's generator draws some.
         `num_blocks` stops after so many blocks, 0 at the embeddings; the final norm stands after all of them only.
+        `adapters` name the one that each row goes through; None: the one that is active, if any.
         Raises: ContextLengthError if the tokens do not fit into max_seq_len; ShapeError if a cache is given together
         with positions or segments, for each of its slots counts for itself and holds one segment, or with a number of
         blocks, for it would lack the keys of the others; ConfigError for a number of blocks the model does not have.
@@ -132,15 +141,22 @@ class Transformer(nn.Module):
             position_ids_BT, plan = self._plan_cached(token_ids_BT, attend_until_BT, cache)
         x_BTD = self._embed(token_ids_BT, position_ids_BT, grid_ids_BT, cache=plan.cache)
         noise_keys_BT = self._noise_keys(token_ids_BT, noise_seeds_B)
+        plan = self._with_adapters(plan, adapters_B, like_BT=token_ids_BT, noise_keys_BT=noise_keys_BT)
+        block_keys_BT = noise_keys_BT if self.config.dropout else None
         for block in self.blocks if num_blocks is None else self.blocks[:num_blocks]:
-            x_BTD = block(x_BTD, plan, noise_keys_BT)
+            x_BTD = block(x_BTD, plan, block_keys_BT)
         if plan.cache is not None:
             plan.cache.finish()
         is_whole = num_blocks is None or num_blocks == self.config.num_layers
         return self.final_norm(x_BTD) if is_whole else x_BTD
 
     def layers(
-        self, token_ids_BT: Tensor, *, attend_until_BT: Tensor | None = None, grid_ids_BT: Tensor | None = None
+        self,
+        token_ids_BT: Tensor,
+        *,
+        attend_until_BT: Tensor | None = None,
+        grid_ids_BT: Tensor | None = None,
+        adapters_B: Sequence[str | None] | None = None,
     ) -> Iterator[Tensor]:
         """Yield the hidden states of every position layer by layer, in one pass: what `num_blocks` of 0, 1, 2 … gives.
 
@@ -148,6 +164,7 @@ class Transformer(nn.Module):
         Raises: ContextLengthError if the tokens do not fit into max_seq_len.
         """
         position_ids_BT, plan = self._plan(token_ids_BT, None, None, attend_until_BT)
+        plan = self._with_adapters(plan, adapters_B, like_BT=token_ids_BT)
         x_BTD = self._embed(token_ids_BT, position_ids_BT, grid_ids_BT, cache=None)
         for block in self.blocks:
             yield x_BTD
@@ -168,12 +185,17 @@ class Transformer(nn.Module):
         """
         return self._word_logits(hidden_ND, self.output_weight()[self.config.text_vocab_size :])
 
-    def head_logits(self, name: str, hidden_ND: Tensor) -> Tensor:
-        """Score the labels of one task head.
+    def head_logits(self, name: str, hidden_ND: Tensor, *, adapter: str | None = None) -> Tensor:
+        """Score the labels of one task head: the model's own, or one that an adapter has brought.
 
         Shapes: hidden (..., D); returns (..., num_outputs).
         """
-        return self.heads.logits(name, hidden_ND)
+        return self.heads_under(adapter).logits(name, hidden_ND)
+
+    def heads_under(self, adapter: str | None) -> TaskHeads:
+        """Return the task heads that answer under an adapter; None: the model's own."""
+        brought = None if adapter is None else self.adapters[adapter].heads
+        return self.heads if brought is None else brought
 
     def output_weight(self) -> Tensor:
         """Return the rows that words and image codes are scored with, (V, D)."""
@@ -207,8 +229,23 @@ class Transformer(nn.Module):
         rope, mask = self._angles(cache.position_ids_BT), cache.mask(attend_until_BT)
         return cache.position_ids_BT, AttentionPlan(mask=mask, rope=rope, cache=cache)
 
+    def _with_adapters(
+        self,
+        plan: AttentionPlan,
+        names: Sequence[str | None] | None,
+        *,
+        like_BT: Tensor,
+        noise_keys_BT: Tensor | None = None,
+    ) -> AttentionPlan:
+        if not self.adapters:
+            return plan
+        active = self.adapters.active
+        names = [active] * len(like_BT) if names is None else [name or active for name in names]
+        adapters = adapter_pass(names, like=self.embedding.weight, noise_keys_BT=noise_keys_BT)
+        return plan if adapters is None else replace(plan, adapters=adapters)
+
     def _noise_keys(self, token_ids_BT: Tensor, noise_seeds_B: Tensor | None) -> Tensor | None:
-        if not (self.training and self.config.dropout):
+        if not (self.training and (self.config.dropout or self.adapters.drops)):
             return None
         num_rows, seq_len = token_ids_BT.shape
         if noise_seeds_B is None:
