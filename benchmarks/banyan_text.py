@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from benchmarks.peers.text_trial import Trial, read_trial
@@ -56,6 +57,9 @@ class TextWindows:
             loss_weights=(1.0,) * self._seq_len,
             mask=MaskKind.CAUSAL,
         )
+
+    def varied(self, sequence: TokenSequence, generator: np.random.Generator) -> TokenSequence:
+        return sequence
 
 
 class Schedule:

@@ -26,7 +26,7 @@ TINY = [
 
 
 def test_all_recipes_are_known() -> None:
-    assert [path.stem for path in SHIPPED] == ["joint", "prose", "shakespeare-larger", "shakespeare"]
+    assert [path.stem for path in SHIPPED] == ["joint", "prose", "shakespeare-larger", "shakespeare", "trunk"]
     assert [path.name for path in PACKAGED] == ["demo.yaml"]
 
 
