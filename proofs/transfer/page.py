@@ -93,8 +93,8 @@ def _pays(results: Results, data: str) -> str:
     gain = transfers[best] - bar
     verdict = "met" if gain >= _GOAL_POINTS else "missed"
     return (
-        f"- {data}, 500 examples: {best} is {gain:+.1f} points above the better of scratch and naive Bayes ({bar:.1f}); "
-        f"goal +{_GOAL_POINTS:.0f}: **{verdict}**."
+        f"- {data}, 500 examples: {best} is {gain:+.1f} points above the better of scratch and naive Bayes "
+        f"({bar:.1f}); goal +{_GOAL_POINTS:.0f}: **{verdict}**."
     )
 
 
