@@ -73,7 +73,7 @@ class BytePairTokenizer:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of many texts, in parallel."""
         for text in texts:
-            _require_utf8(text)
+            require_utf8(text)
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [list(encoding.ids) for encoding in encodings]
 
@@ -82,7 +82,7 @@ class BytePairTokenizer:
 
         Tokens that are parts of one character all get that character's range.
         """
-        _require_utf8(text)
+        require_utf8(text)
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return list(encoding.ids), list(encoding.offsets)
 
@@ -119,7 +119,11 @@ class BytePairTokenizer:
             raise CheckpointError(f"tokenizer.json cannot be read as a byte-level BPE: {error}.") from error
 
 
-def _require_utf8(text: str) -> None:
+def require_utf8(text: str) -> None:
+    """Refuse a text that UTF-8 cannot express.
+
+    Raises: InputError if it holds a lone surrogate.
+    """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -137,7 +141,7 @@ def _token_bytes(tokenizer: Tokenizer) -> list[bytes]:
     vocabulary = tokenizer.get_vocab(with_added_tokens=False)
     if sorted(vocabulary.values()) != list(range(len(vocabulary))) or len(vocabulary) < NUM_BYTES:
         raise CheckpointError(f"token ids must run from 0 without holes and hold all {NUM_BYTES} bytes.")
-    byte_of = {character: byte for byte, character in enumerate(_byte_alphabet())}
+    byte_of = {character: byte for byte, character in enumerate(byte_alphabet())}
     try:
         bytes_of = {
             token_id: bytes(byte_of[character] for character in token) for token, token_id in vocabulary.items()
@@ -147,7 +151,7 @@ def _token_bytes(tokenizer: Tokenizer) -> list[bytes]:
     return [bytes_of[token_id] for token_id in range(len(bytes_of))]
 
 
-def _byte_alphabet() -> list[str]:
+def byte_alphabet() -> list[str]:
     """Return the printable character that stands for each byte, 0 to 255.
 
     Source: GPT-2's encoder.py (`bytes_to_unicode`): printable bytes stand for themselves, the others follow U+0100.
