@@ -268,3 +268,39 @@ def test_an_answer_that_cannot_be_stored_is_not_given(banyan: Run, model: Path, 
     ran = banyan("predict", model, "classification", "x", "--database", tmp_path / "text.db")
     assert (ran.code, ran.out) == (10, "")
     assert "text.db" in ran.error
+
+
+def test_words_of_a_list_are_scored_in_context_and_written(banyan: Run, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.txt").write_bytes("\ufeffblue\r\n\r\n蓝色\r\nblue\r\n".encode())
+    words = ("--words", "new.txt", "--context", "return '{word}'", "--context", "a {word}", "--continue", 3)
+    answer = banyan("predict", model, "language_modeling", *words, "--out", "words.csv", "--json").answer
+    scores = answer["report"]["scores"]
+    assert [(score["context"], score["word"]) for score in scores] == [
+        ("return '{word}'", "blue"), ("return '{word}'", "蓝色"), ("a {word}", "blue"), ("a {word}", "蓝色")
+    ]  # fmt: skip
+    assert all(score["log_prob"] < 0 and score["first_rank"] >= 1 for score in scores)
+    assert answer["left_out"] == {"empty": 1, "repeated": 1}
+    assert len((tmp_path / "words.csv").read_text("utf-8").splitlines()) == 5
+    shown = banyan("predict", model, "language_modeling", *words).out
+    assert "a [蓝色]" in shown and "left out: 1 empty, 1 repeated" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "problem"),
+    [
+        (["classification", "--words", "new.txt"], 2, "task classification is of kind classification"),
+        (["language_modeling", "--words", "none.txt"], 3, "none.txt not found"),
+        (["language_modeling", "--words", "empty.txt"], 5, "empty.txt holds no word (the file is empty)"),
+        (["language_modeling", "--words", "new.txt", "--context", "nothing"], 2, "must hold it once"),
+        (["language_modeling", "--words", "new.txt", "--out", "words.doc"], 2, "does not end in .csv or .jsonl"),
+        (["language_modeling", "--words", "new.txt", "a text"], 2, "--words takes its words from a file"),
+        (["language_modeling", "a text", "--context", "a {word}"], 2, "--context is where the words"),
+    ],
+)
+def test_words_that_cannot_be_scored_are_one_line(
+    banyan: Run, model: Path, tmp_path: Path, words: list[str], code: int, problem: str
+) -> None:
+    (tmp_path / "new.txt").write_text("blue\n", encoding="utf-8")
+    (tmp_path / "empty.txt").write_text("", encoding="utf-8")
+    ran = banyan("predict", model, *words)
+    assert (ran.code, ran.out) == (code, "") and problem in ran.error
