@@ -1,0 +1,82 @@
+"""What an export is made of, and what a format of export must be able to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+from banyan.core.errors import ConfigError
+from banyan.model.config import ModelConfig
+
+Progress: TypeAlias = Callable[[int, int], None]  # tensors written, tensors in all
+
+
+class WeightType(StrEnum):
+    """How a weight is written down."""
+
+    F32 = "f32"
+    F16 = "f16"
+    BF16 = "bf16"
+    Q8_0 = "q8_0"  # 8 bits, and a scale for each 32 weights of a row
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportSource:
+    """A model on its way out: everything a format needs to write it."""
+
+    directory: Path  # the model directory
+    name: str
+    config: ModelConfig
+    architecture: str  # the stock one that computes the same
+    chat: str  # name of the chat format
+    weights: Mapping[str, Tensor]  # under their Hugging Face names, read when asked for
+    is_changed: bool  # the weights are no longer those of the directory's own file
+    license: str | None = None  # None: not stated
+    languages: Sequence[str] = ()
+
+
+class ExportFormat(Protocol):
+    """One way of writing a model for other tools."""
+
+    types: Mapping[WeightType | None, str]  # what --type may say, and what each means; None: where nothing is said
+
+    def check(self, source: ExportSource) -> None:
+        """Refuse what the format cannot express.
+
+        Raises: ConfigError with the reason; MissingExtraError if a package is missing.
+        """
+
+    def num_bytes(self, source: ExportSource, weight_type: WeightType | None) -> int:
+        """Return about how much room the weights will take."""
+
+    def write(
+        self, source: ExportSource, directory: Path, *, weight_type: WeightType | None, progress: Progress
+    ) -> None:
+        """Write the model's files into a directory."""
+
+    def remarks(self, source: ExportSource) -> tuple[str, ...]:
+        """Return what a user of this format must know about this model."""
+
+    def loading(self, source: ExportSource, weight_type: WeightType | None) -> str:
+        """Return how the export is opened, as a section of Markdown."""
+
+
+def fitting(name: str, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a weight in another number format.
+
+    Raises: ConfigError if a value is too large for it.
+    """
+    converted = weight.to(dtype)
+    if not converted.isfinite().all() and weight.isfinite().all():
+        largest, kind = weight.abs().max().item(), str(dtype).removeprefix("torch.")
+        raise ConfigError(
+            f"{name} holds {largest:.4g}, and {kind} ends at {torch.finfo(dtype).max:.4g}.",
+            hint="use --type bf16 or f32",
+        )
+    return converted

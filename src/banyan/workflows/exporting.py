@@ -1,0 +1,167 @@
+"""`banyan export`: a model directory → a folder that other tools open, with a card that says what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from banyan.core.errors import ConfigError
+from banyan.core.files import atomic_directory, atomic_write_text, check_room, nearest_existing
+from banyan.core.model_directory import name_of
+from banyan.core.types import MaskKind
+from banyan.data.languages import language_code
+from banyan.model.checkpoint import read_model_description
+from banyan.runtime.loading import ModelParts, read_parts
+from banyan.tasks.base import Task
+from banyan.tasks.image_generation import ImageGeneration
+from banyan.transfer.export_architectures import exportable_architecture
+from banyan.transfer.export_format import ExportFormat, ExportSource, WeightType
+from banyan.transfer.export_formats import EXPORT_FORMATS
+from banyan.transfer.model_card import CARD_FILE, CardFacts, TaskLine, model_card
+from banyan.transfer.stored_weights import StoredWeights
+from banyan.workflows.measured_scores import measured_scores
+from banyan.workflows.reporter import Reporter
+
+_ROOM_BESIDE_WEIGHTS = 16 << 20  # bytes: tokenizer, configs, card
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportReport:
+    """What was written, and what stayed behind."""
+
+    model: Path
+    directory: Path
+    format: str
+    architecture: str
+    weight_type: str
+    num_parameters: int
+    files: dict[str, int]  # name → bytes
+    left_behind: tuple[str, ...]  # what other tools cannot compute
+    remarks: tuple[str, ...]
+
+
+def export_model(
+    model: Path,
+    directory: Path,
+    *,
+    format: str,
+    weight_type: str | None = None,
+    license: str | None = None,
+    reporter: Reporter,
+) -> ExportReport:
+    """Write a model for other tools, whole or not at all.
+
+    Raises: ConfigError if the folder exists, or the format cannot express the model; CheckpointError or FileError if
+    the model cannot be read; SpaceError if there is no room; MissingExtraError.
+    """
+    chosen = EXPORT_FORMATS[format]
+    written_as = parse_weight_type(format, chosen, weight_type)
+    if directory.exists() or directory.is_symlink():
+        raise ConfigError(f"{directory} exists; an export begins a new folder.", hint="name another folder")
+    reporter.stage("check")
+    parts = read_parts(model)
+    source = _source(parts, license=license)
+    chosen.check(source)
+    left_behind = tuple(stays_behind(parts))
+    check_room(nearest_existing(directory), num_bytes=chosen.num_bytes(source, written_as) + _ROOM_BESIDE_WEIGHTS)
+    reporter.stage("write")
+    with atomic_directory(directory) as temporary:
+        chosen.write(source, temporary, weight_type=written_as, progress=reporter.progress)
+        facts = _card_facts(parts, source, format=format, weight_type=written_as, left_behind=left_behind)
+        atomic_write_text(temporary / CARD_FILE, model_card(facts))
+        files = {path.name: path.stat().st_size for path in sorted(temporary.iterdir())}
+    return ExportReport(
+        model=model,
+        directory=directory,
+        format=format,
+        architecture=source.architecture,
+        weight_type=facts.weight_type,
+        num_parameters=facts.num_parameters,
+        files=files,
+        left_behind=left_behind,
+        remarks=chosen.remarks(source),
+    )
+
+
+def parse_weight_type(name: str, chosen: ExportFormat, asked: str | None) -> WeightType | None:
+    """Return the type of weight a user named.
+
+    Raises: ConfigError if the format does not have it.
+    """
+    known = [weight_type.value for weight_type in chosen.types if weight_type is not None]
+    if asked is not None and asked not in known:
+        raise ConfigError(f"--type={asked} is not known to --format {name}; use one of {', '.join(known)}.")
+    return None if asked is None else WeightType(asked)
+
+
+def stays_behind(parts: ModelParts) -> Iterator[str]:
+    """Say what no other tool can compute, kind by kind."""
+    tasks = parts.tasks.values()
+    heads = [task.name for task in tasks if task.head is not None]
+    drawn = [task.name for task in tasks if isinstance(task, ImageGeneration)]
+    masked = [t.name for t in tasks if t.mask is not MaskKind.CAUSAL and t.name not in (*heads, *drawn)]
+    if heads:
+        yield f"answers read from a head of their own: {', '.join(heads)}"
+    if drawn or parts.image_tokenizer is not None:
+        yield f"pictures, their codes and their tokenizer: {', '.join(drawn) or 'no task draws'}"
+    if masked:
+        yield f"prompts that are read in both directions: {', '.join(masked)}"
+
+
+def _travels(task: Task[object]) -> bool:
+    return task.head is None and task.mask is MaskKind.CAUSAL and not isinstance(task, ImageGeneration)
+
+
+def _source(parts: ModelParts, *, license: str | None) -> ExportSource:
+    config, heads = read_model_description(parts.directory)
+    return ExportSource(
+        directory=parts.directory,
+        name=name_of(parts.directory),
+        config=config,
+        architecture=exportable_architecture(str(parts.directory), config),
+        chat=parts.description.chat,
+        weights=StoredWeights(parts.directory, config=config, heads=heads),
+        is_changed=False,
+        license=license,
+        languages=_languages(parts),
+    )
+
+
+def _languages(parts: ModelParts) -> Sequence[str]:
+    """Return the codes of the languages that the model's translations name; no others are known."""
+    pairs = [(spec.get("source_language"), spec.get("target_language")) for spec in parts.description.tasks]
+    codes = (language_code(name) for pair in pairs for name in pair if isinstance(name, str))
+    return tuple(sorted({code for code in codes if code}))
+
+
+def _card_facts(
+    parts: ModelParts,
+    source: ExportSource,
+    *,
+    format: str,
+    weight_type: WeightType | None,
+    left_behind: Sequence[str],
+) -> CardFacts:
+    chosen = EXPORT_FORMATS[format]
+    description = parts.description
+    stored = {str(weight.dtype).removeprefix("torch.") for weight in source.weights.values()}
+    meaning = chosen.types[weight_type]
+    return CardFacts(
+        name=source.name,
+        architecture=source.architecture,
+        weight_type=f"{', '.join(sorted(stored))}, {meaning}" if meaning == "as stored" else meaning,
+        num_parameters=sum(weight.numel() for weight in source.weights.values()),
+        max_seq_len=source.config.max_seq_len,
+        format=format,
+        loading=chosen.loading(source, weight_type),
+        licence=source.license,
+        languages=source.languages,
+        tasks=[TaskLine(name=t.name, kind=t.kind, travels=_travels(t)) for t in parts.tasks.values()],
+        scores=measured_scores(parts.directory),
+        left_behind=left_behind,
+        remarks=chosen.remarks(source),
+        dataset_fingerprint=description.dataset_fingerprint,
+        recipe_sha256=description.recipe_sha256,
+        parent=description.parent,
+    )
