@@ -63,6 +63,15 @@ class BytePairTokenizer:
         """Number of ordinary tokens."""
         return len(self._bytes_of)
 
+    @property
+    def starts_with_space(self) -> bool:
+        """Never: a text's first word is written as it is."""
+        return False
+
+    def is_text(self, token_id: int) -> bool:
+        """Is this an ordinary token?"""
+        return 0 <= token_id < len(self._bytes_of)
+
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text.
 
@@ -85,6 +94,10 @@ class BytePairTokenizer:
         require_utf8(text)
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return list(encoding.ids), list(encoding.offsets)
+
+    def encode_inside(self, text: str, *, after_special: bool = False) -> tuple[list[int], list[tuple[int, int]]]:
+        """Return the same ids and ranges: where a text stands changes nothing."""
+        return self.encode_with_offsets(text)
 
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes one token stands for."""

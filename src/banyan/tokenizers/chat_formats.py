@@ -30,7 +30,7 @@ class ChatFormat:
     name: str
     begin: str = ""  # before the first message
     roles: Mapping[str, Marks]
-    end: str  # what an assistant writes when it has said all; the beginning of its closing mark
+    end: str  # the token with which an assistant ends what it says
     lead: str = ""  # between the opening of the assistant and its answer, so that the first word has its space
     system_inside: Marks | None = None  # the system's text stands in the next user message, between these
     default_system: str | None = None  # what the system says where nobody lets it speak; None: nothing
@@ -96,7 +96,7 @@ LLAMA2 = ChatFormat(
         USER: Marks(open="{bos}[INST] ", close=" [/INST]"),
         ASSISTANT: Marks(open="", close=" {eos}"),
     },
-    end=" {eos}",
+    end="{eos}",
     lead=" ",
     system_inside=Marks(open="<<SYS>>\n", close="\n<</SYS>>\n\n"),
     is_trimmed=True,
@@ -132,6 +132,7 @@ PLAIN = ChatFormat(
     },
     end="{eos}",
     lead=" ",
+    is_trimmed=True,
     task=Marks(open="", close="\nAnswer:"),
 )
 

@@ -1,72 +1,164 @@
 """The one id space of a model: text | special | image.
 
-Ordinary text tokens come first, then the special tokens, then unused rows up to a multiple of 64 (matrix sizes that
-hardware likes), then the image codes. Special tokens enter a sequence only as ids put there by code.
+In a model of our own, ordinary text tokens come first, then the special tokens, then unused rows up to a multiple of 64
+(matrix sizes that hardware likes). A foreign model has its special tokens and unused rows wherever its tokenizer put
+them. In both the image codes come last, and special tokens enter a sequence only as ids put there by code.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from banyan.core.errors import CheckpointError, ConfigError, InputError, UnknownNameError
-from banyan.core.files import atomic_write_json, atomic_write_text, read_json, read_text
-from banyan.core.model_directory import TOKENIZER_FILE
-from banyan.core.registry import did_you_mean
+from banyan.core.errors import CheckpointError, ConfigError, InputError
+from banyan.core.files import atomic_write_bytes, read_json, read_text
+from banyan.core.model_directory import CONFIG_FILE, TOKENIZER_FILE
+from banyan.tokenizers.banyan_layout import MAX_TASKS, SPECIAL_TOKENS, BanyanLayout
 from banyan.tokenizers.bpe import BytePairTokenizer
-from banyan.tokenizers.chat import CHAT_TEMPLATE, ROLES
+from banyan.tokenizers.chat_formats import BANYAN, CHAT_FORMATS, ROLES, ChatFormat
+from banyan.tokenizers.chat_template import chat_template
+from banyan.tokenizers.foreign import TOKENIZER_CONFIG_FILE, ForeignTokenizer, read_foreign_tokenizer
+from banyan.tokenizers.layout import ChatLayout, Conversation, Said, SpecialIds
+from banyan.tokenizers.text import Offsets, TextTokenizer
 
-MAX_TASKS = 32
-TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+__all__ = ["MAX_TASKS", "SPECIAL_TOKENS", "Vocabulary", "load_vocabulary"]
 
-SPECIAL_TOKENS: tuple[str, ...] = (
-    "<|pad|>",
-    "<|bos|>",
-    "<|eos|>",
-    "<|sep|>",
-    "<|system|>",
-    "<|user|>",
-    "<|assistant|>",
-    "<|tool|>",
-    "<|end|>",
-    "<|image|>",
-    "<|/image|>",
-    "<|null|>",
-    *(f"<|task_{index}|>" for index in range(MAX_TASKS)),
-)
 _ROW_MULTIPLE = 64
-_MAX_TOKENIZER_BYTES = 64 << 20  # the largest in public use have a quarter of that
+_MAX_TOKENIZER_BYTES = 64 << 20  # the largest in public use have half of that
+_IMAGE_TOKENS = ("<|image|>", "<|/image|>", "<|null|>")
 
 
 class Vocabulary:
     """Names every id a model can read or write, and turns text into ids and back."""
 
-    def __init__(self, text: BytePairTokenizer, *, task_names: Sequence[str] = (), num_image_codes: int = 0) -> None:
-        if len(task_names) > MAX_TASKS:
-            raise ConfigError(f"{len(task_names)} tasks are too many for one model; at most {MAX_TASKS}.")
+    sep_id: int  # this and the ids that follow: only where the vocabulary has such a token
+    system_id: int
+    user_id: int
+    assistant_id: int
+    tool_id: int
+    end_id: int
+    image_id: int
+    end_image_id: int
+    null_id: int
+
+    def __init__(
+        self,
+        text: TextTokenizer,
+        *,
+        task_names: Sequence[str] = (),
+        num_image_codes: int = 0,
+        foreign: ForeignTokenizer | None = None,
+        chat: ChatFormat = BANYAN,
+        text_size: int | None = None,
+    ) -> None:
+        """Name the ids of a tokenizer of our own, or (with `foreign`) of one that came with foreign weights.
+
+        A foreign one is laid out in the `chat` format and has `text_size` rows; None: as many as it has tokens.
+        """
         if len(set(task_names)) < len(task_names):
             raise ConfigError(f"task names must differ, got {', '.join(task_names)}.")
         self.text = text
         self.task_names = tuple(task_names)
         self.num_image_codes = num_image_codes
-        rows = text.vocab_size + len(SPECIAL_TOKENS)
-        self.text_size = -(-rows // _ROW_MULTIPLE) * _ROW_MULTIPLE  # text, special and unused rows
-        first = text.vocab_size
-        self._special_ids = {name: first + index for index, name in enumerate(SPECIAL_TOKENS)}
-        self.pad_id = self._special_ids["<|pad|>"]
-        self.bos_id = self._special_ids["<|bos|>"]
-        self.eos_id = self._special_ids["<|eos|>"]
-        self.sep_id = self._special_ids["<|sep|>"]
-        self.system_id = self._special_ids["<|system|>"]
-        self.user_id = self._special_ids["<|user|>"]
-        self.assistant_id = self._special_ids["<|assistant|>"]
-        self.tool_id = self._special_ids["<|tool|>"]
-        self.end_id = self._special_ids["<|end|>"]
-        self.image_id = self._special_ids["<|image|>"]
-        self.end_image_id = self._special_ids["<|/image|>"]
-        self.null_id = self._special_ids["<|null|>"]
+        self.foreign = foreign
+        if foreign is None:
+            self.layout: ChatLayout = _own_layout(text, task_names)
+            rows = text.vocab_size + len(SPECIAL_TOKENS)
+            self.text_size = -(-rows // _ROW_MULTIPLE) * _ROW_MULTIPLE  # text, special and unused rows
+        else:
+            self.layout = _foreign_layout(foreign, chat)
+            self.text_size = foreign.vocab_size if text_size is None else text_size
+            _check_rows(foreign, self.text_size)
+        special = self.layout.special
+        self.pad_id, self.bos_id, self.eos_id = special.pad_id, special.bos_id, special.eos_ids[0]
+        self._name_ids(special.control_ids)
+
+    def _name_ids(self, ids: Mapping[str, int]) -> None:
+        self._names = {token_id: name for name, token_id in ids.items()}
+        names = {f"<|{name}|>": f"{name}_id" for name in ("sep", *ROLES, "end", "image", "null")}
+        names["<|/image|>"] = "end_image_id"
+        vars(self).update({attribute: ids[token] for token, attribute in names.items() if token in ids})
+
+    @property
+    def chat(self) -> ChatFormat:
+        """How conversations are laid out."""
+        return self.layout.chat
+
+    @property
+    def start_ids(self) -> tuple[int, ...]:
+        """What is put before any text; nothing in families that begin with the text itself."""
+        return self.layout.special.start_ids
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """Every id that ends a text or an answer; `eos_id` is the first."""
+        return self.layout.special.eos_ids
+
+    @property
+    def text_stop_ids(self) -> tuple[int, ...]:
+        """Ids at which a text that goes on has ended."""
+        return (self.eos_id,) if self.foreign is None else self.eos_ids
+
+    @property
+    def answer_stop_ids(self) -> tuple[int, ...]:
+        """Ids at which the answer to a task has ended; the first is the one that is learned."""
+        return self._stop_ids(self.layout.end_answer_id)
+
+    @property
+    def reply_stop_ids(self) -> tuple[int, ...]:
+        """Ids at which the assistant's message has ended; the first is the one that is learned."""
+        return self._stop_ids(self.layout.end_reply_id)
+
+    def _stop_ids(self, own: int) -> tuple[int, ...]:
+        return (own,) if self.foreign is None else tuple(dict.fromkeys((own, *self.eos_ids)))
+
+    @property
+    def end_answer_id(self) -> int:
+        """What an answer to a task ends with."""
+        return self.layout.end_answer_id
+
+    @property
+    def end_reply_id(self) -> int:
+        """What the assistant's message ends with."""
+        return self.layout.end_reply_id
+
+    def open_task(self, name: str, *, instruction: str = "") -> tuple[int, ...]:
+        """Return the ids before a task's source: its own token, or in a foreign model the instruction."""
+        return self.layout.open_task(name, instruction)
+
+    def separate(self) -> tuple[int, ...]:
+        """Return the ids between two parts of a source."""
+        return self.layout.separate()
+
+    def ask_answer(self) -> tuple[int, ...]:
+        """Return the ids between a task's source and its answer."""
+        return self.layout.ask_answer()
+
+    def ask_picture(self) -> tuple[int, ...]:
+        """Return the ids between a wish and the codes of its picture.
+
+        Raises: ConfigError if the vocabulary has no tokens for pictures.
+        """
+        missing = [token for token in _IMAGE_TOKENS if token not in self.layout.special.control_ids]
+        if missing or not self.num_image_codes:
+            raise ConfigError(
+                "the model cannot draw: its vocabulary has no tokens for pictures.",
+                hint="take a model of Banyan's own, or grow the vocabulary by image codes",
+            )
+        return (*self.ask_answer(), self.image_id)
+
+    def encode_answer(self, text: str) -> tuple[int, ...]:
+        """Return the ids of an answer as the model says it, without its end."""
+        return self.layout.encode_answer(text)
+
+    def conversation(self, messages: Sequence[Said]) -> Conversation:
+        """Lay out what was said so far as ids, and ask the assistant to go on.
+
+        Raises: InputError for a role the chat format does not have.
+        """
+        return self.layout.conversation(messages)
 
     @property
     def size(self) -> int:
@@ -81,20 +173,20 @@ class Vocabulary:
     def task_id(self, name: str) -> int:
         """Return the id of a task's own token.
 
-        Raises: UnknownNameError if the model has no such task.
+        Raises: UnknownNameError if the model has no such task; ConfigError if it has no task tokens at all.
         """
-        if name not in self.task_names:
-            raise UnknownNameError(f"no task {name!r}{did_you_mean(name, self.task_names)}")
-        return self._special_ids[f"<|task_{self.task_names.index(name)}|>"]
+        if not isinstance(self.layout, BanyanLayout):
+            raise ConfigError(f"a model with the chat format {self.chat.name} has no task tokens.")
+        return self.layout.task_id(name)
 
     def role_id(self, role: str) -> int:
-        """Return the id that opens a message of a role.
+        """Return the id that opens a message of a role, in Banyan's own chat format.
 
         Raises: InputError for a role the chat format does not have.
         """
         if role not in ROLES:
             raise InputError(f"role {role!r} is not part of the chat format; known: {', '.join(ROLES)}.")
-        return self._special_ids[f"<|{role}|>"]
+        return self.layout.special.control_ids[f"<|{role}|>"]
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text; nothing in the text can become a special token."""
@@ -104,25 +196,30 @@ class Vocabulary:
         """Return the ids of many texts, in parallel."""
         return self.text.encode_batch(texts)
 
-    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    def encode_with_offsets(self, text: str) -> tuple[list[int], Offsets]:
         """Return the ids of a text and the range of characters each belongs to (end exclusive)."""
         return self.text.encode_with_offsets(text)
+
+    def encode_inside(self, text: str) -> list[int]:
+        """Return the ids of a text that stands behind other text, where its first word gets no space of its own."""
+        return self.text.encode_inside(text)[0]
 
     def decode_bytes(self, token_ids: Iterable[int]) -> bytes:
         """Return the bytes of the text tokens; special tokens, unused rows and image codes are dropped."""
         return self.text.decode_bytes(token_id for token_id in token_ids if self.is_text(token_id))
 
     def decode(self, token_ids: Iterable[int]) -> str:
-        """Return the text of the text tokens; bytes that are not UTF-8 become U+FFFD."""
-        return self.decode_bytes(token_ids).decode("utf-8", errors="replace")
+        """Return the text of the text tokens, as `encode` took it; bytes that are not UTF-8 become U+FFFD."""
+        text = self.decode_bytes(token_ids).decode("utf-8", errors="replace")
+        return text.removeprefix(" ") if self.text.starts_with_space else text
 
     def is_text(self, token_id: int) -> bool:
         """Is this an ordinary token?"""
-        return 0 <= token_id < self.text.vocab_size
+        return self.text.is_text(token_id)
 
     def is_special(self, token_id: int) -> bool:
-        """Is this a special token or an unused row after them?"""
-        return self.text.vocab_size <= token_id < self.text_size
+        """Is this a special token or an unused row?"""
+        return 0 <= token_id < self.text_size and not self.is_text(token_id)
 
     def is_image(self, token_id: int) -> bool:
         """Is this an image code?"""
@@ -155,29 +252,38 @@ class Vocabulary:
             return _describe_bytes(self.text.token_bytes(token_id))
         if self.is_image(token_id):
             return f"image code {token_id - self.first_image_id}"
-        index = token_id - self.text.vocab_size
-        if index >= len(SPECIAL_TOKENS):
+        if token_id not in self._names:
             return f"unused row {token_id}"
-        task = index - (len(SPECIAL_TOKENS) - MAX_TASKS)
-        name = SPECIAL_TOKENS[index]
-        return f"{name} {self.task_names[task]}" if 0 <= task < len(self.task_names) else name
+        task = self._task_of(token_id)
+        return self._names[token_id] if task is None else f"{self._names[token_id]} {task}"
+
+    def _task_of(self, token_id: int) -> str | None:
+        if not isinstance(self.layout, BanyanLayout):
+            return None
+        return next((name for name in self.task_names if self.task_id(name) == token_id), None)
 
     def save(self, directory: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, as Hugging Face tools read them."""
+        files = self._own_files() if self.foreign is None else self.foreign.to_files(chat=self.chat)
+        for name, content in files.items():
+            atomic_write_bytes(directory / name, content)
+
+    def _own_files(self) -> dict[str, bytes]:
         description = json.loads(self.text.to_json())
-        description["added_tokens"] = [_added_token(name, token_id) for name, token_id in self._special_ids.items()]
-        atomic_write_text(directory / TOKENIZER_FILE, json.dumps(description, ensure_ascii=False, indent=1) + "\n")
-        atomic_write_json(
-            directory / TOKENIZER_CONFIG_FILE,
-            {
-                "tokenizer_class": "PreTrainedTokenizerFast",
-                "bos_token": "<|bos|>",
-                "eos_token": "<|eos|>",
-                "pad_token": "<|pad|>",
-                "clean_up_tokenization_spaces": False,
-                "chat_template": CHAT_TEMPLATE,
-            },
-        )
+        ids = self.layout.special.control_ids
+        description["added_tokens"] = [_added_token(name, token_id) for name, token_id in ids.items()]
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": "<|bos|>",
+            "eos_token": "<|eos|>",
+            "pad_token": "<|pad|>",
+            "clean_up_tokenization_spaces": False,
+            "chat_template": chat_template(self.chat),
+        }
+        return {
+            TOKENIZER_FILE: (json.dumps(description, ensure_ascii=False, indent=1) + "\n").encode(),
+            TOKENIZER_CONFIG_FILE: (json.dumps(config, ensure_ascii=False, indent=2) + "\n").encode(),
+        }
 
     @classmethod
     def load(cls, directory: Path, *, task_names: Sequence[str] = (), num_image_codes: int = 0) -> Vocabulary:
@@ -191,12 +297,74 @@ class Vocabulary:
         added = read_json(path, max_bytes=_MAX_TOKENIZER_BYTES).get("added_tokens")
         entries = added if isinstance(added, list) else []
         listed = [(entry.get("content"), entry.get("id")) for entry in entries if isinstance(entry, dict)]
-        if listed != list(vocabulary._special_ids.items()) or len(listed) != len(entries):
+        if listed != list(vocabulary.layout.special.control_ids.items()) or len(listed) != len(entries):
             raise CheckpointError(
                 f"{path} lists {len(entries)} special tokens; this format has {len(SPECIAL_TOKENS)}, in a fixed order.",
                 hint="it was written by another program or version; take the tokenizer.json that belongs to the model",
             )
         return vocabulary
+
+
+def load_vocabulary(
+    directory: Path,
+    *,
+    chat: str = BANYAN.name,
+    task_names: Sequence[str] = (),
+    num_image_codes: int = 0,
+    text_size: int | None = None,
+) -> Vocabulary:
+    """Read the vocabulary of a model directory, our own or an imported one, laid out in the named chat format.
+
+    `text_size` is the number of the model's rows for text and special tokens; None: as its config.json says.
+    Raises: FileError, CheckpointError if the files cannot be used; UnknownNameError for a format nobody knows.
+    """
+    known = CHAT_FORMATS[chat]
+    if known is BANYAN:
+        return Vocabulary.load(directory, task_names=task_names, num_image_codes=num_image_codes)
+    foreign = read_foreign_tokenizer(directory)
+    return Vocabulary(
+        foreign.text,
+        task_names=task_names,
+        num_image_codes=num_image_codes,
+        foreign=foreign,
+        chat=known,
+        text_size=_rows_of_model(directory) if text_size is None else text_size,
+    )
+
+
+def _rows_of_model(directory: Path) -> int | None:
+    path = directory / CONFIG_FILE
+    if not path.is_file():
+        return None
+    rows = read_json(path).get("vocab_size")
+    if type(rows) is not int or rows < 1:
+        raise CheckpointError(f"{path}: vocab_size={rows!r} is not a number of rows.")
+    return rows
+
+
+def _own_layout(text: TextTokenizer, task_names: Sequence[str]) -> BanyanLayout:
+    if len(task_names) > MAX_TASKS:
+        raise ConfigError(f"{len(task_names)} tasks are too many for one model; at most {MAX_TASKS}.")
+    return BanyanLayout(text, task_names)
+
+
+def _foreign_layout(foreign: ForeignTokenizer, chat: ChatFormat) -> ChatLayout:
+    special = SpecialIds(
+        control_ids=foreign.control_ids,
+        bos_id=foreign.bos_id,
+        eos_ids=foreign.eos_ids,
+        pad_id=foreign.pad_id,
+        start_ids=(foreign.bos_id,) if foreign.starts_with_bos else (),
+    )
+    return ChatLayout(chat, foreign.text, special)
+
+
+def _check_rows(foreign: ForeignTokenizer, text_size: int) -> None:
+    if foreign.vocab_size > text_size:
+        raise CheckpointError(
+            f"the tokenizer has ids up to {foreign.vocab_size - 1}, the model {text_size} rows; "
+            "they belong to different models."
+        )
 
 
 def _added_token(name: str, token_id: int) -> dict[str, Any]:

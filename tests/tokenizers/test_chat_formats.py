@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from banyan.tokenizers.chat import ROLES
+from banyan.tokenizers.chat_formats import ROLES
 from banyan.tokenizers.vocabulary import SPECIAL_TOKENS
 
 
