@@ -144,7 +144,7 @@ def test_a_tensor_with_other_rows_than_the_config_says_is_refused(saved: Path) -
 @pytest.mark.parametrize(
     ("field", "value", "problem"),
     [
-        ("num_layers", 2**31, "holds .* tensors"),
+        ("num_layers", 2**31, "the weights are .* tensors"),
         ("max_seq_len", 2**40, "at most 16777216"),
         ("embed_dim", 2**62, "cannot be"),
         ("vocab_size", 10**30, "cannot be|not a model description"),

@@ -55,7 +55,7 @@ def _is_llama_like(config: ModelConfig) -> bool:
 
 
 def hugging_face_config(
-    config: ModelConfig, *, dtype: str, bos_id: int | None, eos_id: int | None, pad_id: int | None
+    config: ModelConfig, *, dtype: str, bos_id: int | None, eos_id: int | list[int] | None, pad_id: int | None
 ) -> dict[str, Any]:
     """Return the content of `config.json`; image codes are left out, for no stock architecture has them."""
     architecture = stock_architecture(config)

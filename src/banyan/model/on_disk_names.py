@@ -103,10 +103,9 @@ def _place(piece: _Piece, shape: tuple[int, ...]) -> StoredPart:
 
 
 def split_parameter(parameter: Tensor, parts: tuple[StoredPart, ...]) -> dict[str, Tensor]:
-    """Return the tensors that go to disk, each with memory of its own."""
+    """Return the tensors that go to disk, as views of the parameter."""
     rows = torch.split(parameter.detach(), [part.num_rows for part in parts])
-    pieces = zip(parts, rows, strict=True)
-    return {part.name: (piece.T if part.is_transposed else piece).contiguous().clone() for part, piece in pieces}
+    return {part.name: piece.T if part.is_transposed else piece for part, piece in zip(parts, rows, strict=True)}
 
 
 def join_parameter(tensors: Iterable[Tensor], parts: tuple[StoredPart, ...]) -> Tensor:
