@@ -118,6 +118,7 @@ class Text:
 
     max_tokens: int
     stop_token_ids: tuple[int, ...]
+    drops_first_space: bool = False  # the format puts a space before the first word; it is no part of the answer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

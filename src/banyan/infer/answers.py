@@ -7,7 +7,7 @@ from collections.abc import Sequence, Set
 
 from torch import Tensor
 
-from banyan.core.types import NO_GRID, Completion, FinishReason, ImageGrid
+from banyan.core.types import NO_GRID, Completion, FinishReason, ImageGrid, Text
 from banyan.infer.guidance import guide
 from banyan.infer.penalties import Penalties
 from banyan.infer.randomness import uniform
@@ -76,7 +76,9 @@ class TextAnswer(Answer):
         super().__init__(request, slots=slots)
         self._stop_ids = stop_ids
         self._forbidden_V = forbidden_V
-        self._text = AnswerText(vocabulary, stop=request.sampling.stop)
+        decoding = request.prompt.decoding
+        drops_space = isinstance(decoding, Text) and decoding.drops_first_space
+        self._text = AnswerText(vocabulary, stop=request.sampling.stop, drops_first_space=drops_space)
         self._num_told = 0
         self._penalties: Penalties | None = None
         if request.sampling.has_penalties:

@@ -16,10 +16,11 @@ class AnswerText:
     complete first ends the answer, so the result does not depend on how the text was cut into tokens.
     """
 
-    def __init__(self, vocabulary: Vocabulary, *, stop: Sequence[str] = ()) -> None:
+    def __init__(self, vocabulary: Vocabulary, *, stop: Sequence[str] = (), drops_first_space: bool = False) -> None:
         self._vocabulary = vocabulary
         self._stops = [text.encode("utf-8") for text in stop]
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._drops_space = drops_first_space  # until the first word has come
         self._held = b""
         self._num_released_bytes = 0
         self._token_ends: list[int] = []
@@ -54,6 +55,9 @@ class AnswerText:
         piece = self._decoder.decode(self._held[:num_bytes], final=is_last)
         self._held = self._held[num_bytes:]
         self._num_released_bytes += num_bytes
+        if self._drops_space:
+            piece = piece.lstrip(" ")
+            self._drops_space = not piece
         self._pieces.append(piece)
         return piece
 

@@ -25,6 +25,7 @@ from banyan.core.types import (
     Row,
     TokenSequence,
 )
+from banyan.tasks.instructions import default_instruction
 from banyan.tasks.metrics.measurement import Measurement, Scores
 from banyan.tokenizers.vocabulary import Vocabulary
 
@@ -52,6 +53,7 @@ class Task(ABC, Generic[E]):
     columns: dict[str, str] = field(default_factory=dict)  # our column name → the name the user's rows have
     truncate: bool = True  # cut a source that is too long; False: refuse it
     max_source_tokens: int | None = None  # None: as many as the model's context leaves room for
+    instruction: str | None = None  # what a model without task tokens is told; None: made from kind and name
 
     @property
     def head(self) -> HeadSpec | None:
@@ -74,6 +76,10 @@ class Task(ABC, Generic[E]):
 
         Raises: DataError naming the column that is missing or wrong.
         """
+
+    def instruction_for(self, text: str) -> str:
+        """Return what a model without task tokens is told to do with a text."""
+        return default_instruction(self.kind, self.name, text=text) if self.instruction is None else self.instruction
 
     def examples_from_row(self, row: Row) -> tuple[E, ...]:
         """Return every example that one training row holds; for most kinds there is one."""

@@ -11,6 +11,7 @@ from banyan.core.errors import ConfigError, DataError, InputError
 from banyan.core.types import Completion, HeadKind, HeadSpec, LabelSet, MaskKind, Prediction, Prompt, Row
 from banyan.tasks.base import Supervision, Task
 from banyan.tasks.fitting import fit_source
+from banyan.tasks.instructions import default_instruction
 from banyan.tasks.metrics.labels import measure_labels
 from banyan.tasks.metrics.measurement import Measurement
 from banyan.tasks.rows import label_column, needed_columns, read_each, rename_columns, source_text
@@ -77,23 +78,35 @@ class Classification(Task[ClassificationExample]):
         return ClassificationExample(text=text)
 
     def prompt(self, example: ClassificationExample, vocabulary: Vocabulary, *, max_tokens: int) -> Prompt:
-        """Build `<|bos|><|task|> text <|sep|>`; the label is read at the last position."""
+        """Build `<|bos|><|task|> text <|sep|>`, or what an imported model has there.
+
+        The label is read at the last position.
+        """
         decoding = self._decoding(vocabulary)
+        head = vocabulary.open_task(self.name, instruction=self.instruction_for(example.text))
+        tail = vocabulary.ask_answer()
         source, num_dropped = fit_source(
-            vocabulary.encode(example.text),
+            vocabulary.encode_inside(example.text),
             task=self.name,
             max_tokens=max_tokens,
-            reserved_tokens=3 + max(map(len, decoding.label_token_ids), default=0),
+            reserved_tokens=len(head) + len(tail) + max(map(len, decoding.label_token_ids), default=0),
             max_source_tokens=self.max_source_tokens,
             truncate=self.truncate,
         )
         return Prompt(
             task=self.name,
-            token_ids=(vocabulary.bos_id, vocabulary.task_id(self.name), *source, vocabulary.sep_id),
+            token_ids=(*head, *source, *tail),
             mask=self.mask,
             decoding=decoding,
             num_dropped_tokens=num_dropped,
         )
+
+    def instruction_for(self, text: str) -> str:
+        """Return what a model without task tokens is told; the labels are listed where it has to write one."""
+        if self.instruction is not None:
+            return self.instruction
+        labels = self.labels if self.answer == "words" else ()
+        return default_instruction(self.kind, self.name, text=text, labels=labels)
 
     def supervise(
         self, example: ClassificationExample, prompt: Prompt, vocabulary: Vocabulary, *, max_tokens: int
@@ -135,5 +148,5 @@ class Classification(Task[ClassificationExample]):
     def _decoding(self, vocabulary: Vocabulary) -> LabelSet:
         if self.answer == "head":
             return LabelSet(labels=self.labels, head=self.name)
-        words = tuple((*vocabulary.encode(label), vocabulary.eos_id) for label in self.labels)
+        words = tuple((*vocabulary.encode_answer(label), vocabulary.end_answer_id) for label in self.labels)
         return LabelSet(labels=self.labels, label_token_ids=words)

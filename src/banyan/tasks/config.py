@@ -59,6 +59,7 @@ class TaskConfig:
     unit: Literal["word", "character"] | None = None  # tagging: what gets a tag; None: as the data has it
     may_be_empty: bool | None = None  # question answering: some questions have no answer; None: as in the data
     system: str | None = None  # dialogue: said at the start of every conversation
+    instruction: str | None = None  # what an imported model is told to do with a text; None: made from kind and name
     masks: MaskShares | None = None  # language modelling: shares of the text that are read in both directions
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -16,9 +17,8 @@ from banyan.tasks.fitting import answer_room, end_answer
 from banyan.tasks.metrics.answers import measure_answers
 from banyan.tasks.metrics.measurement import Measurement
 from banyan.tasks.rows import rename_columns
+from banyan.tokenizers.layout import Conversation, Turn
 from banyan.tokenizers.vocabulary import Vocabulary
-
-_SHORTEST_TURN = 3  # its role, one token of text, its end
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,15 +27,6 @@ class DialogueExample:
 
     history: tuple[Message, ...]
     answer: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Turn:
-    """One message as ids: its role, its text, the end token."""
-
-    is_system: bool
-    is_assistant: bool
-    token_ids: tuple[int, ...]
 
 
 @config
@@ -85,40 +76,50 @@ class Dialogue(Task[DialogueExample]):
         return self.parse(row, with_answer=False)
 
     def prompt(self, example: DialogueExample, vocabulary: Vocabulary, *, max_tokens: int) -> Prompt:
-        """Build `<|bos|>`, `<|role|> text <|end|>` for every message, and `<|assistant|>`.
+        """Build `<|bos|>`, `<|role|> text <|end|>` for every message, and `<|assistant|>`, or the model's own format.
 
         Where the conversation is too long its oldest turns are left out whole, but never the system message; where
         even that is not enough, the longer of the system message and the last one is cut at its end.
         """
-        room = max_tokens - 2 - answer_room(self.max_answer_tokens, max_tokens=max_tokens)
+        whole = vocabulary.conversation([(message.role, message.content) for message in example.history])
+        room = (
+            max_tokens - len(whole.begin) - len(whole.ask) - answer_room(self.max_answer_tokens, max_tokens=max_tokens)
+        )
         if self.max_source_tokens is not None:
             room = min(room, self.max_source_tokens)
-        turns = [_encode(message, vocabulary) for message in example.history]
-        kept = self._fit(turns, room=room, end_id=vocabulary.end_id, max_tokens=max_tokens)
-        source = [token_id for turn in kept for token_id in turn.token_ids]
-        token_ids = (vocabulary.bos_id, *source, vocabulary.role_id(ASSISTANT))
+        kept = whole
+        if whole.num_turn_tokens > room:
+            kept = self._fit(example.history, vocabulary, num_tokens=whole.num_turn_tokens, room=room, limit=max_tokens)
+        token_ids = kept.token_ids
         return Prompt(
             task=self.name,
             token_ids=token_ids,
             mask=self.mask,
             decoding=Text(
                 max_tokens=min(self.max_answer_tokens, max_tokens - len(token_ids)),
-                stop_token_ids=(vocabulary.end_id,),
+                stop_token_ids=vocabulary.reply_stop_ids,
+                drops_first_space=vocabulary.drops_first_space,
             ),
-            notes=tuple(kept),
-            num_dropped_tokens=sum(len(turn.token_ids) for turn in turns) - len(source),
+            notes=kept,
+            num_dropped_tokens=whole.num_turn_tokens - kept.num_turn_tokens,
         )
 
-    def _fit(self, turns: Sequence[_Turn], *, room: int, end_id: int, max_tokens: int) -> list[_Turn]:
-        num_tokens = sum(len(turn.token_ids) for turn in turns)
-        if num_tokens > room and not self.truncate:
-            raise _too_long(self.name, num_tokens, room=room, max_tokens=max_tokens)
-        kept = list(turns)
-        while sum(len(turn.token_ids) for turn in kept) > room and _drop_oldest(kept):
-            pass
-        if not _shorten(kept, excess=sum(len(turn.token_ids) for turn in kept) - room, end_id=end_id):
-            raise _too_long(self.name, num_tokens, room=room, max_tokens=max_tokens)
-        return kept
+    def _fit(
+        self, history: Sequence[Message], vocabulary: Vocabulary, *, num_tokens: int, room: int, limit: int
+    ) -> Conversation:
+        if not self.truncate:
+            raise _too_long(self.name, num_tokens, room=room, max_tokens=limit)
+
+        def laid_out(kept: Sequence[Message]) -> Conversation:
+            return vocabulary.conversation([(message.role, message.content) for message in kept])
+
+        shorter = _without_oldest(history)
+        first = bisect_left(shorter, -room, key=lambda kept: -laid_out(kept).num_turn_tokens)
+        talk = laid_out(shorter[min(first, len(shorter) - 1)])
+        turns = list(talk.turns)
+        if not _shorten(turns, excess=talk.num_turn_tokens - room):
+            raise _too_long(self.name, num_tokens, room=room, max_tokens=limit)
+        return replace(talk, turns=tuple(turns))
 
     def supervise(
         self, example: DialogueExample, prompt: Prompt, vocabulary: Vocabulary, *, max_tokens: int
@@ -126,14 +127,17 @@ class Dialogue(Task[DialogueExample]):
         """Expect the answer, and every earlier message of the assistant that is in the prompt."""
         if example.answer is None:
             raise DataError(f"task {self.name} cannot learn from a conversation without an answer.")
+        talk: Conversation = prompt.notes
         targets: dict[int, int] = {}
-        at = 1
-        for turn in prompt.notes:
-            if turn.is_assistant:
-                targets.update((at + n, token_id) for n, token_id in enumerate(turn.token_ids[1:]))
-            at += len(turn.token_ids)
+        at = len(talk.begin)
+        for turn in talk.turns:
+            if turn.role == ASSISTANT:
+                first = at + len(turn.opening) - 1  # the position that predicts the first token of what is said
+                said = (*turn.content, vocabulary.end_reply_id)
+                targets.update((first + n, token_id) for n, token_id in enumerate(said))
+            at += len(turn)
         room = answer_room(self.max_answer_tokens, max_tokens=max_tokens)
-        answer = end_answer(vocabulary.encode(example.answer), vocabulary.end_id, room=room)
+        answer = end_answer(vocabulary.encode_answer(example.answer), vocabulary.end_reply_id, room=room)
         return Supervision(answer_ids=answer, prompt_targets=targets)
 
     def read(self, prompt: Prompt, completion: Completion, vocabulary: Vocabulary) -> Prediction:
@@ -162,29 +166,24 @@ class Dialogue(Task[DialogueExample]):
         return measured.renamed({"f1": "token_f1", "exact_match": "exact_match"})
 
 
-def _encode(message: Message, vocabulary: Vocabulary) -> _Turn:
-    token_ids = (vocabulary.role_id(message.role), *vocabulary.encode(message.content), vocabulary.end_id)
-    return _Turn(is_system=message.role == "system", is_assistant=message.role == ASSISTANT, token_ids=token_ids)
+def _without_oldest(history: Sequence[Message]) -> list[Sequence[Message]]:
+    """Return the conversation without its oldest message and what was answered to it, without the two oldest, …
+
+    The system message stays in all of them, and so does the last message.
+    """
+    system = history[:1] if history[0].role == "system" else ()
+    last = len(history) - 1
+    starts = [n for n in range(len(system) + 1, last + 1) if n == last or history[n].role != ASSISTANT]
+    return [(*system, *history[start:]) for start in (len(system), *starts) if start <= last] or [history]
 
 
-def _drop_oldest(turns: list[_Turn]) -> bool:
-    """Take the oldest message and what was answered to it out of the list; False if only the last is left."""
-    first = 1 if turns[0].is_system else 0
-    if len(turns) - first <= 1:
-        return False
-    del turns[first]
-    while len(turns) - first > 1 and turns[first].is_assistant:
-        del turns[first]
-    return True
-
-
-def _shorten(turns: list[_Turn], *, excess: int, end_id: int) -> bool:
+def _shorten(turns: list[Turn], *, excess: int) -> bool:
     """Cut the ends of the last message and of the system message, the longer one first; False if that is not enough."""
-    for number in sorted({0, len(turns) - 1}, key=lambda number: -len(turns[number].token_ids)):
+    for number in sorted({0, len(turns) - 1}, key=lambda number: -len(turns[number])):
         turn = turns[number]
-        num_cut = min(excess, len(turn.token_ids) - _SHORTEST_TURN)
+        num_cut = min(excess, len(turn.content) - 1)  # one token of it is left
         if num_cut > 0:
-            turns[number] = replace(turn, token_ids=(*turn.token_ids[: -num_cut - 1], end_id))
+            turns[number] = replace(turn, content=turn.content[:-num_cut])
             excess -= num_cut
     return excess <= 0
 

@@ -87,19 +87,22 @@ class ImageGeneration(Task[PictureExample]):
         return PictureExample(caption=text)
 
     def prompt(self, example: PictureExample, vocabulary: Vocabulary, *, max_tokens: int) -> Prompt:
-        """Build `<|bos|><|task|> caption <|sep|><|image|>`; without the wish the caption is `<|null|>`."""
+        """Build `<|bos|><|task|> caption <|sep|><|image|>`; without the wish the caption is `<|null|>`.
+
+        Raises: ConfigError if the vocabulary has no tokens for pictures.
+        """
+        tail = vocabulary.ask_picture()
+        head = vocabulary.open_task(self.name, instruction=self.instruction_for(example.caption))
         grid = ImageGrid(grid_size=self.grid_size, first_code_id=vocabulary.first_image_id, num_codes=self.num_codes)
-        self._check_room(grid, max_tokens=max_tokens)
+        self._check_room(grid, num_marks=len(head) + len(tail), max_tokens=max_tokens)
         source, num_dropped = fit_source(
-            vocabulary.encode(example.caption),
+            vocabulary.encode_inside(example.caption),
             task=self.name,
             max_tokens=max_tokens,
-            reserved_tokens=4 + grid.num_tokens,
+            reserved_tokens=len(head) + len(tail) + grid.num_tokens,
             max_source_tokens=self.max_source_tokens,
             truncate=self.truncate,
         )
-        head = (vocabulary.bos_id, vocabulary.task_id(self.name))
-        tail = (vocabulary.sep_id, vocabulary.image_id)
         return Prompt(
             task=self.name,
             token_ids=(*head, *source, *tail),
@@ -109,11 +112,12 @@ class ImageGeneration(Task[PictureExample]):
             num_dropped_tokens=num_dropped,
         )
 
-    def _check_room(self, grid: ImageGrid, *, max_tokens: int) -> None:
-        if max_tokens < grid.num_tokens + 5:
+    def _check_room(self, grid: ImageGrid, *, num_marks: int, max_tokens: int) -> None:
+        needed = grid.num_tokens + num_marks + 1
+        if max_tokens < needed:
             raise ContextLengthError(
                 f"task {self.name}: a picture of {grid.num_tokens} codes and a prompt do not fit {max_tokens} tokens.",
-                num_prompt_tokens=grid.num_tokens + 5,
+                num_prompt_tokens=needed,
                 max_seq_len=max_tokens,
                 hint="use a longer context (model.max_seq_len), or an image tokenizer with a smaller grid",
             )

@@ -59,22 +59,24 @@ class LanguageModeling(Task[TextExample]):
         return TextExample(text=text)
 
     def prompt(self, example: TextExample, vocabulary: Vocabulary, *, max_tokens: int) -> Prompt:
-        """Build `<|bos|> text`; at least one token stays free."""
+        """Build `<|bos|> text`, or what an imported model has there; at least one token stays free."""
+        start = vocabulary.start_ids if example.text else vocabulary.start_ids or (vocabulary.bos_id,)
         source, num_dropped = fit_source(
             vocabulary.encode(example.text),
             task=self.name,
             max_tokens=max_tokens,
-            reserved_tokens=2,
+            reserved_tokens=len(start) + 1,
             max_source_tokens=self.max_source_tokens,
             truncate=self.truncate,
         )
         return Prompt(
             task=self.name,
-            token_ids=(vocabulary.bos_id, *source),
+            token_ids=(*start, *source),
             mask=self.mask,
             decoding=Text(
-                max_tokens=min(self.max_answer_tokens, max_tokens - 1 - len(source)),
-                stop_token_ids=(vocabulary.eos_id,),
+                max_tokens=min(self.max_answer_tokens, max_tokens - len(start) - len(source)),
+                stop_token_ids=vocabulary.text_stop_ids,
+                drops_first_space=not source and vocabulary.text.starts_with_space,
             ),
             num_dropped_tokens=num_dropped,
         )

@@ -127,25 +127,28 @@ class QuestionAnswering(Task[QuestionExample]):
         return QuestionExample(question=question.strip(), context=context.strip())
 
     def prompt(self, example: QuestionExample, vocabulary: Vocabulary, *, max_tokens: int) -> Prompt:
-        """Build `<|bos|><|task|> question <|sep|> context <|sep|>`; only the context is ever cut.
+        """Build `<|bos|><|task|> question <|sep|> context <|sep|>`, or what an imported model has there.
 
+        Only the context is ever cut.
         Raises: ContextLengthError if the question alone fills the prompt.
         """
+        opening = vocabulary.open_task(self.name, instruction=self.instruction_for(example.question))
+        tail = vocabulary.ask_answer()
         question = encode_units(example.question, split_units(example.question), vocabulary).token_ids
+        head = (*opening, *question, *vocabulary.separate())
         units = split_units(example.context)
         encoded = encode_units(example.context, units, vocabulary)
         context, num_dropped = fit_source(
             encoded.token_ids,
             task=self.name,
             max_tokens=max_tokens,
-            reserved_tokens=4 + len(question),
+            reserved_tokens=len(head) + len(tail),
             max_source_tokens=self._context_room(len(question), max_tokens=max_tokens),
             truncate=self.truncate,
         )
-        head = (vocabulary.bos_id, vocabulary.task_id(self.name), *question, vocabulary.sep_id)
         return Prompt(
             task=self.name,
-            token_ids=(*head, *context, vocabulary.sep_id),
+            token_ids=(*head, *context, *tail),
             mask=self.mask,
             decoding=Span(
                 head=self.name,

@@ -47,8 +47,8 @@ class Summarization(TextToText[SummaryExample]):
             raise InputError(f"task {self.name} cannot summarize a blank text.")
         return SummaryExample(document=text)
 
-    def instruction(self, example: SummaryExample) -> str:
-        """Return nothing: the task token says it all."""
+    def preface(self, example: SummaryExample) -> str:
+        """Return nothing: what to do is said by the task token, or by the instruction."""
         return ""
 
     def source(self, example: SummaryExample) -> str:

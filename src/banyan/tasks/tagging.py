@@ -124,20 +124,25 @@ class Tagging(Task[TaggingExample]):
         return TaggingExample(text=text, units=units)
 
     def prompt(self, example: TaggingExample, vocabulary: Vocabulary, *, max_tokens: int) -> Prompt:
-        """Build `<|bos|><|task|> text <|sep|>`; words that do not fit whole are left out."""
+        """Build `<|bos|><|task|> text <|sep|>`, or what an imported model has there.
+
+        Words that do not fit whole are left out.
+        """
+        head = vocabulary.open_task(self.name, instruction=self.instruction_for(example.text))
+        tail = vocabulary.ask_answer()
         encoded = encode_units(example.text, example.units, vocabulary)
         source, num_dropped = fit_source(
             encoded.token_ids,
             task=self.name,
             max_tokens=max_tokens,
-            reserved_tokens=3,
+            reserved_tokens=len(head) + len(tail),
             max_source_tokens=self.max_source_tokens,
             truncate=self.truncate,
         )
-        positions = tuple(2 + at for at in encoded.last_tokens() if at < len(source))
+        positions = tuple(len(head) + at for at in encoded.last_tokens() if at < len(source))
         return Prompt(
             task=self.name,
-            token_ids=(vocabulary.bos_id, vocabulary.task_id(self.name), *source, vocabulary.sep_id),
+            token_ids=(*head, *source, *tail),
             mask=self.mask,
             decoding=Tags(labels=tag_set(self.labels), head=self.name, positions=positions),
             notes=example,

@@ -29,7 +29,7 @@ class TextToText(Task[E]):
             raise ConfigError(f"task {self.name}: max_answer_tokens={self.max_answer_tokens} must be at least 1.")
 
     @abstractmethod
-    def instruction(self, example: E) -> str:
+    def preface(self, example: E) -> str:
         """Return the ordinary text in front of the source, which is never cut."""
 
     @abstractmethod
@@ -37,26 +37,29 @@ class TextToText(Task[E]):
         """Return every right answer; the first one is learned."""
 
     def prompt(self, example: E, vocabulary: Vocabulary, *, max_tokens: int) -> Prompt:
-        """Build `<|bos|><|task|> instruction source <|sep|>`."""
-        instruction = vocabulary.encode(self.instruction(example))
+        """Build `<|bos|><|task|> preface source <|sep|>`, or what an imported model has there."""
+        text = self.source(example)
+        instruction, preface = self.instruction_for(text), self.preface(example)
+        head = vocabulary.open_task(self.name, instruction=instruction, preface=preface)
+        tail = vocabulary.ask_answer()
         room = answer_room(self.max_answer_tokens, max_tokens=max_tokens)
         source, num_dropped = fit_source(
-            vocabulary.encode(self.source(example)),
+            vocabulary.encode_inside(text),
             task=self.name,
             max_tokens=max_tokens,
-            reserved_tokens=3 + len(instruction) + room,
+            reserved_tokens=len(head) + len(tail) + room,
             max_source_tokens=self.max_source_tokens,
             truncate=self.truncate,
         )
-        head = (vocabulary.bos_id, vocabulary.task_id(self.name), *instruction)
-        token_ids = (*head, *source, vocabulary.sep_id)
+        token_ids = (*head, *source, *tail)
         return Prompt(
             task=self.name,
             token_ids=token_ids,
             mask=self.mask,
             decoding=Text(
                 max_tokens=min(self.max_answer_tokens, max_tokens - len(token_ids)),
-                stop_token_ids=(vocabulary.eos_id,),
+                stop_token_ids=vocabulary.answer_stop_ids,
+                drops_first_space=vocabulary.drops_first_space,
             ),
             num_dropped_tokens=num_dropped,
         )
@@ -67,7 +70,9 @@ class TextToText(Task[E]):
         if not references:
             raise DataError(f"task {self.name} cannot learn from an example without an answer.")
         room = answer_room(self.max_answer_tokens, max_tokens=max_tokens)
-        return Supervision(answer_ids=end_answer(vocabulary.encode(references[0]), vocabulary.eos_id, room=room))
+        return Supervision(
+            answer_ids=end_answer(vocabulary.encode_answer(references[0]), vocabulary.end_answer_id, room=room)
+        )
 
     def read(self, prompt: Prompt, completion: Completion, vocabulary: Vocabulary) -> Prediction:
         """Return the written text."""

@@ -106,7 +106,7 @@ class Translation(TextToText[TranslationExample]):
             return {"source": text.strip()}
         return dict(zip(("source_language", "target_language", "source"), named.groups(), strict=True))
 
-    def instruction(self, example: TranslationExample) -> str:
+    def preface(self, example: TranslationExample) -> str:
         """Return the direction."""
         return f"{example.direction}: "
 

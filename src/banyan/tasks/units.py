@@ -119,4 +119,4 @@ def encode_units(text: str, units: Sequence[Unit], vocabulary: Vocabulary) -> En
 @lru_cache(maxsize=100_000)
 def _encode_piece(vocabulary: Vocabulary, piece: str) -> tuple[int, ...]:
     """Encode one unit; words come again and again, and each call of the tokenizer costs more than looking one up."""
-    return tuple(vocabulary.encode(piece))
+    return tuple(vocabulary.encode_inside(piece))

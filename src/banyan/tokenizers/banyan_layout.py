@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from banyan.core.errors import UnknownNameError
 from banyan.core.registry import did_you_mean
@@ -31,8 +31,11 @@ SPECIAL_TOKENS: tuple[str, ...] = (
 class BanyanLayout(ChatLayout):
     """Lays out tasks as `<|bos|><|task|> source <|sep|> answer <|eos|>`; the instruction is not needed."""
 
-    def __init__(self, text: TextTokenizer, task_names: Sequence[str]) -> None:
-        ids = {name: text.vocab_size + index for index, name in enumerate(SPECIAL_TOKENS)}
+    def __init__(
+        self, text: TextTokenizer, task_names: Sequence[str], *, control_ids: Mapping[str, int] | None = None
+    ) -> None:
+        """Take the ids of special tokens where a grown vocabulary has them; None: they follow the text."""
+        ids = control_ids or {name: text.vocab_size + index for index, name in enumerate(SPECIAL_TOKENS)}
         self._sep_id = ids["<|sep|>"]
         self._task_ids = {name: ids[f"<|task_{index}|>"] for index, name in enumerate(task_names)}
         special = SpecialIds(
@@ -63,9 +66,9 @@ class BanyanLayout(ChatLayout):
             raise UnknownNameError(f"no task {name!r}{did_you_mean(name, self._task_ids)}")
         return self._task_ids[name]
 
-    def open_task(self, name: str, instruction: str) -> tuple[int, ...]:
-        """Return the first token and the task's own."""
-        return (self.special.bos_id, self.task_id(name))
+    def open_task(self, name: str, instruction: str, preface: str) -> tuple[int, ...]:
+        """Return the first token, the task's own, and the preface."""
+        return (self.special.bos_id, self.task_id(name), *self._text.encode(preface))
 
     def separate(self) -> tuple[int, ...]:
         """Return what stands between two parts of a source."""

@@ -85,7 +85,7 @@ class ChatLayout:
         self._variables = _variables(special)
         names = sorted((name for name in special.control_ids if name), key=len, reverse=True)
         self._control = re.compile("(" + "|".join(map(re.escape, names)) + ")")
-        self._openings: dict[str, tuple[int, ...]] = {}  # by instruction
+        self._openings: dict[str, tuple[int, ...]] = {}  # by what is said there
 
     @property
     def end_answer_id(self) -> int:
@@ -102,16 +102,17 @@ class ChatLayout:
         """Whether an answer's first word has a space that does not belong to it."""
         return bool(self.chat.lead)
 
-    def open_task(self, name: str, instruction: str) -> tuple[int, ...]:
-        """Return what stands before a task's source: the opening of a user's message and the instruction."""
-        if instruction not in self._openings:
+    def open_task(self, name: str, instruction: str, preface: str) -> tuple[int, ...]:
+        """Return what stands before a task's source: the opening of a user's message, instruction and preface."""
+        said = f"{instruction} {preface}".strip()
+        if said not in self._openings:
             task = self.chat.task or self.chat.roles[USER]
-            said = f"{instruction}\n" if instruction else ""
+            line = f"{said}\n" if said else ""
             default = () if self.chat.task else self._default_system()
-            pieces = [_ours(self.chat.begin), *_said_by(self.chat, default), _ours(task.open), _Piece(text=said)]
+            pieces = [_ours(self.chat.begin), *_said_by(self.chat, default), _ours(task.open), _Piece(text=line)]
             ids, _ = self._encode(pieces)
-            self._openings[instruction] = tuple(token_id for own in ids for token_id in own)
-        return self._openings[instruction]
+            self._openings[said] = tuple(token_id for own in ids for token_id in own)
+        return self._openings[said]
 
     def separate(self) -> tuple[int, ...]:
         """Return what stands between two parts of a source."""

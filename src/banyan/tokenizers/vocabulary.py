@@ -64,11 +64,11 @@ class Vocabulary:
         self.num_image_codes = num_image_codes
         self.foreign = foreign
         if foreign is None:
-            self.layout: ChatLayout = _own_layout(text, task_names)
+            self.layout: ChatLayout = BanyanLayout(text, _checked_names(task_names))
             rows = text.vocab_size + len(SPECIAL_TOKENS)
             self.text_size = -(-rows // _ROW_MULTIPLE) * _ROW_MULTIPLE  # text, special and unused rows
         else:
-            self.layout = _foreign_layout(foreign, chat)
+            self.layout = _foreign_layout(foreign, chat, task_names)
             self.text_size = foreign.vocab_size if text_size is None else text_size
             _check_rows(foreign, self.text_size)
         special = self.layout.special
@@ -99,7 +99,7 @@ class Vocabulary:
     @property
     def text_stop_ids(self) -> tuple[int, ...]:
         """Ids at which a text that goes on has ended."""
-        return (self.eos_id,) if self.foreign is None else self.eos_ids
+        return (self.eos_id,) if isinstance(self.layout, BanyanLayout) else self.eos_ids
 
     @property
     def answer_stop_ids(self) -> tuple[int, ...]:
@@ -112,7 +112,12 @@ class Vocabulary:
         return self._stop_ids(self.layout.end_reply_id)
 
     def _stop_ids(self, own: int) -> tuple[int, ...]:
-        return (own,) if self.foreign is None else tuple(dict.fromkeys((own, *self.eos_ids)))
+        return (own,) if isinstance(self.layout, BanyanLayout) else tuple(dict.fromkeys((own, *self.eos_ids)))
+
+    @property
+    def drops_first_space(self) -> bool:
+        """Whether an answer's first word comes with a space that does not belong to it."""
+        return self.layout.drops_first_space
 
     @property
     def end_answer_id(self) -> int:
@@ -124,9 +129,9 @@ class Vocabulary:
         """What the assistant's message ends with."""
         return self.layout.end_reply_id
 
-    def open_task(self, name: str, *, instruction: str = "") -> tuple[int, ...]:
-        """Return the ids before a task's source: its own token, or in a foreign model the instruction."""
-        return self.layout.open_task(name, instruction)
+    def open_task(self, name: str, *, instruction: str = "", preface: str = "") -> tuple[int, ...]:
+        """Return the ids before a task's source: its own token, or in a foreign model the instruction; the preface."""
+        return self.layout.open_task(name, instruction, preface)
 
     def separate(self) -> tuple[int, ...]:
         """Return the ids between two parts of a source."""
@@ -319,7 +324,7 @@ def load_vocabulary(
     Raises: FileError, CheckpointError if the files cannot be used; UnknownNameError for a format nobody knows.
     """
     known = CHAT_FORMATS[chat]
-    if known is BANYAN:
+    if known is BANYAN and not _is_grown(directory):
         return Vocabulary.load(directory, task_names=task_names, num_image_codes=num_image_codes)
     foreign = read_foreign_tokenizer(directory)
     return Vocabulary(
@@ -332,6 +337,14 @@ def load_vocabulary(
     )
 
 
+def _is_grown(directory: Path) -> bool:
+    """Whether the special tokens have places in the table of text tokens, because more text follows them."""
+    description = read_json(directory / TOKENIZER_FILE, max_bytes=_MAX_TOKENIZER_BYTES)
+    model = description.get("model") if isinstance(description, dict) else None
+    table = model.get("vocab") if isinstance(model, dict) else None
+    return isinstance(table, dict) and SPECIAL_TOKENS[0] in table
+
+
 def _rows_of_model(directory: Path) -> int | None:
     path = directory / CONFIG_FILE
     if not path.is_file():
@@ -342,13 +355,17 @@ def _rows_of_model(directory: Path) -> int | None:
     return rows
 
 
-def _own_layout(text: TextTokenizer, task_names: Sequence[str]) -> BanyanLayout:
+def _checked_names(task_names: Sequence[str]) -> Sequence[str]:
     if len(task_names) > MAX_TASKS:
         raise ConfigError(f"{len(task_names)} tasks are too many for one model; at most {MAX_TASKS}.")
-    return BanyanLayout(text, task_names)
+    return task_names
 
 
-def _foreign_layout(foreign: ForeignTokenizer, chat: ChatFormat) -> ChatLayout:
+def _foreign_layout(foreign: ForeignTokenizer, chat: ChatFormat, task_names: Sequence[str]) -> ChatLayout:
+    if chat is BANYAN:  # a grown vocabulary: special tokens lie between old and new text
+        if missing := [name for name in SPECIAL_TOKENS if name not in foreign.control_ids]:
+            raise CheckpointError(f"the chat format banyan needs the special token {missing[0]}; there is none.")
+        return BanyanLayout(foreign.text, _checked_names(task_names), control_ids=foreign.control_ids)
     special = SpecialIds(
         control_ids=foreign.control_ids,
         bos_id=foreign.bos_id,
