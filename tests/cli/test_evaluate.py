@@ -66,3 +66,33 @@ def test_what_cannot_be_scored_is_one_line(
     ran = banyan("evaluate", model, *words)
     assert ran.code == code
     assert problem in ran.error
+
+
+def test_generated_text_stands_beside_real_text(banyan: Run, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_text("def f1():\n    return 'blue' and so on" * 12, encoding="utf-8")
+    words = ("--compare", "real.txt", "--prompt-tokens", 8, "--sample-tokens", 16, "--num", 3, "--seed", 1)
+    answer = banyan("evaluate", model, *words, "--out", "compared", "--json").answer
+    assert {"perplexity", "BLEU", "ROUGE-L", "chrF", "distinct-2", "seq-rep-4"} <= answer["scores"].keys()
+    assert sorted(path.name for path in (tmp_path / "compared").iterdir()) == [
+        "comparison.json", "comparison.png", "samples.jsonl"
+    ]  # fmt: skip
+    shown = banyan("evaluate", model, *words).out
+    assert "bits_per_byte" in shown and "3 generated and 3 real texts" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "problem"),
+    [
+        (["--compare", "none.txt"], 3, "none.txt not found"),
+        (["--compare", "real.txt", "--sample-tokens", "500"], 2, "the model reads"),
+        (["--compare", "real.txt", "--generated", "none.txt"], 3, "none.txt not found"),
+        (["--generated", "real.txt"], 2, "--generated belongs to --compare"),
+        (["--out", "folder"], 2, "--output belongs to --compare"),
+    ],
+)
+def test_texts_that_cannot_be_compared_are_one_line(
+    banyan: Run, model: Path, tmp_path: Path, words: list[str], code: int, problem: str
+) -> None:
+    (tmp_path / "real.txt").write_text("a text " * 50, encoding="utf-8")
+    ran = banyan("evaluate", model, *words)
+    assert (ran.code, ran.out) == (code, "") and problem in ran.error

@@ -9,7 +9,11 @@ import typer
 
 from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
 from banyan.cli.progress import TerminalReporter
+from banyan.cli.sampling import SeedOption, TemperatureOption
+from banyan.cli.text_comparison import show_comparison
+from banyan.core.errors import ConfigError
 from banyan.workflows.evaluation import EvaluationRun, evaluate
+from banyan.workflows.text_comparison import compare_texts
 
 app = typer.Typer(add_completion=False)
 
@@ -27,13 +31,47 @@ def evaluate_command(
     max_examples: Annotated[int, typer.Option(min=1, help="At most so many of each task.")] = 500,
     save_predictions: Annotated[Path | None, typer.Option(help="Write every prediction there, as JSON lines.")] = None,
     database: Annotated[str | None, typer.Option(help="Database URL; the scores are recorded there.")] = None,
+    compare: Annotated[
+        Path | None, typer.Option(help="Compare what the model writes with the text of this file or folder.")
+    ] = None,
+    generated: Annotated[
+        Path | None, typer.Option(help="--compare: take generated text from here in place of the model's.")
+    ] = None,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="--compare: tokens of each real text to begin with.")] = 32,
+    sample_tokens: Annotated[int, typer.Option(min=8, help="--compare: tokens to go on with, at most.")] = 128,
+    num: Annotated[int, typer.Option(min=1, help="--compare: at most so many texts.")] = 100,
+    temperature: TemperatureOption = None,
+    seed: SeedOption = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "--out", "-o", help="--compare: a folder for scores, texts and plot.")
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Score a model with the official metric of each task, with 95 % intervals.
 
     Example: banyan evaluate runs/demo/best --task classification
+
+    With --compare: what the model writes beside real text: perplexity, BLEU, ROUGE, chrF, variety, overlap.
     """
+    if compare is None and (unused := next((n for n, v in (("generated", generated), ("output", output)) if v), None)):
+        raise ConfigError(f"--{unused} belongs to --compare.", hint="banyan evaluate MODEL --compare real.txt")
+    if compare is not None:
+        with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
+            comparison = compare_texts(
+                model,
+                compare,
+                generated=generated,
+                prompt_tokens=prompt_tokens,
+                sample_tokens=sample_tokens,
+                max_samples=num,
+                temperature=temperature,
+                seed=seed,
+                output=output,
+                reporter=reporter,
+            )
+        show_comparison(comparison, output=output, as_json=as_json, quiet=quiet)
+        return
     with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
         run = evaluate(
             model,
