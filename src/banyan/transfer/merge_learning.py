@@ -31,14 +31,19 @@ class MergeTable:
         """Would the merge make a token that does not exist yet?"""
         return self.names[pair[0]] + self.names[pair[1]] not in self._taken
 
-    def add(self, pair: Pair) -> int:
-        """Append a merge and return the id of what it makes."""
-        new_id, name = self.next_id, self.names[pair[0]] + self.names[pair[1]]
+    def add_name(self, name: str) -> int:
+        """Append a token that no merge makes, and return its id."""
+        new_id = self.next_id
         self.names[new_id] = name
         self._taken.add(name)
+        self.next_id += 1
+        return new_id
+
+    def add(self, pair: Pair) -> int:
+        """Append a merge and return the id of what it makes."""
+        new_id = self.add_name(self.names[pair[0]] + self.names[pair[1]])
         self.merges[pair] = new_id
         self._spelling[new_id] = self.spell_out(pair[0]) + self.spell_out(pair[1])
-        self.next_id += 1
         return new_id
 
     def apply(self, token_ids: Sequence[int]) -> list[int]:
