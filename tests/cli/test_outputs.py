@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,26 @@ def test_quiet_says_nothing(address: str) -> None:
 def test_a_search_finds_chinese(address: str) -> None:
     assert tasks(run(address, "search", "数字", "--json")) == ["draw"]
     assert run(address, "search", "nowhere to be found").stdout == "nothing stored fits.\n"
+
+
+def test_a_search_by_meaning_shows_the_nearest_answer_first(address: str, model: Path) -> None:
+    words = ["search", "--similar", "files", "--embedder", str(model), "--layer", "0"]
+    found = json.loads(run(address, *words, "--json").stdout)["outputs"]
+    assert [row["outputs"][0]["text"] for row in found] == ["files", "strings"]
+    assert found[0]["similarity"] == pytest.approx(1, abs=1e-5)
+    shown = run(address, *words, "--limit", "1").stdout
+    assert "similarity 1.000" in shown and "Wrap text → files" in shown and "strings" not in shown
+
+
+def test_a_search_wants_either_a_text_or_a_meaning(address: str) -> None:
+    for words in (["search"], ["search", "files", "--similar", "files"]):
+        with pytest.raises(ConfigError, match="either a text or --similar"):
+            run(address, *words)
+
+
+def test_the_other_commands_do_without_torch() -> None:
+    program = "import sys, banyan.cli.outputs; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
 def test_one_request_is_shown_whole(address: str) -> None:

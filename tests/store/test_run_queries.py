@@ -1,9 +1,10 @@
 import pytest
 
 from banyan.core.errors import InputError
-from banyan.store.run_queries import metric_course, show_run
+from banyan.store.run_queries import checkpoints_that_answered, metric_course, show_run
 from banyan.store.sql_store import SqlStore
-from banyan.store.types import StoredCheckpoint, StoredRun
+from banyan.store.types import StoredAnswer, StoredCheckpoint, StoredRun
+from banyan.testing.store import tiny_request
 
 
 def show(store: SqlStore, wanted: str) -> dict[str, object]:
@@ -58,3 +59,16 @@ def test_the_course_of_a_metric_is_in_the_order_of_its_steps(store: SqlStore) ->
     with store.database.read() as connection:
         assert metric_course(connection, run_id, "score") == ((1, 0.25), (2, 0.5), (3, 0.75))
         assert metric_course(connection, run_id, "none") == ()
+
+
+def test_the_checkpoint_that_answered_last_comes_first_and_those_that_are_gone_not_at_all(store: SqlStore) -> None:
+    run_id = add(store, "demo", 1)
+    for step, state in enumerate(("valid", "valid", "purged", "valid")):
+        saved = StoredCheckpoint(run_id=run_id, step=step, path=f"step-{step}", manifest_sha256=str(step), state=state)
+        store.runs.record_checkpoint(saved).result(10)
+    for at, (name, digest) in enumerate((("a", "1"), ("b", "0"), ("a", "1"), ("b", "2"), ("c", "other"))):
+        request = tiny_request(model_name=name, model_sha256=digest, received_at=at + 1)
+        store.record(request, StoredAnswer()).result(10)
+    with store.database.read() as connection:
+        assert checkpoints_that_answered(connection) == ("step-1", "step-0")
+        assert checkpoints_that_answered(connection, name="b") == ("step-0",)

@@ -50,6 +50,7 @@ VERBS: dict[str, Verb] = {
     "generate": Verb(module="banyan.cli.generate", does="continue a text"),
     "chat": Verb(module="banyan.cli.chat", does="talk to a model"),
     "draw": Verb(module="banyan.cli.draw", does="draw pictures from words"),
+    "embed": Verb(module="banyan.cli.embed", does="texts → vectors"),
     "serve": Verb(module="banyan.cli.serve", does="serve a model over HTTP, with a page to try it"),
     "outputs": Verb(module="banyan.cli.outputs", does="stored requests and answers: list, show, search, export"),
     "runs": Verb(module="banyan.cli.runs", does="training runs: list, show, compare, prune"),

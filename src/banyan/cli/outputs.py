@@ -5,24 +5,27 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
-from banyan.cli.output import JsonOption, QuietOption, emit, print_table, say
+from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
 from banyan.cli.outputs_file import write_rows
+from banyan.cli.progress import TerminalReporter
 from banyan.cli.streams import visible
-from banyan.core.errors import UnknownNameError
+from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.core.paths import default_database_url
 from banyan.core.registry import did_you_mean
 from banyan.store.dataset_export import dataset_row
 from banyan.store.export import exchange_to_json
 from banyan.store.queries import RequestFilter, StoreQueries, texts_answered, texts_asked
+from banyan.store.similar import Similar
 from banyan.store.sql_store import open_database
 from banyan.store.times import iso_time, parse_time, utc_microseconds
-from banyan.store.types import RequestState, StoredExchange
+from banyan.store.types import VECTOR_MEDIA_TYPE, RequestState, StoredExchange
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Stored requests and answers.")
 
@@ -58,7 +61,16 @@ def list_outputs(
 
 @app.command()
 def search(
-    text: Annotated[str, typer.Argument(help="Any part of a prompt or an answer, in any script.")],
+    text: Annotated[str | None, typer.Argument(help="Any part of a prompt or an answer, in any script.")] = None,
+    similar: Annotated[
+        str | None, typer.Option("--similar", help="Answers that mean something like this text, the nearest first.")
+    ] = None,
+    embedder: Annotated[
+        Path | None,
+        typer.Option("--embedder", help="With --similar: the model that compares them; default: the last to answer."),
+    ] = None,
+    pooling: Annotated[str, typer.Option(help="With --similar: mean of all tokens, or the last one.")] = "mean",
+    layer: Annotated[int, typer.Option(help="With --similar: the layer whose vectors are compared.")] = -1,
     task: TaskOption = None,
     state: StateOption = None,
     model: ModelOption = None,
@@ -68,13 +80,28 @@ def search(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Show the newest requests whose prompt or answer contains a text.
+    """Show the newest requests whose prompt or answer contains a text, or those whose answers mean something like one.
 
     Example: banyan outputs search 手写数字七
+    Example: banyan outputs search --similar "the path of a file" --limit 5
     """
+    if (text is None) == (similar is None):
+        raise ConfigError("give either a text or --similar TEXT.", hint="banyan outputs search --help")
     wanted = request_filter(task=task, state=state, model=model, since=since, limit=limit)
-    with opened(database) as queries:
-        report(list(queries.search(text, wanted)), as_json=as_json, quiet=quiet)
+    if text is not None:
+        with opened(database) as queries:
+            report(list(queries.search(text, wanted)), as_json=as_json, quiet=quiet)
+        return
+    found = nearest(
+        similar or "",
+        wanted,
+        embedder=embedder,
+        pooling=pooling,
+        layer=layer,
+        address=database,
+        console=console(quiet=quiet, as_json=as_json),
+    )
+    report_similar(found, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -175,6 +202,41 @@ def report(found: list[StoredExchange], *, as_json: bool, quiet: bool) -> None:
     emit({"outputs": rows}, as_json=as_json, quiet=quiet, text=lambda: tell_all(found))
 
 
+def nearest(
+    text: str,
+    wanted: RequestFilter,
+    *,
+    embedder: Path | None,
+    pooling: str,
+    layer: int,
+    address: str | None,
+    console: Console,
+) -> list[Similar]:
+    """Return the stored requests whose answers come nearest to a text."""
+    # Here, for they bring torch with them, which takes seconds that no other of these commands should wait for.
+    from banyan.workflows.embedding import embedding_config
+    from banyan.workflows.similar_outputs import find_similar
+
+    how = embedding_config(pooling=pooling, layer=layer, normalises=True, splits_long_texts=True)
+    with closing(open_database(address or default_database_url())) as database, TerminalReporter(console) as reporter:
+        return find_similar(database, text, wanted, embedder=embedder, how=how, reporter=reporter)
+
+
+def report_similar(found: list[Similar], *, as_json: bool, quiet: bool) -> None:
+    """Print requests with how near their answers come."""
+    rows = [{"similarity": hit.score, **exchange_to_json(hit.exchange)} for hit in found] if as_json else []
+    emit({"outputs": rows}, as_json=as_json, quiet=quiet, text=lambda: tell_similar(found))
+
+
+def tell_similar(found: list[Similar]) -> None:
+    """Print requests for a person, each after its cosine."""
+    if not found:
+        say("nothing stored fits.")
+    for hit in found:
+        say(f"similarity {hit.score:.3f}")
+        tell_all([hit.exchange])
+
+
 def tell_all(found: list[StoredExchange]) -> None:
     """Print requests for a person: two lines each, so that an id is never cut off."""
     if not found:
@@ -205,9 +267,9 @@ def tell(row: dict[str, Any]) -> None:
 
 def _answered(exchange: StoredExchange) -> str:
     outputs = exchange.answer.outputs if exchange.answer else ()
-    num_pictures = sum(len(output.artifacts) for output in outputs)
+    kinds = [artifact.media_type == VECTOR_MEDIA_TYPE for output in outputs for artifact in output.artifacts]
     text = next((text for text in texts_answered(exchange) if text), "")
-    return text or (f"[pictures: {num_pictures}]" if num_pictures else "–")
+    return text or (f"[{'vectors' if all(kinds) else 'pictures'}: {len(kinds)}]" if kinds else "–")
 
 
 def _last(texts: Iterable[str]) -> str:

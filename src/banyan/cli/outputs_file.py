@@ -47,18 +47,18 @@ def write_rows(path: Path, pairs: Iterable[tuple[dict[str, Any], StoredExchange]
 
 def _write(file_path: Path, folder: Path, pairs: Iterable[tuple[dict[str, Any], StoredExchange]]) -> Written:
     num_rows = 0
-    images: set[str] = set()
+    files: set[str] = set()
     with file_path.open("x", encoding="utf-8", errors="backslashreplace") as file:
         for row, exchange in pairs:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             num_rows += 1
-            images |= _write_images(folder, exchange, already=images)
+            files |= _write_artifacts(folder, exchange, already=files)
         file.flush()
         os.fsync(file.fileno())
-    return Written(num_rows=num_rows, num_images=len(images))
+    return Written(num_rows=num_rows, num_images=sum(name.startswith("images/") for name in files))
 
 
-def _write_images(folder: Path, exchange: StoredExchange, *, already: set[str]) -> set[str]:
+def _write_artifacts(folder: Path, exchange: StoredExchange, *, already: set[str]) -> set[str]:
     outputs = exchange.answer.outputs if exchange.answer else ()
     found = {artifact_file_name(artifact): artifact for output in outputs for artifact in output.artifacts}
     for name in found.keys() - already:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import repeat
 from typing import TypeAlias
 
 import torch
@@ -70,6 +69,11 @@ class TextVector:
     weights: tuple[float, ...]  # of each window in the mean; they sum to 1
     normalises: bool
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens to read, those that begin its windows included."""
+        return sum(map(len, self.rows))
+
     def answer(self, model: Transformer, hidden: Sequence[Tensor]) -> Tensor:
         """Return one vector for each layer, in float32 on the CPU.
 
@@ -84,7 +88,12 @@ class TextVector:
 
 
 def text_vectors(
-    texts: Sequence[TextOrIds], how: EmbeddingConfig, *, vocabulary: Vocabulary, config: ModelConfig
+    texts: Sequence[TextOrIds],
+    how: EmbeddingConfig,
+    *,
+    vocabulary: Vocabulary,
+    config: ModelConfig,
+    first_number: int = 1,
 ) -> list[TextVector]:
     """Return texts as the engine reads them: each behind the token that begins a text; token ids as they are.
 
@@ -94,7 +103,7 @@ def text_vectors(
     blocks = how.blocks(config)
     encoded = iter(vocabulary.encode_batch([text for text in texts if isinstance(text, str)]))
     found = []
-    for number, text in enumerate(texts):
+    for number, text in enumerate(texts, first_number):
         is_text = isinstance(text, str)
         token_ids = next(encoded) if isinstance(text, str) else text
         start_ids = (vocabulary.bos_id,) if is_text else ()
@@ -126,9 +135,9 @@ def _question(
             rows.append(_row(token_ids, positions, how.pooling, blocks=blocks))
             counts.append(len(positions))
     if not rows:
-        raise InputError(f"text {number + 1} holds nothing but special tokens; there is nothing to take a vector of.")
+        raise InputError(f"text {number} holds nothing but special tokens; there is nothing to take a vector of.")
     # Every token counts the same in a mean of all tokens, whichever window it fell into.
-    shares = counts if how.pooling is Pooling.MEAN else list(repeat(1, len(rows)))
+    shares = counts if how.pooling is Pooling.MEAN else [1] * len(rows)
     weights = tuple(share / sum(shares) for share in shares)
     return TextVector(tuple(rows), weights, how.normalises)
 
@@ -147,15 +156,15 @@ def _row(token_ids: tuple[int, ...], positions: Sequence[int], pooling: Pooling,
 
 def _check(token_ids: Sequence[int], number: int, *, vocabulary: Vocabulary) -> None:
     if not token_ids:
-        raise InputError(f"text {number + 1} is empty; there is nothing to take a vector of.")
+        raise InputError(f"text {number} is empty; there is nothing to take a vector of.")
     wrong = next((token_id for token_id in token_ids if not 0 <= token_id < vocabulary.text_size), None)
     if wrong is not None:
-        raise InputError(f"text {number + 1} holds {wrong}; its token ids must lie in 0..{vocabulary.text_size - 1}.")
+        raise InputError(f"text {number} holds {wrong}; its token ids must lie in 0..{vocabulary.text_size - 1}.")
 
 
 def _too_long(num_tokens: int, number: int, *, max_seq_len: int) -> ContextLengthError:
     return ContextLengthError(
-        f"text {number + 1} has {num_tokens} tokens; the model can read {max_seq_len} at once.",
+        f"text {number} has {num_tokens} tokens; the model can read {max_seq_len} at once.",
         num_prompt_tokens=num_tokens,
         max_seq_len=max_seq_len,
         hint="shorten it, or let long texts be read in windows",

@@ -17,7 +17,7 @@ from torch import Tensor
 from banyan.core.errors import ConfigError
 from banyan.core.types import Completion, Prompt, TokenSequence
 from banyan.infer.admission import Limits
-from banyan.infer.embedding import EmbeddingConfig, TextOrIds, text_vectors
+from banyan.infer.embedding import EmbeddingConfig, TextOrIds, TextVector, text_vectors
 from banyan.infer.likelihood import bits, document_windows
 from banyan.infer.requests import TextCallback, Ticket, TokenCallback
 from banyan.infer.sampling import GREEDY, SamplingConfig
@@ -125,24 +125,34 @@ class Engine:
         scores = iter(self.log_likelihood([window for own in windows for window in own]))
         return [bits([log_prob for _ in own for log_prob in next(scores)]) for own in windows]
 
-    def submit_texts(self, texts: Sequence[TextOrIds], how: EmbeddingConfig) -> list[Ticket[Tensor]]:
+    def read_texts(
+        self, texts: Sequence[TextOrIds], how: EmbeddingConfig, *, first_number: int = 1
+    ) -> list[TextVector]:
+        """Return texts whose vectors are wanted as the engine reads them, for `submit_texts`.
+
+        Raises: ContextLengthError, InputError or ConfigError if one of them cannot be read; `first_number` is what the
+        first text is called there.
+        """
+        return text_vectors(
+            texts, how, vocabulary=self._vocabulary, config=self._limits.config, first_number=first_number
+        )
+
+    def submit_texts(self, texts: Sequence[TextVector]) -> list[Ticket[Tensor]]:
         """Put texts whose vectors are wanted in line and return at once.
 
         Shapes: each ticket brings (N, D), one float32 vector on the CPU for each layer asked for.
-        Raises: ContextLengthError, InputError or ConfigError if one of them cannot be read.
         """
-        questions = text_vectors(texts, how, vocabulary=self._vocabulary, config=self._limits.config)
-        jobs = [ScoringJob(question) for question in questions]
+        jobs = [ScoringJob(question) for question in texts]
         self._worker.add(sorted(jobs, key=lambda job: -job.num_tokens))
         return [job.ticket for job in jobs]
 
-    def embed(self, texts: Sequence[TextOrIds], how: EmbeddingConfig) -> Tensor:
+    def embed(self, texts: Sequence[TextOrIds], how: EmbeddingConfig, *, first_number: int = 1) -> Tensor:
         """Return the vectors of texts, in their order.
 
         Shapes: (texts, layers, D), float32 on the CPU.
-        Raises: as `submit_texts`, before anything is read.
+        Raises: as `read_texts`, before anything is read.
         """
-        tickets = self.submit_texts(texts, how)
+        tickets = self.submit_texts(self.read_texts(texts, how, first_number=first_number))
         try:
             found = [ticket.result() for ticket in tickets]
         except BaseException:

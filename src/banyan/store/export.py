@@ -7,7 +7,14 @@ from typing import Any
 
 from banyan.core.types import Prediction
 from banyan.store.times import iso_time
-from banyan.store.types import StoredAnswer, StoredArtifact, StoredExchange, StoredFeedback, StoredOutput
+from banyan.store.types import (
+    VECTOR_MEDIA_TYPE,
+    StoredAnswer,
+    StoredArtifact,
+    StoredExchange,
+    StoredFeedback,
+    StoredOutput,
+)
 
 
 def exchange_to_json(exchange: StoredExchange) -> dict[str, Any]:
@@ -98,6 +105,8 @@ def _artifact_to_json(artifact: StoredArtifact) -> dict[str, Any]:
 
 def artifact_file_name(artifact: StoredArtifact) -> str:
     """Return the name of the file that an export writes an artifact to."""
+    if artifact.media_type == VECTOR_MEDIA_TYPE:
+        return f"vectors/{artifact.sha256[:32]}.f32"
     ending = {"image/png": "png", "image/jpeg": "jpg"}.get(artifact.media_type, "bin")
     return f"images/{artifact.sha256[:32]}.{ending}"
 

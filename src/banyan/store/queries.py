@@ -125,7 +125,7 @@ class StoreQueries:
     def _page(self, wanted: RequestFilter, size: int, *, with_artifacts: bool) -> list[StoredExchange]:
         with self._database.read() as connection:
             newest = select(RequestRow.id).join(ModelRow, ModelRow.id == RequestRow.model_id)
-            newest = newest.where(*_conditions(connection, wanted))
+            newest = newest.where(*conditions(connection, wanted))
             newest = newest.order_by(RequestRow.received_at.desc(), RequestRow.id.desc()).limit(size)
             ids = list(connection.scalars(newest))
             return load_exchanges(connection, ids, with_artifacts=with_artifacts)
@@ -144,7 +144,11 @@ def texts_answered(exchange: StoredExchange) -> Iterator[str]:
         yield output.text
 
 
-def _conditions(connection: Connection, wanted: RequestFilter) -> Iterator[ColumnElement[bool]]:
+def conditions(connection: Connection, wanted: RequestFilter) -> Iterator[ColumnElement[bool]]:
+    """Yield what rows of requests, joined with their models, must fulfil to fit a filter; its limit is none of it.
+
+    Raises: InputError if `before_id` names no request.
+    """
     equal: dict[InstrumentedAttribute[Any], str | None] = {
         RequestRow.task: wanted.task,
         RequestRow.state: wanted.state and str(wanted.state),

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from banyan.core.errors import InputError
 from banyan.store.run_schema import CheckpointRow, RunEventRow, RunMetricRow, RunRow
+from banyan.store.schema import ModelRow, RequestRow
 
 
 def show_run(connection: Connection, wanted: str) -> dict[str, Any]:
@@ -31,6 +32,20 @@ def metric_course(connection: Connection, run_id: str, name: str) -> tuple[tuple
     columns = RunMetricRow.__table__.c
     query = select(columns.step, columns.value).where(columns.run_id == run_id, columns.name == name)
     return tuple((row.step, row.value) for row in connection.execute(query.order_by(columns.step)))
+
+
+def checkpoints_that_answered(connection: Connection, *, name: str | None = None) -> tuple[str, ...]:
+    """Return where the models lie that gave stored answers, that of the newest answer first; `name` takes one alone."""
+    answered = func.max(RequestRow.received_at)
+    query = (
+        select(CheckpointRow.path)
+        .join(ModelRow, ModelRow.sha256 == CheckpointRow.manifest_sha256)
+        .join(RequestRow, RequestRow.model_id == ModelRow.id)
+        .where(CheckpointRow.state == "valid", CheckpointRow.manifest_sha256 != "")
+        .group_by(CheckpointRow.id, CheckpointRow.path)
+        .order_by(answered.desc(), CheckpointRow.id.desc())
+    )
+    return tuple(connection.scalars(query if name is None else query.where(ModelRow.name == name)))
 
 
 def _find(connection: Connection, wanted: str) -> dict[str, Any]:

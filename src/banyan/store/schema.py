@@ -162,6 +162,19 @@ class OutputRow(Base):
     created_at: Mapped[int]
 
 
+class OutputVectorRow(Base):
+    """What a model makes of an output's text, kept so that a search by meaning reads every answer once."""
+
+    __tablename__ = "output_vectors"
+
+    output_id: Mapped[str] = mapped_column(ForeignKey("outputs.id", ondelete="CASCADE"), primary_key=True)
+    model_sha256: Mapped[str] = mapped_column(SHA256, primary_key=True)  # of the manifest of the model that read it
+    pooling: Mapped[str] = mapped_column(String(16), primary_key=True)
+    layer: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)  # blocks below it
+    data: Mapped[bytes]  # little-endian float32, of length 1
+    created_at: Mapped[int]
+
+
 class ArtifactRow(Base):
     """A picture or other file, kept once however often it is answered."""
 

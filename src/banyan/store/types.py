@@ -16,6 +16,7 @@ from banyan.core.ids import new_ulid
 from banyan.store.times import utc_microseconds
 
 RequestId: TypeAlias = str  # a ULID
+VECTOR_MEDIA_TYPE = "application/x-float32-le"  # of an artifact that holds the vector of a text
 
 
 class RequestState(StrEnum):
