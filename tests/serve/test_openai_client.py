@@ -8,19 +8,29 @@ import math
 import re
 from collections.abc import Iterator
 
+import numpy as np
 import openai
 import pytest
+from numpy.typing import NDArray
 
+from banyan.runtime.loaded_model import LoadedModel
 from banyan.testing.serving import RunningServer
 
 MESSAGES = [{"role": "user", "content": "hello"}]
 DRAWN = {"model": "tiny", "temperature": 1.0, "seed": 11}
+TEXTS = ["three days ago", "三天前"]
+ASKED = [("three days ago", "float"), ("三天前", "base64")]
 
 
 @pytest.fixture(scope="module")
 def official(server: RunningServer) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0, timeout=30) as client:
         yield client
+
+
+def unit_row(loaded: LoadedModel, token_id: int) -> NDArray[np.float32]:
+    row: NDArray[np.float32] = loaded.model.embedding.weight[token_id].detach().numpy()
+    return row / np.linalg.norm(row)  # type: ignore[no-any-return]
 
 
 def chat(client: openai.OpenAI, **fields: object) -> openai.types.chat.ChatCompletion:
@@ -127,6 +137,37 @@ def test_pictures_come_as_base64_png(official: openai.OpenAI) -> None:
     answer = official.images.generate(prompt="a seven", n=2, model="tiny", response_format="b64_json", size="16x16")  # type: ignore
     assert answer.data is not None and len(answer.data) == 2
     assert all(base64.b64decode(picture.b64_json or "").startswith(b"\x89PNG") for picture in answer.data)
+
+
+@pytest.mark.parametrize("form", ["float", "base64", None])  # None: the client asks for base64 and decodes it itself
+def test_embeddings_come_in_both_encodings(official: openai.OpenAI, loaded: LoadedModel, form: str | None) -> None:
+    fields = {} if form is None else {"encoding_format": form}
+    answer = official.embeddings.create(model="tiny", input=TEXTS, **fields)  # type: ignore[call-overload]
+    for item, expected in zip(answer.data, loaded.embed(TEXTS), strict=True):
+        raw = item.embedding
+        found = np.frombuffer(base64.b64decode(raw), "<f4") if isinstance(raw, str) else np.array(raw)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens > 0
+    ids = official.embeddings.create(model="tiny", input=[[5, 6], [7]], extra_body={"layer": 0, "pooling": "last"})
+    np.testing.assert_allclose([item.embedding for item in ids.data][1], unit_row(loaded, 7), atol=1e-6)
+
+
+def test_the_async_client_embeds_the_same(server: RunningServer, loaded: LoadedModel) -> None:
+    async def run() -> list[list[float]]:
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key=server.key) as client:
+            asked = [client.embeddings.create(model="tiny", input=text, encoding_format=form) for text, form in ASKED]  # type: ignore
+            answers = await asyncio.gather(*asked)
+        return [answer.data[0].embedding for answer in answers]
+
+    plain, packed = asyncio.run(run())
+    np.testing.assert_allclose(plain, loaded.embed(ASKED[0][0])[0], atol=1e-6)
+    np.testing.assert_allclose(np.frombuffer(base64.b64decode(packed), "<f4"), loaded.embed(ASKED[1][0])[0], atol=1e-6)
+
+
+def test_what_cannot_be_embedded_is_the_clients_own_exception(official: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as bad:
+        official.embeddings.create(model="tiny", input="a", dimensions=8)
+    assert (bad.value.code, bad.value.param) == ("unsupported_value", "dimensions")
 
 
 def test_the_async_client_hears_the_same(server: RunningServer, official: openai.OpenAI) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import os
 import signal
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import openai
 import pytest
 
 from banyan.core.errors import BusyError, CheckpointError, FileError
@@ -21,6 +25,7 @@ from banyan.serve.server import serve
 from banyan.store.sql_store import open_store
 from banyan.store.types import RequestState
 
+FORMS = ("float", "base64")
 PROGRAM = """
 import json, sys
 from pathlib import Path
@@ -65,6 +70,26 @@ def test_a_server_process_answers_drains_on_sigterm_and_ends_with_zero(model_dir
         exchange = store.queries.show(response.headers["X-Request-Id"])
         assert exchange.state is RequestState.COMPLETED
         assert store.verify_key(key) is not None
+
+
+def test_the_official_client_gets_vectors_from_a_server_process(model_directory: Path, tmp_path: Path) -> None:
+    async def run(url: str, key: str, form: str) -> Any:
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=key) as client:
+            return await client.embeddings.create(model="tiny", input="独木成林", encoding_format=form)  # type: ignore
+
+    database = f"sqlite:///{tmp_path / 'banyan.db'}"
+    with server_process(model_directory, database) as (_, (url, _, key)):
+        with openai.OpenAI(base_url=f"{url}/v1", api_key=key) as client:
+            answers = [client.embeddings.create(model="tiny", input="独木成林", encoding_format=form) for form in FORMS]
+        answers += [asyncio.run(run(url, key, form)) for form in FORMS]
+    plain, packed, *others = [answer.data[0].embedding for answer in answers]
+    assert others == [plain, packed]
+    numbers = np.frombuffer(base64.b64decode(packed), "<f4")
+    np.testing.assert_allclose(numbers, plain, atol=1e-6)
+    with open_store(database) as store:
+        stored = store.queries.newest()
+    artifacts = [exchange.answer.outputs[0].artifacts[0] for exchange in stored if exchange.answer]
+    assert len(artifacts) == 4 and all(np.array_equal(np.frombuffer(a.data, "<f4"), numbers) for a in artifacts)
 
 
 def test_a_killed_server_leaves_its_request_interrupted(model_directory: Path, tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from banyan.core.logging import log_event
 from banyan.core.types import Completion, Prompt
@@ -19,6 +19,8 @@ from banyan.serve.served_model import Piece, ServedModel
 from banyan.store.types import StoredOutput, StoredRequest
 
 logger = logging.getLogger("banyan.serve")
+
+R = TypeVar("R")  # the result of some work
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +71,15 @@ class Ask:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished(Generic[R]):
+    """What some work came to, and what the store keeps of it."""
+
+    result: R
+    outputs: tuple[StoredOutput, ...] = ()
+    num_completion_tokens: int = 0
+
+
 class Listener(Protocol):
     """Who wants to see an answer grow."""
 
@@ -112,38 +123,69 @@ async def answer(parts: ServerParts, ask: Ask, listener: Listener | None = None)
     """
     listener = listener or Nobody()
     drafts = [_Draft(index) for index in range(len(ask.questions))]
+
+    async def work(record: Record) -> Finished[Answered]:
+        listener.begin()
+        choices = await within_time(parts, _answer_all(parts.model, ask, drafts, record, listener))
+        answered = Answered(choices=choices, outputs=tuple(ask.as_outputs(choices)))
+        num_tokens = ask.usage(choices).num_completion_tokens
+        return Finished(result=answered, outputs=answered.outputs, num_completion_tokens=num_tokens)
+
+    return await recorded(parts, ask.stored, work, so_far=lambda: _so_far(drafts))
+
+
+async def recorded(
+    parts: ServerParts,
+    stored: StoredRequest,
+    work: Callable[[Record], Awaitable[Finished[R]]],
+    *,
+    so_far: Callable[[], Finished[None]] = lambda: Finished(result=None),
+) -> R:
+    """Do some work for a request between the two commits that every request gets, and return its result.
+
+    `so_far` is what the store keeps if the work does not come to its end.
+    Raises: as `answer`.
+    """
     with parts.admission.place():
-        record = await parts.recorder.begin(ask.stored)
+        record = await parts.recorder.begin(stored)
         try:
-            listener.begin()
-            choices = await _within_time(parts, ask, drafts, record, listener)
-            answered = Answered(choices=choices, outputs=tuple(ask.as_outputs(choices)))
-            num_tokens = ask.usage(choices).num_completion_tokens
-            await record.complete(answered.outputs, num_completion_tokens=num_tokens)
+            done = await work(record)
+            await record.complete(done.outputs, num_completion_tokens=done.num_completion_tokens)
         except asyncio.CancelledError:
-            await record.cancel(_partial(drafts), **_counted(drafts), by_server=parts.admission.is_closed)
+            left = so_far()
+            counted = {"num_completion_tokens": left.num_completion_tokens}
+            await record.cancel(left.outputs, **counted, by_server=parts.admission.is_closed)
             raise
         except Exception as error:
-            problem = as_api_error(error, request_id=ask.stored.request_id)
-            _log_failure(ask.stored, problem, error)
-            await record.fail(problem, _partial(drafts), **_counted(drafts))
+            problem, left = as_api_error(error, request_id=stored.request_id), so_far()
+            _log_failure(stored, problem, error)
+            await record.fail(problem, left.outputs, num_completion_tokens=left.num_completion_tokens)
             raise problem from error
-    return answered
+    return done.result
 
 
-async def _within_time(
-    parts: ServerParts, ask: Ask, drafts: list[_Draft], record: Record, listener: Listener
-) -> tuple[Choice, ...]:
+async def within_time(parts: ServerParts, work: Awaitable[R]) -> R:
+    """Wait for an answer as long as this server allows.
+
+    Raises: ApiError 504 after that.
+    """
     seconds = parts.settings.answer_seconds
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError as error:
+        raise ApiError(504, "timeout", f"generation exceeded {seconds:g} s") from error
+
+
+async def _answer_all(
+    model: ServedModel, ask: Ask, drafts: list[_Draft], record: Record, listener: Listener
+) -> tuple[Choice, ...]:
     work = [
-        asyncio.create_task(_answer_one(parts.model, question, draft, record, listener))
+        asyncio.create_task(_answer_one(model, question, draft, record, listener))
         for question, draft in zip(ask.questions, drafts, strict=True)
     ]
     try:
-        async with asyncio.timeout(seconds):
-            return tuple(await asyncio.gather(*work))
-    except TimeoutError as error:
-        raise ApiError(504, "timeout", f"generation exceeded {seconds:g} s") from error
+        return tuple(await asyncio.gather(*work))
     finally:
         for task in work:
             task.cancel()
@@ -173,15 +215,14 @@ def _scored(model: ServedModel, piece: Piece) -> tuple[ScoredToken, ...]:
     return tuple(ScoredToken(text=raw.decode(errors="replace"), raw=raw, log_prob=score) for raw, score in raws)
 
 
-def _partial(drafts: Sequence[_Draft]) -> list[StoredOutput]:
+def _so_far(drafts: Sequence[_Draft]) -> Finished[None]:
     """Return what was written before the answer was cut off."""
-    return [
-        StoredOutput(choice_index=draft.index, text=draft.text, finish_reason=None) for draft in drafts if draft.text
-    ]
-
-
-def _counted(drafts: Sequence[_Draft]) -> dict[str, int]:
-    return {"num_completion_tokens": sum(len(draft.tokens) for draft in drafts)}
+    outputs = [StoredOutput(choice_index=draft.index, text=draft.text, finish_reason=None) for draft in drafts]
+    return Finished(
+        result=None,
+        outputs=tuple(output for output in outputs if output.text),
+        num_completion_tokens=sum(len(draft.tokens) for draft in drafts),
+    )
 
 
 def _log_failure(stored: StoredRequest, problem: ApiError, error: Exception) -> None:

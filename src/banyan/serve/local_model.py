@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from banyan.core.model_directory import MANIFEST, name_of
 from banyan.core.types import Completion, Prediction, Prompt
+from banyan.infer.embedding import EmbeddingConfig, TextOrIds, TextVector
 from banyan.infer.sampling import SamplingConfig
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.serve.served_model import ModelFacts, Piece, PieceListener
@@ -27,6 +31,7 @@ class LocalModel:
             created_at=int((loaded.directory / MANIFEST).stat().st_mtime),
             max_seq_len=loaded.max_seq_len,
             num_parameters=loaded.num_parameters,
+            embed_dim=loaded.model.config.embed_dim,
             image_size=None if pictures is None else pictures.image_size,
         )
 
@@ -60,6 +65,20 @@ class LocalModel:
     def read(self, prompt: Prompt, completion: Completion) -> Prediction:
         """Make a completion into what a person can read, its picture included."""
         return self._loaded.read(prompt, completion)
+
+    async def read_texts(self, texts: Sequence[TextOrIds], how: EmbeddingConfig) -> list[TextVector]:
+        """Return texts as the model reads them for their vectors; beside the event loop, for they may be many."""
+        return await asyncio.to_thread(self._loaded.engine.read_texts, texts, how)
+
+    async def embed(self, texts: Sequence[TextVector]) -> list[NDArray[np.float32]]:
+        """Return the vector of each text, of the first layer asked for; cancelling the awaiting task gives them up."""
+        tickets = self._loaded.engine.submit_texts(texts)
+        try:
+            found = await asyncio.gather(*(asyncio.wrap_future(ticket.future) for ticket in tickets))
+        finally:
+            for ticket in tickets:
+                ticket.cancel()  # of those still waiting, where one has failed or the client has left
+        return [vectors[0].numpy() for vectors in found]
 
     def close(self) -> None:
         """Stop the engine; answers in the making fail."""

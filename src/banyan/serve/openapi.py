@@ -14,6 +14,7 @@ _REF = "#/components/schemas/{model}"
 _BODIES: tuple[type[BaseModel], ...] = (
     schemas.ChatRequest,
     schemas.CompletionRequest,
+    schemas.EmbeddingRequest,
     schemas.ImageRequest,
     schemas.TaskRequest,
     schemas.FeedbackRequest,

@@ -6,6 +6,7 @@ others are refused by name, so that no wish is silently dropped. Any other field
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
@@ -15,6 +16,7 @@ from banyan.store.types import RequestState
 
 MAX_CHOICES = 8  # of one request, `n`
 MAX_PROMPTS = 32  # of one completion request, and inputs of one task request
+MAX_EMBEDDED = 2048  # inputs of one embedding request, as in the OpenAI protocol; the body limit is usually tighter
 MAX_MESSAGES = 256
 MAX_STOPS = 4
 MAX_STOP_CHARACTERS = 64
@@ -25,6 +27,7 @@ MAX_SEED = 2**63 - 1
 
 Ignored = Annotated[Any, Field(description="accepted and ignored")]
 Tokens = Annotated[int, Whole(1, MAX_NEW_TOKENS)]
+TextsOrIds = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {}}]})
 
 
 def _stop_strings(value: Any) -> tuple[str, ...]:
@@ -52,16 +55,16 @@ def _part_text(part: Any) -> str:
     return str(part["text"])
 
 
-def _completion_prompts(value: Any) -> tuple[str | tuple[int, ...], ...]:
-    """Bring the four ways to write a completion prompt to one: a tuple of texts or token ids."""
+def _texts_or_ids(value: Any, *, high: int, unit: str) -> tuple[str | tuple[int, ...], ...]:
+    """Bring the four ways to write one text or several to one: a tuple of texts or token ids."""
     if isinstance(value, str) or (isinstance(value, list) and value and not isinstance(value[0], str | list)):
         value = [value]
     if not isinstance(value, list):
         raise refuse("invalid_type", f"must be a string, an array of strings or token ids, got {show(value)}")
     if not value:
         raise refuse("empty_input", "must not be empty")
-    if len(value) > MAX_PROMPTS:
-        raise refuse("out_of_range", f"must have at most {MAX_PROMPTS} prompts, got {len(value)}")
+    if len(value) > high:
+        raise refuse("out_of_range", f"must have at most {high} {unit}, got {len(value)}")
     return tuple(_one_prompt(item) for item in value)
 
 
@@ -194,15 +197,24 @@ class ChatRequest(GenerationFields):
 class CompletionRequest(GenerationFields):
     """POST /v1/completions."""
 
-    prompt: Annotated[
-        Any,
-        Converted(_completion_prompts),
-        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {}}]}),
-    ]
+    prompt: Annotated[Any, Converted(partial(_texts_or_ids, high=MAX_PROMPTS, unit="prompts")), TextsOrIds]
     logprobs: Annotated[int, Whole(0, 5)] | None = None
     echo: Annotated[Any, Only((False,), "is not supported by this server")] = None
     suffix: Annotated[Any, Only(("",), "is not supported by this server")] = None
     best_of: Annotated[Any, Only((1,), "above 1 is not supported by this server")] = None
+
+
+class EmbeddingRequest(Body):
+    """POST /v1/embeddings; `pooling`, `layer` and `long_input` are our own."""
+
+    model: Annotated[str, Length(200)]
+    input: Annotated[Any, Converted(partial(_texts_or_ids, high=MAX_EMBEDDED, unit="inputs")), TextsOrIds]
+    encoding_format: Annotated[str, OneOf(("float", "base64"))] | None = None
+    dimensions: Annotated[int, Whole(1, 1_000_000)] | None = None
+    pooling: Annotated[str, OneOf(("mean", "last"))] | None = None
+    layer: Annotated[int, Whole(-1000, 1000)] | None = None
+    long_input: Annotated[str, OneOf(("refuse", "windows"))] | None = None
+    user: Ignored = None
 
 
 class ImageRequest(SamplingFields):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from banyan.core.types import Completion, Prediction, Prompt
+from banyan.infer.embedding import EmbeddingConfig, TextOrIds, TextVector
 from banyan.infer.sampling import SamplingConfig
 from banyan.tasks.base import Task
 from banyan.tokenizers.vocabulary import Vocabulary
@@ -21,6 +25,7 @@ class ModelFacts:
     created_at: int  # seconds since 1970
     max_seq_len: int
     num_parameters: int
+    embed_dim: int  # numbers in the vector of a text
     image_size: int | None = None  # pixels, rows = columns; None: the model does not draw
 
 
@@ -73,6 +78,17 @@ class ServedModel(Protocol):
 
     def read(self, prompt: Prompt, completion: Completion) -> Prediction:
         """Make a completion into what a person can read, its picture included."""
+        ...
+
+    async def read_texts(self, texts: Sequence[TextOrIds], how: EmbeddingConfig) -> list[TextVector]:
+        """Return texts as the model reads them for their vectors.
+
+        Raises: ContextLengthError, InputError or ConfigError if one of them cannot be read.
+        """
+        ...
+
+    async def embed(self, texts: Sequence[TextVector]) -> list[NDArray[np.float32]]:
+        """Return the vector of each text, of the first layer asked for; cancelling the awaiting task gives them up."""
         ...
 
     def close(self) -> None:

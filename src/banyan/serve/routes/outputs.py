@@ -17,12 +17,12 @@ from banyan.serve.auth import require_scope
 from banyan.serve.errors import not_found
 from banyan.serve.openapi import asks, takes
 from banyan.serve.parts import ServerParts, key_id_of, may_see_all, parts_of
-from banyan.serve.pictures import picture_as_json
+from banyan.serve.pictures import as_base64, picture_as_json
 from banyan.serve.reading import receive
 from banyan.serve.schemas import FeedbackRequest, OutputsQuery
 from banyan.serve.validation import validate_query
 from banyan.store.queries import RequestFilter
-from banyan.store.types import StoredExchange, StoredFeedback, StoredOutput
+from banyan.store.types import VECTOR_MEDIA_TYPE, StoredExchange, StoredFeedback, StoredOutput
 
 router = APIRouter()
 
@@ -125,13 +125,16 @@ def _describe(exchange: StoredExchange, *, with_pictures: bool = False) -> dict[
 
 
 def _output(stored: StoredOutput, *, with_pictures: bool) -> dict[str, Any]:
-    pictures = [picture_as_json(artifact) for artifact in stored.artifacts] if with_pictures else None
+    files = stored.artifacts if with_pictures else ()
+    pictures = [picture_as_json(file) for file in files if file.media_type != VECTOR_MEDIA_TYPE]
+    vectors = [as_base64(file) for file in files if file.media_type == VECTOR_MEDIA_TYPE]
     return {
         "index": stored.choice_index,
         "text": stored.text,
         "finish_reason": stored.finish_reason,
         "prediction": stored.prediction,
-        **({"images": pictures} if pictures is not None else {}),
+        **({"images": pictures} if with_pictures else {}),
+        **({"vectors": vectors} if vectors else {}),  # base64 of little-endian float32
     }
 
 
