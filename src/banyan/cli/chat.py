@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from banyan.cli.base_model import BaseOption
 from banyan.cli.generate import write_piece
 from banyan.cli.output import JsonOption, QuietOption, console, emit, say
 from banyan.cli.sampling import MaxTokensOption, SeedOption, TemperatureOption, changed
@@ -32,6 +33,7 @@ def chat(
     temperature: TemperatureOption = None,
     seed: SeedOption = None,
     database: Annotated[str | None, typer.Option(help="Database URL; every answer is stored there.")] = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -41,7 +43,7 @@ def chat(
     """
     if message is not None and not message.strip():
         raise InputError("a blank message cannot be answered.", hint="leave it out to begin a conversation")
-    with load(model) as loaded, AnswerRecorder(loaded, endpoint="chat", database=database) as recorder:
+    with load(model, base=base) as loaded, AnswerRecorder(loaded, endpoint="chat", database=database) as recorder:
         task = loaded.task_of_kind("dialogue")
         sampling = changed(loaded.sampling_for(task.name), max_tokens=max_tokens, temperature=temperature, seed=seed)
         start = [{"role": "system", "content": system}] if system else []

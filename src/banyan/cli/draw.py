@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from banyan.cli.base_model import BaseOption
 from banyan.cli.output import JsonOption, QuietOption, emit, say
 from banyan.cli.sampling import SeedOption, TemperatureOption, TopKOption, changed
 from banyan.runtime.loading import load
@@ -31,6 +32,7 @@ def draw_command(
     top_k: TopKOption = None,
     seed: SeedOption = None,
     database: Annotated[str | None, typer.Option(help="Database URL; every picture is stored there.")] = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -38,7 +40,7 @@ def draw_command(
 
     Example: banyan draw runs/demo/best "手写数字七" --num 8 --out seven.png
     """
-    with load(model) as loaded, AnswerRecorder(loaded, endpoint="draw", database=database) as recorder:
+    with load(model, base=base) as loaded, AnswerRecorder(loaded, endpoint="draw", database=database) as recorder:
         task = loaded.task_of_kind("image_generation")
         sampling = changed(
             loaded.sampling_for(task.name), temperature=temperature, top_k=top_k, seed=seed, guidance_scale=guidance

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from banyan.cli.base_model import BaseOption
 from banyan.cli.output import JsonOption, QuietOption, emit, say
 from banyan.cli.sampling import MaxTokensOption, SeedOption, TemperatureOption, TopKOption, TopPOption, changed
 from banyan.cli.streams import harmless
@@ -28,6 +29,7 @@ def generate(
     top_k: TopKOption = None,
     seed: SeedOption = None,
     database: Annotated[str | None, typer.Option(help="Database URL; every answer is stored there.")] = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -37,7 +39,7 @@ def generate(
     """
     beginning = sys.stdin.read() if text == "-" else text
     show = not (as_json or quiet)
-    with load(model) as loaded, AnswerRecorder(loaded, endpoint="generate", database=database) as recorder:
+    with load(model, base=base) as loaded, AnswerRecorder(loaded, endpoint="generate", database=database) as recorder:
         _, default = loaded.continuation(beginning)
         sampling = changed(default, max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed)
         spoken = continue_text(

@@ -27,6 +27,7 @@ class Limits:
         prompt: Prompt,
         sampling: SamplingConfig,
         *,
+        adapter: str | None = None,
         on_token: TokenCallback | None = None,
         on_text: TextCallback | None = None,
     ) -> Request:
@@ -46,6 +47,7 @@ class Limits:
             sampling=sampling,
             num_slots=2 if is_guided else 1,
             max_tokens=max_tokens,
+            adapter=adapter,
             on_token=on_token,
             on_text=on_text,
         )

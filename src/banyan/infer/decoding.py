@@ -82,12 +82,18 @@ class Decoder:
 
     def _read(self, answer: Answer) -> Tensor:
         """Return the last hidden state of each of the answer's prompts, (its slots, D)."""
-        prompt, grid_id = answer.request.prompt, answer.next_grid_id
+        request, grid_id = answer.request, answer.next_grid_id
+        prompt = request.prompt
         branches = (prompt.token_ids, prompt.unconditional_token_ids)
         read = self._slots.read_prompt
         # A picture asked for without guidance has one slot, and its second prompt is not read.
         pairs = zip(answer.slots, branches, strict=False)
-        return torch.cat([read(slot, token_ids, mask=prompt.mask, grid_id=grid_id) for slot, token_ids in pairs])
+        return torch.cat(
+            [
+                read(slot, token_ids, mask=prompt.mask, grid_id=grid_id, adapter=request.adapter)
+                for slot, token_ids in pairs
+            ]
+        )
 
     def _advance(self, live: Sequence[Answer]) -> Tensor:
         """Return the hidden state of every slot after its answer's last token, (num_slots, D)."""

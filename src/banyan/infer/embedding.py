@@ -106,7 +106,7 @@ def text_vectors(
     for number, text in enumerate(texts, first_number):
         is_text = isinstance(text, str)
         token_ids = next(encoded) if isinstance(text, str) else text
-        start_ids = (vocabulary.bos_id,) if is_text else ()
+        start_ids = vocabulary.start_ids if is_text else ()
         _check(token_ids, number, vocabulary=vocabulary)
         windows = _windows(token_ids, start_ids=start_ids, max_seq_len=config.max_seq_len)
         if len(windows) > 1 and not how.splits_long_texts:

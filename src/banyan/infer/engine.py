@@ -6,8 +6,10 @@ that are chosen (labels, tags, spans), likelihoods and vectors are read in batch
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -44,11 +46,26 @@ class Engine:
                 f"the vocabulary has {vocabulary.text_size} text and special ids, the model "
                 f"{model.config.text_vocab_size}; they do not belong together."
             )
+        self.adapter: str | None = None  # that answers; None: the model itself
+        self._model = model
+        self._shared: Engine | None = None
         self._vocabulary = vocabulary
         self._limits = Limits(config=model.config, heads=model.head_specs, num_slots=num_slots)
         self._worker = Worker(model.eval(), vocabulary, num_slots=num_slots)
         # The thread holds the worker, never the engine, so an engine that is forgotten ends its thread.
         self._stop = weakref.finalize(self, self._worker.close)
+
+    def under(self, adapter: str) -> Engine:
+        """Return this engine with all its answers given through one of the model's adapters.
+
+        Both share slots and lines, so that requests of many adapters are answered together; closing one closes both.
+        Raises: UnknownNameError if the model has no adapter of this name.
+        """
+        bound = copy.copy(self)
+        bound.adapter = adapter
+        bound._limits = replace(self._limits, heads=self._model.heads_under(adapter).specs)
+        bound._shared = self  # an engine that is forgotten ends its thread
+        return bound
 
     @property
     def max_seq_len(self) -> int:
@@ -108,7 +125,7 @@ class Engine:
         """
         for sequence in sequences:
             self._limits.check_length(len(sequence))
-        jobs = [ScoringJob(Likelihood(sequence)) for sequence in sequences]
+        jobs = [ScoringJob(Likelihood(sequence), self.adapter) for sequence in sequences]
         return self._run_all(jobs, lengths=[len(sequence) for sequence in sequences])
 
     def bits(self, texts: Sequence[str]) -> list[float]:
@@ -142,7 +159,7 @@ class Engine:
 
         Shapes: each ticket brings (N, D), one float32 vector on the CPU for each layer asked for.
         """
-        jobs = [ScoringJob(question) for question in texts]
+        jobs = [ScoringJob(question, self.adapter) for question in texts]
         self._worker.add(sorted(jobs, key=lambda job: -job.num_tokens))
         return [job.ticket for job in jobs]
 
@@ -181,11 +198,13 @@ class Engine:
         on_token: TokenCallback | None = None,
         on_text: TextCallback | None = None,
     ) -> Work:
-        question = question_of(prompt)
+        question = question_of(prompt, adapter=self.adapter)
         if question is None:
-            return self._limits.admit_generation(prompt, sampling, on_token=on_token, on_text=on_text)
+            return self._limits.admit_generation(
+                prompt, sampling, adapter=self.adapter, on_token=on_token, on_text=on_text
+            )
         self._limits.check_scoring(prompt)
-        return ScoringJob(question)
+        return ScoringJob(question, self.adapter)
 
     def _run_all(self, work: Sequence[Work], *, lengths: Sequence[int]) -> list[Any]:
         # Neighbours of similar length share a batch with little padding.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ class Row:
     grid_ids: tuple[int, ...] = ()
     layers: tuple[int, ...] = ()  # after how many blocks the positions are wanted; empty: after all, in one tensor
     averages: bool = False  # keep the mean of the positions in place of each, as one position
+    adapter: str | None = None  # that it goes through
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -90,7 +92,7 @@ def _read(model: Transformer, rows: Sequence[Row]) -> list[Tensor]:
     return _read_layers(model, rows, inputs)
 
 
-def _read_layers(model: Transformer, rows: Sequence[Row], inputs: dict[str, Tensor | None]) -> list[Tensor]:
+def _read_layers(model: Transformer, rows: Sequence[Row], inputs: dict[str, Any]) -> list[Tensor]:
     """Keep what is wanted of each layer as it comes, and stop after the last that anybody wants."""
     num_layers = model.config.num_layers
     wanted = [row.layers or (num_layers,) for row in rows]
@@ -111,7 +113,7 @@ def _wanted(row: Row, hidden_TD: Tensor) -> Tensor:
     return hidden_PD.float().mean(dim=0, keepdim=True) if row.averages else hidden_PD
 
 
-def _inputs(model: Transformer, rows: Sequence[Row]) -> dict[str, Tensor | None]:
+def _inputs(model: Transformer, rows: Sequence[Row]) -> dict[str, Any]:
     seq_len = max(map(len, rows))
     has_grid = any(row.grid_ids for row in rows)
     is_causal = all(row.mask is MaskKind.CAUSAL for row in rows)
@@ -124,6 +126,7 @@ def _inputs(model: Transformer, rows: Sequence[Row]) -> dict[str, Tensor | None]
         "grid_ids_BT": _table([row.grid_ids for row in rows], seq_len=seq_len, fill=NO_GRID, model=model)
         if has_grid
         else None,
+        "adapters_B": [row.adapter for row in rows],
     }
 
 

@@ -58,6 +58,7 @@ class Request:
     sampling: SamplingConfig
     num_slots: int  # rows of the cache it needs at once
     max_tokens: int  # the most its answer may have; the context's end is counted in
+    adapter: str | None = None  # that answers it; None: the model itself
     on_token: TokenCallback | None = None
     on_text: TextCallback | None = None
     ticket: Ticket[Completion] = field(default_factory=Ticket)

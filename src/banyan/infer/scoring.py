@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
@@ -40,6 +40,7 @@ class HeadLabels:
 
     prompt: Prompt
     head: str
+    adapter: str | None = None  # whose head it is
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -48,7 +49,8 @@ class HeadLabels:
 
     def answer(self, model: Transformer, hidden: Sequence[Tensor]) -> Completion:
         """Return a probability for every label."""
-        return Completion(label_probs=label_probs_from_logits(model.head_logits(self.head, hidden[0])[0]))
+        logits_L = model.head_logits(self.head, hidden[0], adapter=self.adapter)[0]
+        return Completion(label_probs=label_probs_from_logits(logits_L))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class TagReading:
 
     prompt: Prompt
     decoding: Tags
+    adapter: str | None = None  # whose head it is
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -89,7 +92,8 @@ class TagReading:
 
     def answer(self, model: Transformer, hidden: Sequence[Tensor]) -> Completion:
         """Return the best legal tags and their probabilities."""
-        tag_ids, probs = best_tags(model.head_logits(self.decoding.head, hidden[0]), self.decoding.labels)
+        logits_NL = model.head_logits(self.decoding.head, hidden[0], adapter=self.adapter)
+        tag_ids, probs = best_tags(logits_NL, self.decoding.labels)
         return Completion(tag_ids=tag_ids, tag_probs=probs)
 
 
@@ -99,6 +103,7 @@ class SpanReading:
 
     prompt: Prompt
     decoding: Span
+    adapter: str | None = None  # whose head it is
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -107,7 +112,8 @@ class SpanReading:
 
     def answer(self, model: Transformer, hidden: Sequence[Tensor]) -> Completion:
         """Return the best span and its probability."""
-        span, prob = best_span(model.head_logits(self.decoding.head, hidden[0]), self.decoding)
+        logits_P2 = model.head_logits(self.decoding.head, hidden[0], adapter=self.adapter)
+        span, prob = best_span(logits_P2, self.decoding)
         return Completion(span=span, span_prob=prob)
 
 
@@ -132,15 +138,15 @@ class Likelihood:
         return tuple(target_log_probs(model, hidden[0], targets))
 
 
-def question_of(prompt: Prompt) -> Question[Completion] | None:
-    """Return the question a prompt asks, or None if it is answered token by token."""
+def question_of(prompt: Prompt, *, adapter: str | None = None) -> Question[Completion] | None:
+    """Return the question a prompt asks of an adapter or the model, or None if it is answered token by token."""
     decoding = prompt.decoding
     if isinstance(decoding, LabelSet):
-        return HeadLabels(prompt, decoding.head) if decoding.head is not None else WordLabels(prompt, decoding)
+        return HeadLabels(prompt, decoding.head, adapter) if decoding.head is not None else WordLabels(prompt, decoding)
     if isinstance(decoding, Tags):
-        return TagReading(prompt, decoding)
+        return TagReading(prompt, decoding, adapter)
     if isinstance(decoding, Span):
-        return SpanReading(prompt, decoding)
+        return SpanReading(prompt, decoding, adapter)
     return None
 
 
@@ -149,6 +155,7 @@ class ScoringJob:
     """A question on its way through the engine."""
 
     question: Question[Any]
+    adapter: str | None = None  # that answers it; None: the model itself
     ticket: Ticket[Any] = field(default_factory=Ticket)
 
     num_slots = 0  # read without a cache
@@ -156,7 +163,7 @@ class ScoringJob:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """What the model has to read, worked out once."""
-        return self.question.rows
+        return tuple(replace(row, adapter=self.adapter) for row in self.question.rows)
 
     @property
     def num_tokens(self) -> int:

@@ -25,6 +25,7 @@ class SlotModel:
         self._model = model
         self.num_slots = num_slots
         self._free = list(range(num_slots))
+        self._adapters: list[str | None] = [None] * num_slots  # that wrote what each slot remembers
 
     @cached_property
     def _cache(self) -> KVCache:
@@ -46,20 +47,31 @@ class SlotModel:
         """Take slots back, whatever they hold."""
         self._free = sorted([*self._free, *slots])
 
-    def read_prompt(self, slot: int, token_ids: Sequence[int], *, mask: MaskKind, grid_id: int = NO_GRID) -> Tensor:
+    def read_prompt(
+        self,
+        slot: int,
+        token_ids: Sequence[int],
+        *,
+        mask: MaskKind,
+        grid_id: int = NO_GRID,
+        adapter: str | None = None,
+    ) -> Tensor:
         """Fill a slot with a prompt and return the hidden state of its last position.
 
-        Shapes: returns (1, D). `grid_id` is the picture cell that the prompt's last position predicts.
+        Shapes: returns (1, D). `grid_id` is the picture cell that the prompt's last position predicts. What follows in
+        the slot goes through the same adapter.
         """
         seq_len = len(token_ids)
         until = attend_until(seq_len=seq_len, mask=mask, prefix_len=seq_len)
         grid_ids = [NO_GRID] * (seq_len - 1) + [grid_id]
         self._cache.clear([slot])
+        self._adapters[slot] = adapter
         hidden_BTD: Tensor = self._model(
             self._row(token_ids),
             attend_until_BT=None if mask is MaskKind.CAUSAL else self._row(until),
             grid_ids_BT=None if grid_id == NO_GRID else self._row(grid_ids),
             cache=self._cache.rows([slot]),
+            adapters_B=[adapter],
         )
         return hidden_BTD[:, -1]
 
@@ -74,6 +86,7 @@ class SlotModel:
             self._row([token_id for token_id, _ in padded]).T,
             grid_ids_BT=self._row([grid_id for _, grid_id in padded]).T,
             cache=self._cache.rows(slots, num_tokens=[int(slot in fed) for slot in slots]),
+            adapters_B=[self._adapters[slot] if slot in fed else None for slot in slots],
         )
         return hidden_BTD[:, 0]
 

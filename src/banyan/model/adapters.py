@@ -36,6 +36,7 @@ class LoraConfig:
     alpha: float | None = None  # the change is scaled by alpha / rank; null: twice the rank
     dropout: float = 0.0  # probability, 0 <= p < 1, on what goes into the first factor
     targets: tuple[str, ...] = ("all",)  # q, k, v, output, gate, up, down; or qkv, attention, feed_forward, all
+    last_blocks: int = 0  # it lies in so many of the last blocks; 0: in all
     name: str = "default"
 
     def __post_init__(self) -> None:
@@ -45,8 +46,9 @@ class LoraConfig:
             raise ConfigError(f"lora.alpha={self.alpha} must be above 0, or null for twice the rank.")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"lora.dropout={self.dropout} must lie in 0 <= p < 1.")
-        if not _NAME.fullmatch(self.name):
-            raise ConfigError(f"lora.name={self.name!r} cannot name an adapter; use letters, digits, - and _.")
+        if self.last_blocks < 0:
+            raise ConfigError(f"lora.last_blocks={self.last_blocks} must be 0 (all blocks) or more.")
+        check_adapter_name(self.name)
         known = (*PARTS, *GROUPS)
         if not self.targets:
             raise ConfigError(f"lora.targets is empty; name at least one of {', '.join(known)}.")
@@ -63,6 +65,15 @@ class LoraConfig:
     def parts(self) -> frozenset[str]:
         """The targets with every group spelled out."""
         return frozenset(part for target in self.targets for part in GROUPS.get(target, (target,)))
+
+
+def check_adapter_name(name: str) -> None:
+    """Make sure that a name can be one of an adapter.
+
+    Raises: ConfigError.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name[:80]!r} cannot name an adapter; use up to 64 letters, digits, - and _.")
 
 
 class Adapter(nn.Module):

@@ -57,7 +57,7 @@ def attach_adapter(model: Transformer, config: LoraConfig, *, heads: Sequence[He
     `heads` are those of the tasks it was taught; None: the model's own answer under it.
     Raises: as `add_adapters`.
     """
-    layers = layers_with_parts(model)
+    layers = layers_in_reach(model, config.last_blocks)
     adapted = {path: _adapted_parts(config, parts) for path, parts in layers.items()}
     _check_targets(config, layers)
     own = None if heads is None else _new_heads(model, heads)
@@ -126,6 +126,25 @@ def low_rank_pairs(model: Transformer, name: str) -> dict[str, LowRank]:
     return found
 
 
+def layers_in_reach(model: Transformer, last_blocks: int) -> dict[str, tuple[LayerPart, ...]]:
+    """Return the layers of so many of the last blocks with their parts; 0: of all blocks.
+
+    Raises: ConfigError if the model has fewer.
+    """
+    num_layers = model.config.num_layers
+    if last_blocks > num_layers:
+        raise ConfigError(
+            f"lora.last_blocks={last_blocks} are more blocks than the model has ({num_layers}).", hint="0 means all"
+        )
+    first = num_layers - last_blocks if last_blocks else 0
+    return {path: parts for path, parts in layers_with_parts(model).items() if block_of(path) >= first}
+
+
+def block_of(path: str) -> int:
+    """Return the number of the block that a layer lies in."""
+    return int(path.split(".")[1])
+
+
 def layers_with_parts(model: Transformer) -> dict[str, tuple[LayerPart, ...]]:
     """Return the parts of every layer that an adapter may change, by its path in the model."""
     layers = {path: module for path, module in model.named_modules() if isinstance(module, Linear)}
@@ -141,7 +160,12 @@ def layers_with_parts(model: Transformer) -> dict[str, tuple[LayerPart, ...]]:
         names = _PARTS_OF[".".join(path.split(".")[-2:])]
         names = (_WHOLE.get(names, names[0]),) if len(stored) == 1 else names
         found[path] = tuple(
-            LayerPart(name=name, stored_name=part.name.removesuffix(".weight"), num_rows=part.num_rows)
+            LayerPart(
+                name=name,
+                stored_name=part.name.removesuffix(".weight"),
+                num_rows=part.num_rows,
+                is_transposed=part.is_transposed,
+            )
             for name, part in zip(names, stored, strict=True)
         )
     return found

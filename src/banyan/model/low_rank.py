@@ -20,6 +20,7 @@ class LayerPart:
     name: str  # q, k, v, qkv, output, gate, up or down
     stored_name: str  # of the module on disk
     num_rows: int
+    is_transposed: bool = False  # on disk
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,14 +56,18 @@ class LowRank(nn.Module):
         self.parts = tuple(parts)
         self.adapted = adapted
         self.rank, self.scale, self.dropout, self.site = rank, scale, dropout, site
-        own = [part.num_rows for part in parts if part.name in adapted]
-        like = layer.weight
-        self.down = nn.Parameter(like.new_empty(len(own) * rank, layer.in_features))
-        self.up = nn.Parameter(like.new_zeros(sum(own), rank))
+        num_rows = sum(part.num_rows for part in self.adapted_parts)
+        self.down = nn.Parameter(layer.weight.new_empty(len(self.adapted_parts) * rank, layer.in_features))
+        self.up = nn.Parameter(layer.weight.new_zeros(num_rows, rank))
+
+    @property
+    def adapted_parts(self) -> tuple[LayerPart, ...]:
+        """The parts of the layer that change, in their order."""
+        return tuple(part for part in self.parts if part.name in self.adapted)
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator) -> None:
-        """Draw the first factor as PEFT does, uniform within 1/sqrt(width in); the second is 0, so nothing changes yet."""
+        """Draw the first factor as PEFT does, uniform within 1/sqrt(width in); with the second 0, nothing changes."""
         bound = self.down.shape[1] ** -0.5
         drawn = torch.rand(self.down.shape, generator=generator, device=generator.device)
         self.down.copy_((2 * drawn - 1) * bound)
@@ -101,7 +106,7 @@ class LowRank(nn.Module):
 
     def up_factors(self) -> tuple[Tensor, ...]:
         """Return the second factor of every adapted part, (rows, rank) each."""
-        return self.up.split([part.num_rows for part in self.parts if part.name in self.adapted])
+        return self.up.split([part.num_rows for part in self.adapted_parts])
 
     @torch.no_grad()
     def change(self) -> Tensor:

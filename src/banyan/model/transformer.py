@@ -21,7 +21,7 @@ from banyan.model.initialisation import init_weights
 from banyan.model.kv_cache import CachePass, CacheRows
 from banyan.model.linear import Product
 from banyan.model.lookback import Lookback
-from banyan.model.low_rank import adapter_pass
+from banyan.model.low_rank import adapter_key, adapter_pass
 from banyan.model.masks import attention_mask
 from banyan.model.norm import build_norm
 from banyan.model.rope import RopeTable
@@ -149,6 +149,32 @@ class Transformer(nn.Module):
             plan.cache.finish()
         is_whole = num_blocks is None or num_blocks == self.config.num_layers
         return self.final_norm(x_BTD) if is_whole else x_BTD
+
+    def onward(
+        self,
+        x_BTD: Tensor,
+        *,
+        first_block: int,
+        position_ids_BT: Tensor | None = None,
+        segment_ids_BT: Tensor | None = None,
+        attend_until_BT: Tensor | None = None,
+        noise_seeds_B: Tensor | None = None,
+    ) -> Tensor:
+        """Return what `forward` returns, from the hidden states that it gives with `num_blocks` of `first_block`.
+
+        Shapes: x (B, T, D), and as `forward`; returns (B, T, D).
+        Raises: ContextLengthError if the tokens do not fit into max_seq_len.
+        """
+        if first_block == self.config.num_layers:
+            return x_BTD
+        like_BT = x_BTD[..., 0]
+        _, plan = self._plan(like_BT, position_ids_BT, segment_ids_BT, attend_until_BT)
+        noise_keys_BT = self._noise_keys(like_BT, noise_seeds_B)
+        plan = self._with_adapters(plan, None, like_BT=like_BT, noise_keys_BT=noise_keys_BT)
+        block_keys_BT = noise_keys_BT if self.config.dropout else None
+        for block in self.blocks[first_block:]:
+            x_BTD = block(x_BTD, plan, block_keys_BT)
+        return self.final_norm(x_BTD)  # type: ignore[no-any-return]
 
     def layers(
         self,
@@ -291,6 +317,11 @@ class Transformer(nn.Module):
             )
 
 
-def count_parameters(model: nn.Module) -> int:
-    """Return the number of weights; a shared one counts once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+def count_parameters(model: nn.Module, *, adapter: str | None = None) -> int:
+    """Return the number of weights without those of adapters, but for one; a shared weight counts once."""
+    own = None if adapter is None else adapter_key(adapter)
+    return sum(
+        parameter.numel()
+        for name, parameter in model.named_parameters()
+        if "adapters" not in (path := name.split(".")) or own in path
+    )

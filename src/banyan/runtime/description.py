@@ -12,13 +12,14 @@ from banyan.core.config import config, config_from_mapping, config_to_mapping
 from banyan.core.errors import BanyanError, CheckpointError, ConfigError
 from banyan.core.files import atomic_write_bytes, read_json
 from banyan.core.model_directory import BANYAN_FILE
+from banyan.core.registry import did_you_mean
 from banyan.infer.sampling import SamplingConfig
 from banyan.tasks.base import Task
 from banyan.tasks.registry import task_from_spec
+from banyan.tokenizers.chat_formats import BANYAN, CHAT_FORMATS
 from banyan.tokenizers.images import ImageTokenizer
 
 FORMAT = 1
-CHAT_FORMAT = "banyan"
 
 
 @config
@@ -33,23 +34,35 @@ class PictureFormat:
 
 
 @config
+class AdapterOrigin:
+    """The model that an adapter was made for, and where it lay then."""
+
+    name: str  # of the adapter
+    base: str  # folder of the model, absolute
+    base_from_here: str  # the same, seen from the adapter's folder
+    base_sha256: str  # of the model's manifest
+
+
+@config
 class ModelDescription:
     """Everything about a model that is neither weights nor tokenizer."""
 
     tasks: tuple[dict[str, Any], ...] = ()  # `Task.spec()` of each; its place is the number of its task token
     format: int = FORMAT
-    chat: str = CHAT_FORMAT  # how a conversation is laid out in tokens
+    chat: str = BANYAN.name  # how a conversation is laid out in tokens
     image_tokenizer: PictureFormat | None = None  # None: the model does not draw
     sampling: dict[str, SamplingConfig] = field(default_factory=dict)  # task name → how it answers by default
     dataset_fingerprint: str | None = None  # of what it was trained on
     recipe_sha256: str | None = None  # of the resolved recipe
     parent: str | None = None  # the model it was made from
+    parent_sha256: str | None = None  # of that model's manifest
+    adapter: AdapterOrigin | None = None  # the folder holds an adapter; None: a whole model
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:
             raise ConfigError(f"format {self.format} is not known; this Banyan reads format {FORMAT}.")
-        if self.chat != CHAT_FORMAT:
-            raise ConfigError(f"chat format {self.chat!r} is not known; this Banyan reads {CHAT_FORMAT!r}.")
+        if self.chat not in CHAT_FORMATS:
+            raise ConfigError(f"chat format {self.chat!r} is not known{did_you_mean(self.chat, CHAT_FORMATS)}")
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -72,20 +85,24 @@ class ModelDescription:
 def describe_model(
     tasks: Sequence[Task[Any]],
     *,
+    chat: str = BANYAN.name,
     image_tokenizer: ImageTokenizer | None = None,
     sampling: Mapping[str, SamplingConfig] | None = None,
     dataset_fingerprint: str | None = None,
     recipe_sha256: str | None = None,
     parent: str | None = None,
+    parent_sha256: str | None = None,
 ) -> ModelDescription:
     """Return the description of a model that was taught these tasks, in this order."""
     return ModelDescription(
         tasks=tuple(task.spec() for task in tasks),
+        chat=chat,
         image_tokenizer=None if image_tokenizer is None else _picture_format(image_tokenizer),
         sampling=dict(sampling or {}),
         dataset_fingerprint=dataset_fingerprint,
         recipe_sha256=recipe_sha256,
         parent=parent,
+        parent_sha256=parent_sha256,
     )
 
 

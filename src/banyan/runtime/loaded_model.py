@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
@@ -51,19 +51,49 @@ class LoadedModel:
     image_tokenizer: ImageTokenizer | None
     model: Transformer
     engine: Engine
+    adapter: str | None = None  # that answers; None: the model itself
+    trunk: LoadedModel | None = field(default=None, repr=False, compare=False)  # under an adapter: the model without
+    adapters: dict[str, LoadedModel] = field(default_factory=dict, repr=False, compare=False)  # loaded beside it
 
     def __repr__(self) -> str:
         return f"LoadedModel({str(self.directory)!r}, tasks={list(self.tasks)}, num_parameters={self.num_parameters})"
 
     @property
     def num_parameters(self) -> int:
-        """Number of weights."""
-        return count_parameters(self.model)
+        """Number of weights, those of the adapter that answers among them."""
+        return count_parameters(self.model, adapter=self.adapter)
 
     @property
     def max_seq_len(self) -> int:
         """Tokens the model can address, prompt and answer together."""
         return self.engine.max_seq_len
+
+    def load_adapter(self, name: str, directory: Path | str) -> LoadedModel:
+        """Load an adapter for this model and return the model as it answers under it.
+
+        >>> model.load_adapter("reviews", "runs/reviews/best")
+        >>> model.predict("sentiment", ["A fine book."], adapter="reviews")[0].text
+
+        It answers the tasks it was taught, with its own task heads. All share one trunk, and requests of many adapters
+        are answered together. May be called while the model answers.
+        Raises: ConfigError if the name is taken; FileError or CheckpointError if the folder cannot be used, or was made
+        for another model.
+        """
+        # Only here, for that module makes objects of this class.
+        from banyan.runtime.loading import load_adapter
+
+        return load_adapter(self, name, Path(directory))
+
+    def under(self, adapter: str | None) -> LoadedModel:
+        """Return the model as it answers under one of its adapters; None: as it answers anyway.
+
+        Raises: UnknownNameError if no adapter of this name was loaded.
+        """
+        if adapter is None:
+            return self
+        if adapter not in self.adapters:
+            raise UnknownNameError(f"the model has no adapter {adapter!r}{did_you_mean(adapter, self.adapters)}")
+        return self.adapters[adapter]
 
     def task(self, name: str) -> Task[Any]:
         """Return a task by its name.
@@ -113,7 +143,12 @@ class LoadedModel:
         return [self.read(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
 
     def predict(
-        self, task: str, inputs: Input | Sequence[Input], *, sampling: SamplingConfig | None = None
+        self,
+        task: str,
+        inputs: Input | Sequence[Input],
+        *,
+        sampling: SamplingConfig | None = None,
+        adapter: str | None = None,
     ) -> list[Prediction]:
         """Answer questions as a person types them, or records with the columns of the task's format.
 
@@ -124,13 +159,14 @@ class LoadedModel:
         Raises: UnknownNameError for a task the model was not taught; InputError or DataError for a question it cannot
         take.
         """
-        asked = self.task(task)
+        own = self.under(adapter)
+        asked = own.task(task)
         items = [inputs] if isinstance(inputs, str | Mapping) else inputs
         examples = [
             asked.example_from_text(item) if isinstance(item, str) else asked.parse(item, with_answer=False)
             for item in items
         ]
-        return self.answer(task, examples, sampling=sampling)
+        return own.answer(task, examples, sampling=sampling)
 
     def generate(
         self,
@@ -140,6 +176,7 @@ class LoadedModel:
         temperature: float | None = None,
         seed: int | None = None,
         sampling: SamplingConfig | None = None,
+        adapter: str | None = None,
     ) -> str:
         """Go on with a text and return what follows it; without a text, begin one.
 
@@ -148,9 +185,10 @@ class LoadedModel:
         `sampling` sets everything about the draw; the other three change single fields of it.
         Raises: ContextLengthError if the text is longer than the model can read.
         """
-        prompt, default = self.continuation(text)
+        own = self.under(adapter)
+        prompt, default = own.continuation(text)
         chosen = override(sampling or default, max_tokens=max_tokens, temperature=temperature, seed=seed)
-        return self.engine.submit(prompt, chosen).result().text or ""
+        return own.engine.submit(prompt, chosen).result().text or ""
 
     def generate_stream(
         self,
@@ -160,15 +198,17 @@ class LoadedModel:
         temperature: float | None = None,
         seed: int | None = None,
         sampling: SamplingConfig | None = None,
+        adapter: str | None = None,
     ) -> Iterator[str]:
         """Go on with a text, piece by piece; the pieces joined are what `generate` returns.
 
         >>> for piece in model.generate_stream("import "):
         ...     print(piece, end="", flush=True)
         """
-        prompt, default = self.continuation(text)
+        own = self.under(adapter)
+        prompt, default = own.continuation(text)
         chosen = override(sampling or default, max_tokens=max_tokens, temperature=temperature, seed=seed)
-        return stream_text(self.engine, prompt, chosen)
+        return stream_text(own.engine, prompt, chosen)
 
     def chat(
         self,
@@ -178,6 +218,7 @@ class LoadedModel:
         temperature: float | None = None,
         seed: int | None = None,
         sampling: SamplingConfig | None = None,
+        adapter: str | None = None,
     ) -> str:
         """Return the assistant's next message in a conversation, or its answer to a single question.
 
@@ -185,9 +226,10 @@ class LoadedModel:
 
         Raises: ConfigError if the model was not taught to talk; DataError for messages that are no conversation.
         """
-        prompt, default = self.reply_prompt(messages)
+        own = self.under(adapter)
+        prompt, default = own.reply_prompt(messages)
         chosen = override(sampling or default, max_tokens=max_tokens, temperature=temperature, seed=seed)
-        return self.engine.submit(prompt, chosen).result().text or ""
+        return own.engine.submit(prompt, chosen).result().text or ""
 
     def chat_stream(
         self,
@@ -197,11 +239,13 @@ class LoadedModel:
         temperature: float | None = None,
         seed: int | None = None,
         sampling: SamplingConfig | None = None,
+        adapter: str | None = None,
     ) -> Iterator[str]:
         """Return the assistant's next message piece by piece; the pieces joined are what `chat` returns."""
-        prompt, default = self.reply_prompt(messages)
+        own = self.under(adapter)
+        prompt, default = own.reply_prompt(messages)
         chosen = override(sampling or default, max_tokens=max_tokens, temperature=temperature, seed=seed)
-        return stream_text(self.engine, prompt, chosen)
+        return stream_text(own.engine, prompt, chosen)
 
     def draw(
         self,
@@ -212,6 +256,7 @@ class LoadedModel:
         temperature: float | None = None,
         seed: int | None = None,
         sampling: SamplingConfig | None = None,
+        adapter: str | None = None,
     ) -> list[Image]:
         """Draw pictures of what a text asks for, each from a seed of its own that follows from `seed`.
 
@@ -221,14 +266,15 @@ class LoadedModel:
         """
         if num < 1:
             raise InputError(f"num={num} pictures cannot be drawn; ask for 1 or more.")
-        task = self.task_of_kind("image_generation")
-        chosen = override(sampling or self.sampling_for(task.name), temperature=temperature, seed=seed)
+        own = self.under(adapter)
+        task = own.task_of_kind("image_generation")
+        chosen = override(sampling or own.sampling_for(task.name), temperature=temperature, seed=seed)
         if guidance_scale is not None:
             chosen = replace(chosen, guidance_scale=guidance_scale)
-        predictions = self.answer(task.name, [task.example_from_text(text)] * num, sampling=chosen)
+        predictions = own.answer(task.name, [task.example_from_text(text)] * num, sampling=chosen)
         return [prediction.image for prediction in predictions if prediction.image is not None]
 
-    def bits_per_byte(self, texts: Sequence[str]) -> float:
+    def bits_per_byte(self, texts: Sequence[str], *, adapter: str | None = None) -> float:
         """Return how many bits the model needs for each byte of these texts; lower is better, 8 is no knowledge at all.
 
         Each text is read from its beginning; longer ones than the model can read at once in overlapping windows.
@@ -237,7 +283,7 @@ class LoadedModel:
         num_bytes = sum(len(text.encode("utf-8")) for text in texts)
         if not num_bytes:
             raise InputError("bits per byte need at least one text that is not empty.")
-        return sum(self.engine.bits(texts)) / num_bytes
+        return sum(self.under(adapter).engine.bits(texts)) / num_bytes
 
     def embed(
         self,
@@ -247,6 +293,7 @@ class LoadedModel:
         layer: int = -1,
         normalise: bool = True,
         split_long_texts: bool = True,
+        adapter: str | None = None,
     ) -> NDArray[np.float32]:
         """Return one vector for each text, made of the hidden states of its tokens; a single text gives one row.
 
@@ -263,7 +310,7 @@ class LoadedModel:
         how = EmbeddingConfig(
             pooling=Pooling(pooling), layers=(layer,), normalises=normalise, splits_long_texts=split_long_texts
         )
-        vectors = self.engine.embed([texts] if isinstance(texts, str) else texts, how)
+        vectors = self.under(adapter).engine.embed([texts] if isinstance(texts, str) else texts, how)
         return np.asarray(vectors[:, 0].numpy(), dtype=np.float32)
 
     def close(self) -> None:

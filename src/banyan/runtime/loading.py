@@ -2,45 +2,126 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from banyan.core.devices import choose_device
-from banyan.core.errors import BanyanError, CheckpointError, FileError
+from banyan.core.errors import BanyanError, CheckpointError, ConfigError, FileError
 from banyan.core.files import sha256_of
-from banyan.core.model_directory import IMAGE_TOKENIZER_FILE, MANIFEST, verify_manifest
+from banyan.core.model_directory import BANYAN_FILE, IMAGE_TOKENIZER_FILE, MANIFEST, verify_manifest
+from banyan.core.types import HeadSpec
 from banyan.infer.engine import Engine
+from banyan.model.adapters import check_adapter_name
 from banyan.model.checkpoint import load_model
+from banyan.model.peft_format import ADAPTER_WEIGHTS_FILE, read_adapter
+from banyan.model.peft_format import load_adapter as attach_stored_adapter
 from banyan.model.transformer import Transformer
+from banyan.runtime.adapters import check_base, find_base, is_adapter, name_of_adapter
+from banyan.runtime.defaults import answerable_tasks
 from banyan.runtime.description import ModelDescription, read_description
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.tasks.base import Task
 from banyan.tokenizers.images import ImageTokenizer, load_image_tokenizer
-from banyan.tokenizers.vocabulary import Vocabulary
+from banyan.tokenizers.vocabulary import Vocabulary, load_vocabulary
 
 
-def load(directory: Path | str, *, device: str = "auto", num_slots: int = 16) -> LoadedModel:
+def load(
+    directory: Path | str, *, device: str = "auto", num_slots: int = 16, base: Path | str | None = None
+) -> LoadedModel:
     """Open a model directory, check every file in it, and get the model ready to answer.
 
-    `device` is auto, cpu or cuda; `num_slots` is how many answers can be written at once.
+    `device` is auto, cpu or cuda; `num_slots` is how many answers can be written at once. An adapter is opened together
+    with the model it was made for, and that answers under it; `base` is where the model lies, if it has moved.
     Raises: FileError if there is no such directory; CheckpointError in one line for whatever is wrong with it.
     """
     directory = Path(directory)
+    if is_adapter(directory):
+        return _load_with_base(directory, device=device, num_slots=num_slots, base=base)
+    if base is not None:
+        raise ConfigError(f"base={base} is for adapters, and {directory} is a whole model.", hint="leave it out")
     target = choose_device(device)
     parts = read_parts(directory)
     model = load_model(directory, device=target)
-    _check_model(directory, model, vocabulary=parts.vocabulary, tasks=parts.tasks)
+    _check_model(directory, model, vocabulary=parts.vocabulary, tasks=parts.tasks, heads=model.head_specs)
     return LoadedModel(
         directory=directory,
         sha256=parts.sha256,
         description=parts.description,
-        tasks=parts.tasks,
+        tasks=answerable_tasks(parts.tasks, chat=parts.vocabulary.chat),
         vocabulary=parts.vocabulary,
         image_tokenizer=parts.image_tokenizer,
         model=model,
         engine=Engine(model, parts.vocabulary, num_slots=num_slots),
+    )
+
+
+def _load_with_base(directory: Path, *, device: str, num_slots: int, base: Path | str | None) -> LoadedModel:
+    if (directory / MANIFEST).exists():
+        verify_manifest(directory)
+    place = find_base(directory, given=None if base is None else Path(base))
+    model = load(place, device=device, num_slots=num_slots)
+    try:
+        return load_adapter(model, name_of_adapter(directory), directory)
+    except BaseException:
+        model.close()
+        raise
+
+
+def load_adapter(model: LoadedModel, name: str, directory: Path) -> LoadedModel:
+    """Load an adapter for an open model and return the model as it answers under it.
+
+    Raises: ConfigError if the name cannot be used; FileError or CheckpointError if the folder cannot, or was made for
+    another model. The model is as before then.
+    """
+    check_adapter_name(name)
+    model = model.trunk or model
+    if name in model.adapters:
+        raise ConfigError(f"the model has an adapter {name!r} already; give this one another name.")
+    parts = _adapter_parts(directory, model)
+    stored = read_adapter(directory, name=name, model=model.model)
+    heads = model.model.head_specs if stored.heads is None else stored.heads
+    _check_model(directory, model.model, vocabulary=parts.vocabulary, tasks=parts.tasks, heads=heads)
+    attach_stored_adapter(model.model, directory, name=name)
+    view = replace(
+        model,
+        directory=directory,
+        sha256=parts.sha256,
+        description=parts.description,
+        tasks=answerable_tasks(parts.tasks, chat=parts.vocabulary.chat),
+        vocabulary=parts.vocabulary,
+        engine=model.engine.under(name),
+        adapter=name,
+        trunk=model,
+    )
+    model.adapters[name] = view
+    return view
+
+
+def _adapter_parts(directory: Path, model: LoadedModel) -> ModelParts:
+    """Read what an adapter says of itself; one that says nothing, as of another tool, has the tasks of its model."""
+    base = ModelParts(
+        directory=model.directory,
+        sha256=model.sha256,
+        description=model.description,
+        tasks=model.tasks,
+        vocabulary=model.vocabulary,
+        image_tokenizer=model.image_tokenizer,
+    )
+    if not (directory / BANYAN_FILE).is_file():
+        weights = directory / ADAPTER_WEIGHTS_FILE
+        return replace(base, directory=directory, sha256=sha256_of(weights) if weights.is_file() else "")
+    verify_manifest(directory)
+    description = read_description(directory)
+    check_base(directory, description.adapter, sha256=model.sha256, place=model.directory)
+    return replace(
+        base,
+        directory=directory,
+        sha256=sha256_of(directory / MANIFEST),
+        description=description,
+        tasks=_build_tasks(directory, description),
+        vocabulary=_load_vocabulary(model.directory, description),  # its text is cut as its model's
     )
 
 
@@ -95,8 +176,11 @@ def _build_tasks(directory: Path, description: ModelDescription) -> dict[str, Ta
 
 def _load_vocabulary(directory: Path, description: ModelDescription) -> Vocabulary:
     try:
-        return Vocabulary.load(
-            directory, task_names=description.task_names, num_image_codes=description.num_image_codes
+        return load_vocabulary(
+            directory,
+            chat=description.chat,
+            task_names=description.task_names,
+            num_image_codes=description.num_image_codes,
         )
     except BanyanError as error:
         place = "" if str(directory) in error.message else f"{directory}: "
@@ -121,7 +205,12 @@ def _load_image_tokenizer(directory: Path, description: ModelDescription) -> Ima
 
 
 def _check_model(
-    directory: Path, model: Transformer, *, vocabulary: Vocabulary, tasks: Mapping[str, Task[Any]]
+    directory: Path,
+    model: Transformer,
+    *,
+    vocabulary: Vocabulary,
+    tasks: Mapping[str, Task[Any]],
+    heads: Sequence[HeadSpec],
 ) -> None:
     config = model.config
     if (config.text_vocab_size, config.num_image_codes) != (vocabulary.text_size, vocabulary.num_image_codes):
@@ -130,7 +219,7 @@ def _check_model(
             f"tokenizers make {vocabulary.text_size} and {vocabulary.num_image_codes}; they belong to different models."
         )
     for task in tasks.values():
-        if task.head is not None and task.head not in model.head_specs:
+        if task.head is not None and task.head not in heads:
             raise CheckpointError(
                 f"{directory}: task {task.name} needs a {task.head.kind} head with {task.head.num_outputs} outputs, "
                 "and the model has none like it."
