@@ -47,7 +47,7 @@ def test_a_model_without_pictures_has_no_image_codes() -> None:
         ("", "not valid JSON"),
         ("[]", "JSON object"),
         ('{"format": 2}', "format 2"),
-        ('{"chat": "chatml"}', "chat format 'chatml'"),
+        ('{"chat": "morse"}', "chat format 'morse'"),
         ('{"taks": []}', "did you mean tasks"),
         ('{"sampling": {"chat": {"temperature": -1}}}', "temperature"),
         ("\xff", "UTF-8"),

@@ -43,7 +43,7 @@ class ForeignBytePair:
         _require_all_bytes(self._bytes_of)
         hidden = {*special_ids, *marker_ids}
         texts = {token_id: name for token_id, name in names.items() if token_id not in hidden}
-        plain = _without_control_tokens(description, size=len(self._bytes_of), texts=texts)
+        plain = _without_control_tokens(description, names, size=len(self._bytes_of), texts=texts)
         self._adds_space, self._adds_space_after_special = _added_spaces(plain)
         self._tokenizer = _build(plain)
         self._inside = _build(_without_added_space(plain)) if self._adds_space else self._tokenizer
@@ -176,14 +176,18 @@ def _require_all_bytes(bytes_of: Sequence[bytes | None]) -> None:
         )
 
 
-def _without_control_tokens(description: Mapping[str, Any], *, size: int, texts: Mapping[int, str]) -> dict[str, Any]:
+def _without_control_tokens(
+    description: Mapping[str, Any], names: Mapping[int, str], *, size: int, texts: Mapping[int, str]
+) -> dict[str, Any]:
     """Return a tokenizer.json that knows the text tokens alone, each with its own id.
 
     Every other id gets a name that no text can spell, because `tokenizers` counts added tokens on from the number of
     the others and would give them new ids where there are holes.
     """
     vocabulary = {texts.get(token_id, f"\x00{token_id}"): token_id for token_id in range(size)}
-    model = {**description["model"], "vocab": vocabulary, "unk_token": None}
+    hidden = {name for token_id, name in names.items() if token_id not in texts}
+    merges = [merge for merge in description["model"].get("merges") or [] if _product(merge) not in hidden]
+    model = {**description["model"], "vocab": vocabulary, "merges": merges, "unk_token": None}
     added = [entry for entry in _added_entries(description) if entry["id"] in texts]
     return {
         **copy.deepcopy({key: description.get(key) for key in ("version", "normalizer", "pre_tokenizer", "decoder")}),
@@ -193,6 +197,11 @@ def _without_control_tokens(description: Mapping[str, Any], *, size: int, texts:
         "added_tokens": added,
         "model": model,
     }
+
+
+def _product(merge: Any) -> str:
+    """Return the token that a merge makes; it is written as a pair, or as two words."""
+    return "".join(map(str, merge)) if isinstance(merge, list) else str(merge).replace(" ", "", 1)
 
 
 def _parts(description: Mapping[str, Any], key: str) -> list[dict[str, Any]]:

@@ -48,7 +48,10 @@ def _prompt(given: str | tuple[int, ...], model: ServedModel) -> Prompt:
     task = find_task_of_kind(model, "language_modeling")
     if isinstance(given, str) and task is not None:
         return model.prompt(task.name, task.example_from_text(given))
-    token_ids = (vocabulary.bos_id, *vocabulary.encode(given)) if isinstance(given, str) else given
+    if isinstance(given, str):
+        token_ids = (*vocabulary.start_ids, *vocabulary.encode(given)) or (vocabulary.bos_id,)
+    else:
+        token_ids = given
     for token_id in token_ids:
         if token_id >= vocabulary.text_size:
             raise bad_request(
@@ -58,5 +61,5 @@ def _prompt(given: str | tuple[int, ...], model: ServedModel) -> Prompt:
         task=task.name if task else PLAIN_TEXT,
         token_ids=tuple(token_ids),
         mask=MaskKind.CAUSAL,
-        decoding=Text(max_tokens=DEFAULT_MAX_TOKENS, stop_token_ids=(vocabulary.eos_id,)),
+        decoding=Text(max_tokens=DEFAULT_MAX_TOKENS, stop_token_ids=vocabulary.text_stop_ids),
     )
