@@ -26,8 +26,8 @@ def export_command(
         str | None,
         typer.Option("--type", help="f32, f16, bf16, or q8_0 (gguf). hf keeps what is stored, gguf writes f16."),
     ] = None,
-    license: Annotated[
-        str | None, typer.Option(help="Licence the weights are given under, for example apache-2.0.")
+    licence: Annotated[
+        str | None, typer.Option("--license", help="Licence the weights are given under, for example apache-2.0.")
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -38,7 +38,7 @@ def export_command(
     """
     with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
         report = export_model(
-            model, directory, format=format, weight_type=weight_type, license=license, reporter=reporter
+            model, directory, format=format, weight_type=weight_type, licence=licence, reporter=reporter
         )
     emit(report, as_json=as_json, quiet=quiet, text=lambda: tell(report))
 

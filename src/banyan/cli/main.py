@@ -51,6 +51,7 @@ VERBS: dict[str, Verb] = {
     "chat": Verb(module="banyan.cli.chat", does="talk to a model"),
     "draw": Verb(module="banyan.cli.draw", does="draw pictures from words"),
     "embed": Verb(module="banyan.cli.embed", does="texts → vectors"),
+    "export": Verb(module="banyan.cli.export", does="a model for other tools: Hugging Face directory or GGUF file"),
     "serve": Verb(module="banyan.cli.serve", does="serve a model over HTTP, with a page to try it"),
     "outputs": Verb(module="banyan.cli.outputs", does="stored requests and answers: list, show, search, export"),
     "runs": Verb(module="banyan.cli.runs", does="training runs: list, show, compare, prune"),

@@ -64,13 +64,14 @@ def save_known_sentences(directory: Path, **changes: Any) -> Path:
 @cache
 def _model_that_knows(changes: tuple[tuple[str, Any], ...]) -> Transformer:
     vocabulary = tiny_vocabulary([task.name for task in TASKS])
-    config = tiny_model_config(**{"embed_dim": 64, "head_dim": 16, "vocab_size": vocabulary.size, **dict(changes)})
+    config = tiny_model_config(**{"embed_dim": 64, "max_seq_len": 128, "vocab_size": vocabulary.size, **dict(changes)})
     torch.manual_seed(0)
     model = Transformer(config)
     token_ids, targets = _rows(vocabulary)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
     for _ in range(_STEPS):
-        loss = cross_entropy(model(token_ids).flatten(0, 1), targets.flatten(), ignore_index=-1)
+        logits = model.logits(model(token_ids))
+        loss = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

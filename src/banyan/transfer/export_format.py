@@ -13,8 +13,10 @@ from torch import Tensor
 
 from banyan.core.errors import ConfigError
 from banyan.model.config import ModelConfig
+from banyan.model.tensor_source import TensorSource
+from banyan.tokenizers.vocabulary import Vocabulary
 
-Progress: TypeAlias = Callable[[int, int], None]  # tensors written, tensors in all
+Progress: TypeAlias = Callable[[int, int], None]  # bytes of weights written, bytes in all
 
 
 class WeightType(StrEnum):
@@ -34,11 +36,15 @@ class ExportSource:
     name: str
     config: ModelConfig
     architecture: str  # the stock one that computes the same
-    chat: str  # name of the chat format
-    weights: Mapping[str, Tensor]  # under their Hugging Face names, read when asked for
-    is_changed: bool  # the weights are no longer those of the directory's own file
-    license: str | None = None  # None: not stated
+    vocabulary: Vocabulary
+    weights: TensorSource  # words only, under their Hugging Face names
+    licence: str | None = None  # None: not stated
     languages: Sequence[str] = ()
+
+    @property
+    def num_parameters(self) -> int:
+        """Weights that other tools get."""
+        return sum(self.weights.info(name).num_values for name in self.weights)
 
 
 class ExportFormat(Protocol):
@@ -53,7 +59,7 @@ class ExportFormat(Protocol):
         """
 
     def num_bytes(self, source: ExportSource, weight_type: WeightType | None) -> int:
-        """Return about how much room the weights will take."""
+        """Return how much room the weights will take."""
 
     def write(
         self, source: ExportSource, directory: Path, *, weight_type: WeightType | None, progress: Progress

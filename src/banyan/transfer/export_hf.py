@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from banyan.core.files import atomic_write_json, read_json
 from banyan.core.model_directory import CONFIG_FILE, WEIGHTS_FILE
 from banyan.model.checkpoint import GENERATION_CONFIG_FILE
+from banyan.model.tensor_source import TensorInfo, TensorSource
+from banyan.model.tensor_writer import write_tensors
 from banyan.transfer.export_format import ExportSource, Progress, WeightType, fitting
-from banyan.transfer.safetensors_writer import write_safetensors
 from banyan.transfer.tokenizer_files import tokenizer_files
 
 _DTYPES = {WeightType.F32: torch.float32, WeightType.F16: torch.float16, WeightType.BF16: torch.bfloat16}
@@ -24,7 +26,7 @@ class HuggingFaceDirectory:
     """config.json, generation_config.json, model.safetensors and the tokenizer's files."""
 
     types: ClassVar[Mapping[WeightType | None, str]] = {
-        None: "as stored",
+        None: "{stored}, as stored",
         WeightType.F32: "float32",
         WeightType.F16: "float16",
         WeightType.BF16: "bfloat16",
@@ -34,25 +36,25 @@ class HuggingFaceDirectory:
         """Refuse nothing: whatever has a stock architecture can be written."""
 
     def num_bytes(self, source: ExportSource, weight_type: WeightType | None) -> int:
-        """Return about how much room the weights will take."""
-        if weight_type is None:
-            return sum(weight.nbytes for weight in source.weights.values())
-        return sum(weight.numel() for weight in source.weights.values()) * _DTYPES[weight_type].itemsize
+        """Return how much room the weights will take."""
+        weights = _converted(source.weights, weight_type)
+        return sum(weights.info(name).num_bytes for name in weights)
 
     def write(
         self, source: ExportSource, directory: Path, *, weight_type: WeightType | None, progress: Progress
     ) -> None:
         """Write the model's files into a directory.
 
-        Raises: ConfigError if a weight is too large for its type; OSError if the disk is full.
+        Raises: ConfigError if a weight is too large for its type; SpaceError if the disk is full.
         """
-        _write_weights(source, directory / WEIGHTS_FILE, weight_type=weight_type, progress=progress)
+        total = self.num_bytes(source, weight_type)
+        weights = _converted(source.weights, weight_type)
+        write_tensors(directory, WEIGHTS_FILE, weights, on_progress=lambda done: progress(done, total))
         _write_config(source.directory / CONFIG_FILE, directory / CONFIG_FILE, weight_type=weight_type)
         generation = source.directory / GENERATION_CONFIG_FILE
         if generation.is_file():
             shutil.copyfile(generation, directory / GENERATION_CONFIG_FILE)
-        files = tokenizer_files(source.directory, chat=source.chat, max_seq_len=source.config.max_seq_len)
-        for name, content in files.items():
+        for name, content in tokenizer_files(source).items():
             (directory / name).write_bytes(content)
 
     def remarks(self, source: ExportSource) -> tuple[str, ...]:
@@ -64,19 +66,33 @@ class HuggingFaceDirectory:
         return _LOADING.format(name=source.name)
 
 
-def _write_weights(source: ExportSource, path: Path, *, weight_type: WeightType | None, progress: Progress) -> None:
-    total = len(source.weights)
-    if weight_type is None and not source.is_changed:
-        shutil.copyfile(source.directory / WEIGHTS_FILE, path)
-        progress(total, total)
-        return
-    written = iter(range(1, total + 1))
-    write_safetensors(
-        path,
-        source.weights,
-        convert=lambda name, weight: weight if weight_type is None else fitting(name, weight, _DTYPES[weight_type]),
-        progress=lambda: progress(next(written), total),
-    )
+class _Converted(TensorSource):
+    """The tensors of another source in another number format."""
+
+    def __init__(self, tensors: TensorSource, dtype: torch.dtype) -> None:
+        self._tensors = tensors
+        self._dtype = dtype
+
+    def __getitem__(self, name: str) -> Tensor:
+        return fitting(name, self._tensors[name], self._dtype)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def place(self, name: str) -> str:
+        """Return the file of the other source."""
+        return self._tensors.place(name)
+
+    def info(self, name: str) -> TensorInfo:
+        """Return the shape of the other source's tensor, and our number format."""
+        return TensorInfo.of(torch.empty(self._tensors.info(name).shape, dtype=self._dtype, device="meta"))
+
+
+def _converted(tensors: TensorSource, weight_type: WeightType | None) -> TensorSource:
+    return tensors if weight_type is None else _Converted(tensors, _DTYPES[weight_type])
 
 
 def _write_config(path: Path, target: Path, *, weight_type: WeightType | None) -> None:

@@ -15,8 +15,6 @@ import torch
 from torch import Tensor
 
 from banyan.core.errors import ConfigError, missing_extra
-from banyan.core.files import read_json
-from banyan.model.checkpoint import GENERATION_CONFIG_FILE
 from banyan.model.config import ModelConfig
 from banyan.model.rope import rope_frequencies
 from banyan.transfer.export_format import ExportSource, Progress, WeightType, fitting
@@ -76,7 +74,7 @@ class GgufFile:
         _tokenizer(source)
 
     def num_bytes(self, source: ExportSource, weight_type: WeightType | None) -> int:
-        """Return about how much room the weights will take."""
+        """Return how much room the weights will take."""
         return sum(entry.num_bytes for entry in _entries(source, weight_type or WeightType.F16))
 
     def write(
@@ -132,12 +130,7 @@ def _refusal(source: ExportSource, what: str) -> ConfigError:
 
 
 def _tokenizer(source: ExportSource) -> GgufTokenizer:
-    config = source.config
-    files = tokenizer_files(source.directory, chat=source.chat, max_seq_len=config.max_seq_len)
-    path = source.directory / GENERATION_CONFIG_FILE
-    eos_ids = read_json(path).get("eos_token_id") if path.is_file() else None
-    listed = eos_ids if isinstance(eos_ids, list) else [eos_ids] if isinstance(eos_ids, int) else []
-    return gguf_tokenizer(files, num_rows=config.text_vocab_size, eos_ids=listed)
+    return gguf_tokenizer(tokenizer_files(source), source.vocabulary)
 
 
 # ------------------------------------------------------------------------------------------------ fields
@@ -146,8 +139,8 @@ def _tokenizer(source: ExportSource) -> GgufTokenizer:
 def _add_facts(writer: Any, source: ExportSource, weight_type: WeightType) -> None:
     writer.add_type("model")
     writer.add_name(source.name)
-    if source.license is not None:
-        writer.add_license(source.license)
+    if source.licence is not None:
+        writer.add_license(source.licence)
     if source.languages:
         writer.add_languages(list(source.languages))
     writer.add_file_type(_FILE_TYPES[weight_type])
@@ -185,7 +178,7 @@ def _add_tokenizer(writer: Any, tokenizer: GgufTokenizer) -> None:
     for name, token_id in tokenizer.special_ids.items():
         getattr(writer, f"add_{name}_token_id")(token_id)
     writer.add_add_bos_token(tokenizer.add_bos)
-    writer.add_add_eos_token(tokenizer.add_eos)
+    writer.add_add_eos_token(False)
     if tokenizer.chat_template is not None:
         writer.add_chat_template(tokenizer.chat_template)
 
@@ -198,8 +191,9 @@ def _entries(source: ExportSource, weight_type: WeightType) -> Iterator[_Entry]:
     gguf = _gguf()
     names = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}
     known = gguf.get_tensor_name_map(names[_ARCHITECTURES[source.architecture]], source.config.num_layers)
-    for name, weight in source.weights.items():
-        shape = tuple(weight.T.shape if name.endswith(_TRANSPOSED) else weight.shape)
+    for name in source.weights:
+        stored = source.weights.info(name).shape
+        shape = stored[::-1] if name.endswith(_TRANSPOSED) else stored
         yield _Entry(
             name=known.get_name(name, try_suffixes=(".weight", ".bias")),
             weight_type=_type_of(name, shape, weight_type),
@@ -226,7 +220,8 @@ def _write_tensors(writer: Any, source: ExportSource, entries: list[_Entry], pro
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    for written, entry in enumerate(entries, start=1):
+    written, total = 0, sum(entry.num_bytes for entry in entries)
+    for entry in entries:
         if entry.source is None:
             weight = _rope_factors(source.config)
         else:
@@ -235,7 +230,8 @@ def _write_tensors(writer: Any, source: ExportSource, entries: list[_Entry], pro
             fitting(entry.source or entry.name, weight, torch.float16)
         kind = gguf.GGMLQuantizationType[entry.weight_type.name]
         writer.write_tensor_data(gguf.quants.quantize(weight.float().contiguous().numpy(), kind))
-        progress(written, len(entries))
+        written += entry.num_bytes
+        progress(written, total)
 
 
 def _as_llama_cpp_reads_it(name: str, weight: Tensor, source: ExportSource) -> Tensor:

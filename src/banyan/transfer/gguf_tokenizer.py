@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from banyan.core.errors import CheckpointError, ConfigError
 from banyan.core.model_directory import TOKENIZER_FILE
+from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.transfer.tokenizer_files import CHAT_TEMPLATE_FILE, read_tokenizer
 
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
@@ -30,8 +29,6 @@ _PRE_TOKENIZERS: Mapping[tuple[tuple[str, ...], bool], str] = {
     ((_LLAMA3,), False): "smaug-bpe",  # the same words, without the short cut
     (("digits", "gpt2"), False): "smollm",
 }
-_SPECIAL_NAMES = ("bos", "eos", "unk", "pad")
-_SPACE = "▁"
 
 
 class TokenKind(IntEnum):
@@ -55,17 +52,15 @@ class GgufTokenizer:
     kinds: tuple[TokenKind, ...]
     merges: tuple[str, ...] = ()  # gpt2
     scores: tuple[float, ...] = ()  # llama: the pair with the highest is joined first
-    special_ids: Mapping[str, int]  # bos, eos, eot, unk, pad, as far as there are such
+    special_ids: Mapping[str, int]  # bos, eos and pad; eot and unk where there are such
     add_bos: bool
-    add_eos: bool
     add_space_prefix: bool = False
     chat_template: str | None = None
 
 
-def gguf_tokenizer(files: Mapping[str, bytes], *, num_rows: int, eos_ids: Sequence[int] = ()) -> GgufTokenizer:
-    """Read a tokenizer's files for a model with so many rows in its vocabulary.
+def gguf_tokenizer(files: Mapping[str, bytes], vocabulary: Vocabulary) -> GgufTokenizer:
+    """Read a tokenizer's files; the special ids are those that the model's own vocabulary writes.
 
-    `eos_ids` are all ids that end an answer.
     Raises: ConfigError for a tokenizer that llama.cpp does not know; CheckpointError for one that cannot be read.
     """
     try:
@@ -74,9 +69,7 @@ def gguf_tokenizer(files: Mapping[str, bytes], *, num_rows: int, eos_ids: Sequen
         if model.get("type") != "BPE":
             raise ConfigError(f"GGUF knows tokenizers that join pairs, and this one is {model.get('type')}.")
         is_byte_level = not model.get("byte_fallback")
-        tokens, kinds = _tokens(tokenizer, num_rows=num_rows)
-        special_ids = _special_ids(config, tokens, eos_ids)
-        adds = _adds(files[TOKENIZER_FILE], special_ids)
+        tokens, kinds = _tokens(tokenizer, num_rows=vocabulary.text_size)
         return GgufTokenizer(
             model="gpt2" if is_byte_level else "llama",
             pre=_pre_tokenizer(tokenizer) if is_byte_level else "default",
@@ -84,9 +77,8 @@ def gguf_tokenizer(files: Mapping[str, bytes], *, num_rows: int, eos_ids: Sequen
             kinds=kinds,
             merges=tuple(" ".join(pair) for pair in _pairs(model)) if is_byte_level else (),
             scores=() if is_byte_level else _scores(model, tokens, kinds),
-            special_ids=special_ids,
-            add_bos=adds[0],
-            add_eos=adds[1],
+            special_ids=_special_ids(vocabulary, kinds),
+            add_bos=bool(vocabulary.start_ids),
             add_space_prefix=not is_byte_level and _adds_space(tokenizer),
             chat_template=_chat_template(files, config),
         )
@@ -173,26 +165,13 @@ def _steps(pre_tokenizer: Mapping[str, Any]) -> Iterator[str]:
         yield str(kind)
 
 
-def _special_ids(config: Mapping[str, Any], tokens: Sequence[str], eos_ids: Sequence[int]) -> dict[str, int]:
-    id_of = {text: row for row, text in enumerate(tokens)}
-    named = {name: _content(config.get(f"{name}_token")) for name in _SPECIAL_NAMES}
-    ids = {name: id_of[text] for name, text in named.items() if text in id_of}
-    if "eos" not in ids and eos_ids:
-        ids["eos"] = eos_ids[0]
-    if others := [token_id for token_id in eos_ids if token_id != ids.get("eos")]:
-        ids["eot"] = others[0]  # the end of a turn
+def _special_ids(vocabulary: Vocabulary, kinds: Sequence[TokenKind]) -> dict[str, int]:
+    ids = {"bos": vocabulary.bos_id, "eos": vocabulary.eos_id, "pad": vocabulary.pad_id}
+    if TokenKind.UNKNOWN in kinds:
+        ids["unk"] = kinds.index(TokenKind.UNKNOWN)
+    if vocabulary.end_reply_id != vocabulary.eos_id:
+        ids["eot"] = vocabulary.end_reply_id  # the end of a turn
     return ids
-
-
-def _content(token: Any) -> str | None:
-    text = token.get("content") if isinstance(token, dict) else token
-    return text if isinstance(text, str) else None
-
-
-def _adds(tokenizer: bytes, special_ids: Mapping[str, int]) -> tuple[bool, bool]:
-    """Return whether a text gets a beginning and an end token put around it."""
-    ids = Tokenizer.from_str(tokenizer.decode("utf-8")).encode("a", add_special_tokens=True).ids
-    return ids[0] == special_ids.get("bos", -1), ids[-1] == special_ids.get("eos", -1)
 
 
 def _adds_space(tokenizer: Mapping[str, Any]) -> bool:

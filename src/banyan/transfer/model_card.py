@@ -62,7 +62,7 @@ class CardFacts:
     dataset_fingerprint: str | None = None
     recipe_sha256: str | None = None
     parent: str | None = None
-    has_chat_template: bool = False
+    can_talk: bool = False
 
 
 def model_card(facts: CardFacts) -> str:
@@ -101,7 +101,7 @@ def _title(facts: CardFacts) -> Iterator[str]:
         "weights": facts.weight_type,
         "context": f"{facts.max_seq_len:,} tokens",
         "languages": ", ".join(facts.languages) or "not stated",
-        "chat": "the tokenizer carries a chat template" if facts.has_chat_template else "no chat template",
+        "conversation": "through the tokenizer's chat template" if facts.can_talk else "was not taught",
         "parent model": facts.parent or "none known",
         "licence": facts.licence or "not stated",
     }

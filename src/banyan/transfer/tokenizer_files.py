@@ -4,35 +4,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from banyan.core.errors import CheckpointError
 from banyan.core.files import read_bytes
 from banyan.core.model_directory import TOKENIZER_FILE
+from banyan.tokenizers.chat_formats import BANYAN
+from banyan.tokenizers.foreign import TOKENIZER_CONFIG_FILE
+from banyan.transfer.export_format import ExportSource
 
-TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 CHAT_TEMPLATE_FILE = "chat_template.jinja"
-_OWN_CHAT_FORMAT = "banyan"
 _OTHERS = ("special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model")
 _MAX_BYTES = 64 << 20
 _BOS = "<|bos|>"
 
 
-def tokenizer_files(directory: Path, *, chat: str, max_seq_len: int) -> dict[str, bytes]:
+def tokenizer_files(source: ExportSource) -> dict[str, bytes]:
     """Return file names and contents; a tokenizer that came from elsewhere goes as it came.
 
     With one of ours a text begins with `<|bos|>`, as it does for the model, and its length is said.
     Raises: FileError or CheckpointError if there is no tokenizer.
     """
-    names = (TOKENIZER_FILE, TOKENIZER_CONFIG_FILE)
-    files = {name: read_bytes(directory / name, max_bytes=_MAX_BYTES) for name in names}
-    present = [name for name in (CHAT_TEMPLATE_FILE, *_OTHERS) if (directory / name).is_file()]
-    files |= {name: read_bytes(directory / name, max_bytes=_MAX_BYTES) for name in present}
-    if chat == _OWN_CHAT_FORMAT:
+    names = [TOKENIZER_FILE, TOKENIZER_CONFIG_FILE]
+    names += [name for name in (CHAT_TEMPLATE_FILE, *_OTHERS) if (source.directory / name).is_file()]
+    files = {name: read_bytes(source.directory / name, max_bytes=_MAX_BYTES) for name in names}
+    if source.vocabulary.chat is BANYAN:
         tokenizer, config = read_tokenizer(files)
-        tokenizer["post_processor"] = _begin_with_bos(tokenizer)
-        config["model_max_length"] = max_seq_len
+        tokenizer["post_processor"] = _begin_with_bos(source.vocabulary.bos_id)
+        config["model_max_length"] = source.config.max_seq_len
         files[TOKENIZER_FILE] = _to_bytes(tokenizer)
         files[TOKENIZER_CONFIG_FILE] = _to_bytes(config)
     return files
@@ -55,15 +54,14 @@ def read_tokenizer(files: Mapping[str, bytes]) -> tuple[dict[str, Any], dict[str
     return found[0], found[1]
 
 
-def _begin_with_bos(tokenizer: Mapping[str, Any]) -> dict[str, Any]:
-    ids = [token["id"] for token in tokenizer["added_tokens"] if token["content"] == _BOS]
+def _begin_with_bos(bos_id: int) -> dict[str, Any]:
     first = [{"SpecialToken": {"id": _BOS, "type_id": 0}}]
     text, second = ({"Sequence": {"id": name, "type_id": type_id}} for name, type_id in (("A", 0), ("B", 1)))
     return {
         "type": "TemplateProcessing",
         "single": [*first, text],
         "pair": [*first, text, second],
-        "special_tokens": {_BOS: {"id": _BOS, "ids": ids, "tokens": [_BOS]}},
+        "special_tokens": {_BOS: {"id": _BOS, "ids": [bos_id], "tokens": [_BOS]}},
     }
 
 

@@ -8,18 +8,21 @@ from pathlib import Path
 
 from banyan.core.errors import ConfigError
 from banyan.core.files import atomic_directory, atomic_write_text, check_room, nearest_existing
-from banyan.core.model_directory import name_of
+from banyan.core.model_directory import WEIGHTS_FILE, name_of
 from banyan.core.types import MaskKind
 from banyan.data.languages import language_code
 from banyan.model.checkpoint import read_model_description
+from banyan.model.tensor_file import open_tensors
+from banyan.model.tensor_source import FLOATS
 from banyan.runtime.loading import ModelParts, read_parts
 from banyan.tasks.base import Task
+from banyan.tasks.dialogue import Dialogue
 from banyan.tasks.image_generation import ImageGeneration
 from banyan.transfer.export_architectures import exportable_architecture
 from banyan.transfer.export_format import ExportFormat, ExportSource, WeightType
 from banyan.transfer.export_formats import EXPORT_FORMATS
+from banyan.transfer.foreign_model import check_tensors, expected_shapes
 from banyan.transfer.model_card import CARD_FILE, CardFacts, TaskLine, model_card
-from banyan.transfer.stored_weights import StoredWeights
 from banyan.workflows.measured_scores import measured_scores
 from banyan.workflows.reporter import Reporter
 
@@ -47,7 +50,7 @@ def export_model(
     *,
     format: str,
     weight_type: str | None = None,
-    license: str | None = None,
+    licence: str | None = None,
     reporter: Reporter,
 ) -> ExportReport:
     """Write a model for other tools, whole or not at all.
@@ -61,7 +64,7 @@ def export_model(
         raise ConfigError(f"{directory} exists; an export begins a new folder.", hint="name another folder")
     reporter.stage("check")
     parts = read_parts(model)
-    source = _source(parts, license=license)
+    source = _source(parts, licence=licence)
     chosen.check(source)
     left_behind = tuple(stays_behind(parts))
     check_room(nearest_existing(directory), num_bytes=chosen.num_bytes(source, written_as) + _ROOM_BESIDE_WEIGHTS)
@@ -113,17 +116,20 @@ def _travels(task: Task[object]) -> bool:
     return task.head is None and task.mask is MaskKind.CAUSAL and not isinstance(task, ImageGeneration)
 
 
-def _source(parts: ModelParts, *, license: str | None) -> ExportSource:
-    config, heads = read_model_description(parts.directory)
+def _source(parts: ModelParts, *, licence: str | None) -> ExportSource:
+    place = str(parts.directory)
+    config, _ = read_model_description(parts.directory)
+    architecture = exportable_architecture(place, config)
+    weights = open_tensors(parts.directory, WEIGHTS_FILE)
+    check_tensors(weights, expected_shapes(config, num_tensors=len(weights), place=place), place=place)
     return ExportSource(
         directory=parts.directory,
         name=name_of(parts.directory),
         config=config,
-        architecture=exportable_architecture(str(parts.directory), config),
-        chat=parts.description.chat,
-        weights=StoredWeights(parts.directory, config=config, heads=heads),
-        is_changed=False,
-        license=license,
+        architecture=architecture,
+        vocabulary=parts.vocabulary,
+        weights=weights,
+        licence=licence,
         languages=_languages(parts),
     )
 
@@ -133,6 +139,10 @@ def _languages(parts: ModelParts) -> Sequence[str]:
     pairs = [(spec.get("source_language"), spec.get("target_language")) for spec in parts.description.tasks]
     codes = (language_code(name) for pair in pairs for name in pair if isinstance(name, str))
     return tuple(sorted({code for code in codes if code}))
+
+
+def _came_talking(parts: ModelParts) -> bool:
+    return parts.vocabulary.foreign is not None and parts.vocabulary.chat.has_roles and not parts.tasks
 
 
 def _card_facts(
@@ -145,17 +155,17 @@ def _card_facts(
 ) -> CardFacts:
     chosen = EXPORT_FORMATS[format]
     description = parts.description
-    stored = {str(weight.dtype).removeprefix("torch.") for weight in source.weights.values()}
-    meaning = chosen.types[weight_type]
+    stored = {FLOATS[source.weights.info(name).dtype] for name in source.weights}
+    shown = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in stored))
     return CardFacts(
         name=source.name,
         architecture=source.architecture,
-        weight_type=f"{', '.join(sorted(stored))}, {meaning}" if meaning == "as stored" else meaning,
-        num_parameters=sum(weight.numel() for weight in source.weights.values()),
+        weight_type=chosen.types[weight_type].format(stored=shown),
+        num_parameters=source.num_parameters,
         max_seq_len=source.config.max_seq_len,
         format=format,
         loading=chosen.loading(source, weight_type),
-        licence=source.license,
+        licence=source.licence,
         languages=source.languages,
         tasks=[TaskLine(name=t.name, kind=t.kind, travels=_travels(t)) for t in parts.tasks.values()],
         scores=measured_scores(parts.directory),
@@ -164,4 +174,5 @@ def _card_facts(
         dataset_fingerprint=description.dataset_fingerprint,
         recipe_sha256=description.recipe_sha256,
         parent=description.parent,
+        can_talk=any(isinstance(task, Dialogue) for task in parts.tasks.values()) or _came_talking(parts),
     )
