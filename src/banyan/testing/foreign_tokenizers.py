@@ -19,7 +19,10 @@ _SENTENCES = (
     "    indented = 12345 + 678\n\n\n",
     "独木成林：一棵树，一片森林。今天天气很好。",
 )
-_LLAMA3_PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_LLAMA3_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 _SPACE = "\u2581"
 _NUM_TOKENS = 700
 _HEADERS = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
