@@ -15,6 +15,7 @@ from banyan.workflows.training import train
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted(ROOT.glob("recipes/**/*.yaml"))
+CHILDREN = [path for path in SHIPPED if path.stem.startswith("transfer-")]  # begin with another run's model
 PACKAGED = sorted(Path(banyan.recipes.__path__[0]).glob("**/*.yaml"))
 TINY = [
     "minutes=null",
@@ -26,11 +27,14 @@ TINY = [
 
 
 def test_all_recipes_are_known() -> None:
-    assert [path.stem for path in SHIPPED] == ["joint", "prose", "shakespeare-larger", "shakespeare", "trunk"]
+    assert [path.stem for path in SHIPPED if path not in CHILDREN] == [
+        "joint", "prose", "shakespeare-larger", "shakespeare", "trunk",
+    ]  # fmt: skip
+    assert [path.stem for path in CHILDREN] == [f"transfer-{way}" for way in ("continue", "full", "head", "lora")]
     assert [path.name for path in PACKAGED] == ["demo.yaml"]
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in SHIPPED if path not in CHILDREN], ids=lambda path: path.stem)
 def test_a_shipped_recipe_trains_and_scores_every_task(path: Path, tmp_path: Path) -> None:
     if data_directory() is None:
         pytest.skip("BANYAN_DATA is not set: this recipe learns from data sets of the catalog")
@@ -42,6 +46,34 @@ def test_a_shipped_recipe_trains_and_scores_every_task(path: Path, tmp_path: Pat
     assert outcome.result.steps == 2
     assert outcome.result.best_score is not None
     assert {task.name for task in outcome.material.tasks} == set(names)
+
+
+@pytest.fixture(scope="module")
+def tiny_trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trunk that the other recipes begin with, at a tiny size."""
+    if data_directory() is None:
+        pytest.skip("BANYAN_DATA is not set: this recipe learns from data sets of the catalog")
+    cuts = [f"tasks.{name}.data.max_examples=12" for name in ("novels", "classics")]
+    recipe = read_config(Recipe, ROOT / "recipes/trunk.yaml", overrides=[*TINY, *cuts])
+    return train(recipe, reporter=SilentReporter(), run_directory=tmp_path_factory.mktemp("trunk")).run_directory
+
+
+@pytest.mark.parametrize("path", CHILDREN, ids=lambda path: path.stem)
+def test_a_shipped_recipe_that_begins_with_a_trunk_learns_its_tasks(
+    path: Path, tiny_trunk: Path, tmp_path: Path
+) -> None:
+    mapping = read_mapping(path)
+    names = [task["name"] for task in mapping["tasks"]]
+    tiny = [key for key in TINY if not key.startswith(("model", "tokenizer"))]
+    cuts = [f"tasks.{name}.data.max_examples=12" for name in names]
+    small = ["evaluation.max_test_examples=2", f"transfer.parent={tiny_trunk}"]
+    if "replay" in mapping["transfer"]:
+        small += ["transfer.replay.generated=4", "transfer.replay.max_new_tokens=8"]
+    recipe = read_config(Recipe, path, overrides=[*tiny, *cuts, *small])
+    outcome = train(recipe, reporter=SilentReporter(), run_directory=tmp_path / "run")
+    assert outcome.result.steps == 2 and outcome.result.best_score is not None
+    assert set(names) <= {task.name for task in outcome.material.tasks}
+    assert (tmp_path / "run/report.md").is_file() == ("replay" in mapping["transfer"])
 
 
 def test_the_packaged_demo_recipe_is_a_recipe() -> None:

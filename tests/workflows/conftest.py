@@ -12,6 +12,7 @@ from banyan.runtime.loading import load
 from banyan.store.queries import RequestFilter, StoreQueries
 from banyan.store.sql_store import open_database
 from banyan.store.types import StoredExchange
+from banyan.testing.transfer_runs import TransferRuns
 from banyan.workflows.training import TrainingOutcome
 
 
@@ -20,6 +21,14 @@ def loaded(tiny_run: TrainingOutcome) -> Iterator[LoadedModel]:
     """A model that was taught all eight kinds of task."""
     with load(tiny_run.run_directory / "best") as model:
         yield model
+
+
+@pytest.fixture(scope="session")
+def transfer_runs(tmp_path_factory: pytest.TempPathFactory) -> TransferRuns:
+    """A folder with a tiny trained parent in it, and rows for its children."""
+    runs = TransferRuns(tmp_path_factory.mktemp("transfer"))
+    runs.parent()
+    return runs
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ PROBE = Measured(
 REPORT = ProbeReport(
     model=tiny_model_config(),
     weights=WeightCounts(embedding=10_000, matrices=20_000, output=0, other=500),
+    learning=WeightCounts(embedding=10_000, matrices=20_000, output=0, other=500),
     steps=1000,
     evaluation_interval=100,
     checkpoint_interval=250,

@@ -93,22 +93,23 @@ class Batch:
         """Positions that are not padding."""
         return int((self.segment_ids != PADDING).sum())
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> Self:
         """Return the same batch on a device."""
-        return Batch(**{field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)})
+        moved = {field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)}
+        return replace(self, **moved)
 
-    def split(self, num: int) -> list[Batch]:
+    def split(self, num: int) -> list[Self]:
         """Return the rows in `num` parts; fewer where there are fewer rows."""
         parts = {field.name: getattr(self, field.name).tensor_split(num) for field in fields(self)}
         count = min(num, len(self.token_ids))
-        return [Batch(**{name: tensors[part] for name, tensors in parts.items()}) for part in range(count)]
+        return [replace(self, **{name: tensors[part] for name, tensors in parts.items()}) for part in range(count)]
 
     def weights_by_task(self, num_tasks: int) -> Tensor:
         """Return the sum of the loss weights of each task, shape (num_tasks,)."""
         sums = torch.bincount(self.task_ids.flatten() + 1, self.loss_weights.flatten().double(), num_tasks + 1)
         return sums[1:].float()
 
-    def with_noise(self, seed: int) -> Batch:
+    def with_noise(self, seed: int) -> Self:
         """Return the same batch with the noise of a seed: that of row r is a function of (seed, r).
 
         So it is given to the batch of a whole step, before that is split into micro-batches and shares.

@@ -147,9 +147,16 @@ class MixtureLoader:
 
     def next_batch(self, *, num_rows: int | None = None, seq_len: int | None = None) -> Batch:
         """Return the next rows as one batch; as many and as long as the loader was made for, unless told otherwise."""
+        return self.collate(self.next_rows(num_rows=num_rows, seq_len=seq_len), seq_len=seq_len)
+
+    def next_rows(self, *, num_rows: int | None = None, seq_len: int | None = None) -> list[list[TokenSequence]]:
+        """Return the sequences of the next rows; as many and as long rows as the loader was made for by default."""
         num_rows, seq_len = num_rows or self._rows_per_batch, seq_len or self._seq_len
-        rows = [self._tasks[self._next_task()].next_row(seq_len) for _ in range(num_rows)]
-        return collate(rows, seq_len=seq_len, pad_id=self._pad_id, task_names=self._task_names)
+        return [self._tasks[self._next_task()].next_row(seq_len) for _ in range(num_rows)]
+
+    def collate(self, rows: Sequence[Sequence[TokenSequence]], *, seq_len: int | None = None) -> Batch:
+        """Return rows of this loader as a batch."""
+        return collate(rows, seq_len=seq_len or self._seq_len, pad_id=self._pad_id, task_names=self._task_names)
 
     def epochs(self) -> dict[str, float]:
         """Return how often each task's examples have been seen."""

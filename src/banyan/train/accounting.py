@@ -49,11 +49,13 @@ class MemoryParts:
         return int(sum(dataclasses.astuple(self)))
 
 
-def count_weights(model: nn.Module) -> WeightCounts:
-    """Count the weights of a model by what they are."""
+def count_weights(model: nn.Module, *, only_learning: bool = False) -> WeightCounts:
+    """Count the weights of a model by what they are: all of them, or those that are not frozen."""
     embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     counts = {"embedding": 0, "matrices": 0, "output": 0, "other": 0}
     for name, weight in model.named_parameters():
+        if only_learning and not weight.requires_grad:
+            continue
         counts["embedding" if id(weight) in embeddings else _kind(name, weight)] += weight.numel()
     return WeightCounts(**counts)
 
@@ -105,18 +107,21 @@ def memory_parts(
     num_snapshots: int = 0,
     base_bytes: int = 0,
     number_bytes: int = _FLOAT_BYTES,
+    learning: WeightCounts | None = None,
 ) -> MemoryParts:
     """Return what a step holds at its peak, for a micro-batch of so many tokens and targets.
 
-    `number_bytes` is the size of one number of an activation. Weights and what moves them stay in float32.
+    `number_bytes` is the size of one number of an activation. Weights and what moves them stay in float32. `learning`
+    counts those that are not frozen; None: all of them.
     """
-    weights = counts.total * _FLOAT_BYTES
-    remembered = optimizer_bytes(counts, optimizer)
+    learning = learning or counts
+    weights, gradients = counts.total * _FLOAT_BYTES, learning.total * _FLOAT_BYTES
+    remembered = optimizer_bytes(learning, optimizer)
     return MemoryParts(
         weights=weights,
-        gradients=weights,
+        gradients=gradients,
         optimizer=remembered,
-        average=weights if has_average else 0,
+        average=gradients if has_average else 0,
         snapshots=num_snapshots * (weights + remembered),
         activations=num_tokens * activation_floats(config) * number_bytes,
         logits=num_targets * config.text_vocab_size * _FLOAT_BYTES * _LOGIT_COPIES,

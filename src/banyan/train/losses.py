@@ -42,10 +42,7 @@ def joint_loss(model: Transformer, batch: Batch, *, task_heads: Sequence[HeadSpe
     no accelerator is waited for, and gathered before the heads, so that no logits are made for nothing.
     Raises: DataError if a span example marks no start or no end.
     """
-    num_tasks, device = len(task_heads), model.device
-    weight_sums = batch.weights_by_task(num_tasks).to(device)
-    groups = _positions_by_layer(batch, task_heads, first_image_id=model.config.text_vocab_size)
-    placed = batch.to(device)
+    placed = batch.to(model.device)
     hidden_BTD = model(
         placed.token_ids,
         position_ids_BT=placed.position_ids,
@@ -54,6 +51,19 @@ def joint_loss(model: Transformer, batch: Batch, *, task_heads: Sequence[HeadSpe
         grid_ids_BT=placed.grid_ids,
         noise_seeds_B=placed.noise_seeds,
     )
+    return hidden_losses(model, batch, hidden_BTD, placed=placed, task_heads=task_heads)
+
+
+def hidden_losses(
+    model: Transformer, batch: Batch, hidden_BTD: Tensor, *, placed: Batch, task_heads: Sequence[HeadSpec | None]
+) -> TaskLosses:
+    """Score the positions that carry loss, from their last hidden states; `placed` is the batch where the model lies.
+
+    Raises: as `joint_loss`.
+    """
+    num_tasks, device = len(task_heads), model.device
+    weight_sums = batch.weights_by_task(num_tasks).to(device)
+    groups = _positions_by_layer(batch, task_heads, first_image_id=model.config.text_vocab_size)
     hidden_ND = hidden_BTD.flatten(0, 1)
     loss_sums = torch.zeros(num_tasks, device=device, dtype=_widened(hidden_ND[:0]).dtype)
     for group in groups:
@@ -143,12 +153,17 @@ def _id_losses(
         return F.cross_entropy(_widened(logits_MV), targets_M, reduction="none")
     return head_cross_entropy(
         hidden_MD,
-        weight_VD[num_words:] if is_image else weight_VD[:num_words],
+        _rows(weight_VD, num_words, None) if is_image else _rows(weight_VD, 0, num_words),
         targets_M,
         weights_M=weights_M,
         product=model.output_product,
         softcap=model.config.logit_softcap,
     )
+
+
+def _rows(weight_VD: Tensor, first: int, end: int | None) -> Tensor:
+    """Return some rows; where they are all of them, without what costs a copy of the gradient."""
+    return weight_VD if first == 0 and end == len(weight_VD) else weight_VD[first:end]
 
 
 def _widened(values: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from banyan.train.losses import joint_loss
 from banyan.train.memory import explained_memory_errors, keep_freed_memory
 from banyan.train.optimizer import OptimizerConfig, build_optimizer
 from banyan.train.ranks import ALONE, Ranks
-from banyan.train.step import train_step
+from banyan.train.step import LossFunction, train_step
 
 
 def measure_step_seconds(
@@ -31,6 +31,7 @@ def measure_step_seconds(
     config: TrainConfig,
     optimizer: OptimizerConfig,
     num_steps: int = 5,
+    loss_function: LossFunction | None = None,
     ranks: Ranks = ALONE,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
@@ -43,8 +44,8 @@ def measure_step_seconds(
         keep_freed_memory()  # as the run will
     trial = copy.deepcopy(model).train()
     trial_optimizer = build_optimizer(trial, optimizer)
-    joint = partial(joint_loss, task_heads=tuple(task_heads))
-    loss_function = configured_loss(joint, model=trial, config=config, world_size=ranks.world_size)
+    loss_function = loss_function or partial(joint_loss, task_heads=tuple(task_heads))
+    loss_function = configured_loss(loss_function, model=trial, config=config, world_size=ranks.world_size)
     place, seconds = loader.state(), []
     devices = [trial.device] if trial.device.type == "cuda" else []
     memory = explained_memory_errors(micro_batch_seqs=config.micro_batch_seqs, seq_len=config.seq_len)

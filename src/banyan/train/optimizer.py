@@ -16,6 +16,7 @@ from banyan.model.attention import Attention
 from banyan.model.feed_forward import GatedFeedForward
 from banyan.train.average import AverageConfig, WeightAverage
 from banyan.train.cautious import CautiousAdamW
+from banyan.train.layer_rates import LayerRates
 from banyan.train.muon import Muon
 
 OUTPUT_LAYERS = ("heads.", "word_head.")  # matrices that answer rather than transform
@@ -75,7 +76,8 @@ class ModelOptimizer:
         self._config = config
         self._average: WeightAverage | None = None
         self._step = 0
-        self._peaks = [(group["lr"], group["weight_decay"]) for group in self._groups()]
+        self._layer_rates: LayerRates | None = None
+        self._peaks = self._current_rates()
 
     def zero_grad(self) -> None:
         """Forget the gradients of the step before."""
@@ -92,6 +94,16 @@ class ModelOptimizer:
     def keep_average(self, average: AverageConfig, *, num_steps: int) -> None:
         """Keep, from now on, a moving average of the weights beside them."""
         self._average = WeightAverage(self._named, config=average, num_steps=num_steps)
+
+    def differ_by_layer(self, layer_rates: LayerRates) -> None:
+        """Let each layer learn, from now on, at its own part of the learning rate and from its own step."""
+        names = {id(parameter): name for name, parameter in self._named.items()}
+        for optimizer in self._optimizers:
+            optimizer.param_groups[:] = [
+                part for group in optimizer.param_groups for part in _by_layer(group, names, layer_rates)
+            ]
+        self._layer_rates = layer_rates
+        self._peaks = self._current_rates()
 
     @property
     def is_averaging(self) -> bool:
@@ -118,6 +130,9 @@ class ModelOptimizer:
             group["lr"], group["weight_decay"] = rate * rate_factor, decay * decay_factor
             if "momentum" in group:
                 group["momentum"] = self._config.momentum_at(step)
+        if self._layer_rates is not None and self._layer_rates.unfreeze_every:
+            for name, parameter in self._named.items():  # without a gradient nothing moves, and nothing is remembered
+                parameter.requires_grad_(step >= self._layer_rates.first_step_of(name))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what the optimizers remember, as `name of the weight/name of the memory`."""
@@ -149,11 +164,22 @@ class ModelOptimizer:
                 raise CheckpointError(f"the optimizer state {path} {tuple(value.shape)} fits no weight of this model.")
             self._owner(param).state[param][key] = value.to(param.device, copy=True)
 
+    def _current_rates(self) -> list[tuple[float, float]]:
+        return [(group["lr"], group["weight_decay"]) for group in self._groups()]
+
     def _groups(self) -> list[dict[str, Any]]:
         return [group for optimizer in self._optimizers for group in optimizer.param_groups]
 
     def _owner(self, param: nn.Parameter) -> torch.optim.Optimizer:
         return next(o for o in self._optimizers if any(param is p for g in o.param_groups for p in g["params"]))
+
+
+def _by_layer(group: dict[str, Any], names: Mapping[int, str], layer_rates: LayerRates) -> list[dict[str, Any]]:
+    """Cut a group of weights by what their learning rate is multiplied by."""
+    by_factor: dict[float, list[nn.Parameter]] = defaultdict(list)
+    for parameter in group["params"]:
+        by_factor[layer_rates.factor_of(names[id(parameter)])].append(parameter)
+    return [{**group, "params": part, "lr": group["lr"] * factor} for factor, part in by_factor.items()]
 
 
 def build_optimizer(model: nn.Module, optimizer: OptimizerConfig) -> ModelOptimizer:

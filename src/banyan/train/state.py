@@ -21,6 +21,7 @@ from banyan.core.config import config_from_mapping
 from banyan.core.errors import BanyanError, CheckpointError
 from banyan.core.files import read_json
 from banyan.model.checkpoint import load_model, save_model
+from banyan.model.peft_format import restore_adapter, save_adapter
 from banyan.model.tensor_file import TensorFile
 from banyan.model.transformer import Transformer
 from banyan.train.division import OptimizerMemory
@@ -83,6 +84,25 @@ class TransformerFiles:
                 hint="resume with the recipe that is saved in the run directory",
             )
         model.load_state_dict(saved.state_dict())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdapterFiles:
+    """The files of an adapter and the task heads beside it; the model they belong to lies elsewhere, and stays."""
+
+    name: str
+    base: Path  # folder of the model, for the tools that look for it
+
+    def save(self, model: Transformer, directory: Path) -> None:
+        """Write the adapter's files into a directory."""
+        save_adapter(model, self.name, directory, base=str(self.base))
+
+    def load(self, model: Transformer, directory: Path) -> None:
+        """Give a model's adapter and task heads the weights of a directory.
+
+        Raises: CheckpointError if they are of another shape, or a file cannot be used.
+        """
+        restore_adapter(model, directory, name=self.name)
 
 
 def frozen_copy(model: nn.Module) -> nn.Module:

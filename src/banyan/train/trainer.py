@@ -26,6 +26,7 @@ from banyan.train.evaluations import Evaluations, Evaluator
 from banyan.train.health.data import DataShape
 from banyan.train.health.watch import HealthWatch
 from banyan.train.interrupt import InterruptWatch
+from banyan.train.layer_rates import LayerRates
 from banyan.train.loss_plot import LossPlot
 from banyan.train.losses import joint_loss
 from banyan.train.memory import keep_freed_memory
@@ -71,6 +72,7 @@ class Trainer:
         balance: TaskBalance | None = None,
         loss_function: LossFunction | None = None,
         weight_files: WeightFiles | None = None,
+        layer_rates: LayerRates | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
         self.model = model
@@ -95,6 +97,8 @@ class Trainer:
             seed=seed,
             ranks=ranks,
         )
+        if layer_rates is not None:
+            parts.optimizer.differ_by_layer(layer_rates)
         if config.average is not None:
             parts.optimizer.keep_average(config.average, num_steps=config.steps)
         self._optimizer = parts.optimizer
@@ -122,10 +126,10 @@ class Trainer:
             LossPlot(run_directory),
         )
         self._callbacks: tuple[Callback, ...] = (*files, *callbacks) if ranks.is_main else ()
-        self._watch, self._recovery = self._watched(parts, task_heads)
+        self._watch, self._recovery = self._watched(parts, task_heads, layer_rates)
 
     def _watched(
-        self, parts: StepParts, task_heads: Sequence[HeadSpec | None]
+        self, parts: StepParts, task_heads: Sequence[HeadSpec | None], layer_rates: LayerRates | None
     ) -> tuple[HealthWatch | None, Recovery | None]:
         """Return what looks after the run, if anything may."""
         config = parts.config.health
@@ -140,6 +144,7 @@ class Trainer:
             clip_norm=parts.config.clip_norm,
             losses_of=self._stepper.losses_of,
             redraw=self._stepper.redraw,
+            layer_rates=layer_rates,
         )
         snapshots = SnapshotRing(parts.model, holders=[parts.optimizer], max_bytes=config.max_snapshot_bytes)
         return watch, Recovery(watch, snapshots=snapshots, saver=self._saver, snapshot_every=config.snapshot_every)

@@ -21,11 +21,12 @@ from banyan.model.transformer import Transformer
 from banyan.train.checks import BY_HEART_NATS, BY_HEART_STEPS, LearnedByHeart, first_leak, learn_by_heart, peak_bytes
 from banyan.train.losses import joint_loss
 from banyan.train.measure import measure_step_seconds
+from banyan.workflows.learning import prepare_learning
 from banyan.workflows.material import Material, gather_material
 from banyan.workflows.recipe import Recipe
-from banyan.workflows.reporter import Reporter
+from banyan.workflows.reporter import Reporter, SilentReporter
 from banyan.workflows.resuming import settle_recipe
-from banyan.workflows.training import balance_of, new_loader, new_model, settle_sizes
+from banyan.workflows.training import balance_of, new_model, settle_sizes
 
 _SAMPLES = 50  # sequences and texts of each task that are looked at
 _MAX_TOKENS = 128  # of a sequence that is learned by heart
@@ -65,7 +66,7 @@ def check_run(recipe: Recipe, *, reporter: Reporter) -> list[Check]:
         reporter.stage("learn one batch by heart")
         checks += _by_heart(model, recipe, material, samples)
         reporter.stage("measure a step")
-        checks += _cost(model, recipe, material)
+        checks += _cost(model, recipe, material, Path(name))
     return checks
 
 
@@ -197,15 +198,17 @@ def small_batch(material: Material, samples: dict[str, list[TokenSequence]], *, 
     return collate(rows, seq_len=length, pad_id=material.vocabulary.pad_id, task_names=names)
 
 
-def _cost(model: Transformer, recipe: Recipe, material: Material) -> Iterator[Check]:
+def _cost(model: Transformer, recipe: Recipe, material: Material, directory: Path) -> Iterator[Check]:
     """Measure a real step: its seconds and the memory it needs."""
     seconds: list[float] = []
+    learning = prepare_learning(recipe, model, material, run_directory=directory, reporter=SilentReporter())
 
     def measure() -> None:
         measured = measure_step_seconds(
             model,
-            loader=new_loader(recipe, material),
-            task_heads=[task.head for task in material.tasks],
+            loader=learning.loader,
+            task_heads=learning.task_heads,
+            loss_function=learning.loss_function,
             config=recipe.train,
             optimizer=recipe.optimizer,
             num_steps=2,

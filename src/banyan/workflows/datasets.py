@@ -45,7 +45,7 @@ def load_splits(task: TaskConfig, *, seed: int) -> Splits:
     data = task.data
     if (prepared := prepared_folder(data.train)) is not None:
         return _beside_shards(task, prepared)
-    rows = {split: list(_read(getattr(data, split), split, data)) for split in SPLITS}
+    rows = {split: list(read_places(getattr(data, split), split, data)) for split in SPLITS}
     if not rows["train"]:
         raise DataError(
             f"task {task.name}: data.train={data.train!r} holds no rows; there is nothing to learn from.",
@@ -76,7 +76,7 @@ def _beside_shards(task: TaskConfig, prepared: Path) -> Splits:
             hint="name texts as data.validation and data.test, and leave the fractions out",
         )
     validation, test = (
-        tuple(spread(list(_read(getattr(data, split), split, data)), data.max_examples))
+        tuple(spread(list(read_places(getattr(data, split), split, data)), data.max_examples))
         for split in ("validation", "test")
     )
     return Splits(train=(), validation=validation, test=test, described_by=(), prepared=prepared)
@@ -91,16 +91,21 @@ def spread(items: Sequence[T], limit: int | None) -> Sequence[T]:
 
 def resolve_places(data: TaskDataConfig) -> dict[str, str | list[str] | None]:
     """Return where each split lies with absolute paths, so that a saved recipe runs from anywhere."""
-    return {split: _absolute(getattr(data, split)) for split in SPLITS}
+    return {split: absolute_place(getattr(data, split)) for split in SPLITS}
 
 
-def _absolute(place: str | list[str] | None) -> str | list[str] | None:
+def absolute_place(place: str | list[str] | None) -> str | list[str] | None:
+    """Return where data lies with absolute paths; a name of the catalog stays as it is."""
     if isinstance(place, list):
-        return [str(_absolute(one)) for one in place]
+        return [str(absolute_place(one)) for one in place]
     return place if place is None or place in CATALOG else str(Path(place).absolute())
 
 
-def _read(place: str | Sequence[str] | None, split: str, data: TaskDataConfig) -> Iterator[Row]:
+def read_places(place: str | Sequence[str] | None, split: str, data: TaskDataConfig) -> Iterator[Row]:
+    """Yield the rows of files, folders and data sets of the catalog, one after the other.
+
+    Raises: FileError, DataError for a place that cannot be read.
+    """
     for one in [place] if isinstance(place, str) else place or ():
         if one in CATALOG and not Path(one).exists():
             yield from load_split(one, split)

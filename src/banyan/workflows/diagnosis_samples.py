@@ -14,10 +14,10 @@ from banyan.core.errors import BanyanError
 from banyan.core.hashing import hash_token_ids
 from banyan.data.batch import Batch
 from banyan.train.ramps import shape_at
+from banyan.workflows.learning import new_loader
 from banyan.workflows.material import Material, gather_material
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
-from banyan.workflows.training import new_loader
 
 _CHARACTERS = 100  # of a row
 
@@ -62,6 +62,8 @@ def _draw_again(run_directory: Path, recipe: Recipe, place: Mapping[str, Any]) -
             shutil.copytree(run_directory / "tokenizer", copy / "tokenizer")
         if (run_directory / "corpus").is_dir():
             os.symlink((run_directory / "corpus").absolute(), copy / "corpus")
+        if (run_directory / "checkpoints").is_dir():  # a run that began with a parent knows its vocabulary from there
+            os.symlink((run_directory / "checkpoints").absolute(), copy / "checkpoints")
         material = gather_material(recipe, copy, reporter=SilentReporter())
         loader = new_loader(recipe, material)
         loader.restore(place)

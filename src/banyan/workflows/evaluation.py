@@ -70,7 +70,7 @@ def evaluate(
         raise ConfigError(f"--data {unused[0]}={files[unused[0]]} is for a task that --task leaves out.")
     reporter.stage("load")
     with load(directory) as model:
-        sources = _DataSources(model, files, split=split)
+        sources = DataSources(model, files, split=split)
         chosen = tasks or tuple(files) or tuple(model.tasks)
         examples = {name: sources.examples(model.task(name), limit=max_examples) for name in chosen}
         if not any(examples.values()):
@@ -117,15 +117,15 @@ def _pairs(data: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-class _DataSources:
-    """Finds the rows of each task: in the file the user named, or where the model's own recipe says."""
+class DataSources:
+    """Finds the rows of each task: in the file the user named, or where a recipe says, the model's own by default."""
 
-    def __init__(self, model: LoadedModel, files: dict[str, str], *, split: str) -> None:
+    def __init__(self, model: LoadedModel, files: dict[str, str], *, split: str, recipe: Recipe | None = None) -> None:
         self._files = files
         self._image_tokenizer = model.image_tokenizer
         self._split = split
-        recipe = model.directory / RECIPE_FILE
-        self._recipe = read_config(Recipe, recipe) if recipe.is_file() else None
+        own = model.directory / RECIPE_FILE
+        self._recipe = recipe or (read_config(Recipe, own) if own.is_file() else None)
 
     def examples(self, task: Task[Any], *, limit: int) -> list[Any]:
         """Return the examples to score a task on, made as those of the training run are.

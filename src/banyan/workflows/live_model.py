@@ -28,9 +28,12 @@ def live_model(model: Transformer, material: Material) -> LoadedModel:
         directory=Path(),
         sha256="",
         description=describe_model(
-            material.tasks, image_tokenizer=material.image_tokenizer, sampling=material.sampling
+            material.known_tasks,
+            chat=material.vocabulary.chat.name,
+            image_tokenizer=material.image_tokenizer,
+            sampling=material.sampling,
         ),
-        tasks={task.name: task for task in material.tasks},
+        tasks={task.name: task for task in material.known_tasks},
         vocabulary=material.vocabulary,
         image_tokenizer=material.image_tokenizer,
         model=model,

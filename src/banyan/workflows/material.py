@@ -31,8 +31,11 @@ from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.tokenizers.images import ImageTokenizer, load_image_tokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.workflows.datasets import SPLITS, Splits, load_splits
+from banyan.workflows.new_vocabulary import with_tasks
+from banyan.workflows.parent import Parent, child_tasks, open_parent, with_inherited_labels
 from banyan.workflows.pictures import draws, train_image_tokenizer, with_codes
 from banyan.workflows.recipe import Recipe
+from banyan.workflows.replay import write_texts
 from banyan.workflows.reporter import Reporter
 
 _TEXT_KEY, _IMAGE_KEY = "key.txt", "image_key.txt"  # beside a tokenizer: what it was trained on, and to which size
@@ -47,7 +50,9 @@ class Material:
 
     vocabulary: Vocabulary
     image_tokenizer: ImageTokenizer | None
-    tasks: tuple[Task[Any], ...]
+    tasks: tuple[Task[Any], ...]  # that the run teaches, in the recipe's order
+    known_tasks: tuple[Task[Any], ...]  # that the model answers, in the order of their task tokens
+    parent: Parent | None  # what the run begins with
     sources: tuple[SequenceSource, ...]  # one per task, in the same order
     rates: dict[str, float]  # share of the training rows, by task
     validation: dict[str, list[Any]]  # examples, by task
@@ -77,6 +82,8 @@ def gather_material(
     `keep_tokenizers` those in the run folder serve also for rows that they were not trained on.
     Raises: FileError, DataError, ConfigError for the first thing that cannot be used.
     """
+    parent = open_parent(recipe, run_directory)
+    write_texts(recipe, reporter=reporter)
     reporter.stage("read data")
     splits = {task.name: load_splits(task, seed=recipe.seed) for task in recipe.tasks}
     fingerprint = fingerprint_rows(splits)
@@ -89,14 +96,18 @@ def gather_material(
     tokenizers = run_directory / "tokenizer"
     if keep_tokenizers:
         _claim_tokenizers(recipe, tokenizers, key=fingerprint)
-    text = _text_tokenizer(recipe, splits, tokenizers, key=fingerprint)
-    image_tokenizer = _image_tokenizer(recipe, splits, tokenizers, key=fingerprint)
-    tasks = tuple(_build(config, splits[config.name], image_tokenizer) for config in recipe.tasks)
-    vocabulary = Vocabulary(
-        text,
-        task_names=[task.name for task in tasks],
-        num_image_codes=image_tokenizer.num_codes if image_tokenizer else 0,
-    )
+    image_tokenizer = _image_tokenizer(recipe, splits, tokenizers, key=fingerprint, parent=parent)
+    configs = [with_inherited_labels(config, parent) for config in recipe.tasks]
+    tasks = tuple(_build(config, splits[config.name], image_tokenizer) for config in configs)
+    known = tasks if parent is None else child_tasks(parent, tasks, keep_tasks=recipe.transfer.keep_tasks)
+    names = [task.name for task in known]
+    if parent is None:
+        text = _text_tokenizer(recipe, splits, tokenizers, key=fingerprint)
+        num_image_codes = image_tokenizer.num_codes if image_tokenizer else 0
+        vocabulary = Vocabulary(text, task_names=names, num_image_codes=num_image_codes)
+    else:
+        parent.check_shards([split.prepared for split in splits.values() if split.prepared is not None])
+        vocabulary = with_tasks(parent.vocabulary, names)
     reporter.stage("render examples")
     renderer = _Renderer(recipe, vocabulary, image_tokenizer, run_directory, key=fingerprint)
     sources: list[SequenceSource] = []
@@ -116,6 +127,8 @@ def gather_material(
         vocabulary=vocabulary,
         image_tokenizer=image_tokenizer,
         tasks=tasks,
+        known_tasks=known,
+        parent=parent,
         sources=tuple(sources),
         rates=_rates(recipe, sources),
         validation={t.name: renderer.examples(t, splits[t.name].validation, "validation") for t in tasks},
@@ -123,7 +136,7 @@ def gather_material(
         test={t.name: renderer.examples(t, splits[t.name].test, "test") for t in tasks},
         fingerprint=fingerprint,
         skipped=skipped,
-        sampling=recipe.sampling,
+        sampling={**(parent.sampling_of(known) if parent else {}), **recipe.sampling},
     )
 
 
@@ -190,7 +203,11 @@ def _text_tokenizer(recipe: Recipe, splits: dict[str, Splits], directory: Path, 
     return tokenizer
 
 
-def _image_tokenizer(recipe: Recipe, splits: dict[str, Splits], directory: Path, *, key: str) -> ImageTokenizer | None:
+def _image_tokenizer(
+    recipe: Recipe, splits: dict[str, Splits], directory: Path, *, key: str, parent: Parent | None
+) -> ImageTokenizer | None:
+    if parent is not None and not parent.needs_image_tokenizer(recipe.tasks):
+        return parent.parts.image_tokenizer
     marker = _image_marker(recipe, key)
     if _has_marker(directory / _IMAGE_KEY, marker):
         return load_image_tokenizer(directory / IMAGE_TOKENIZER_FILE)
@@ -348,7 +365,7 @@ class _Renderer:
             task.name,
             shards,
             seq_len=self._seq_len,
-            start_ids=(self._vocabulary.bos_id,),
+            start_ids=self._vocabulary.start_ids,
             end_id=self._vocabulary.eos_id,
             left_out=left_out,
             masks=task.masks if isinstance(task, LanguageModeling) else None,

@@ -8,19 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from banyan.core.errors import CheckpointError, ConfigError
-from banyan.core.files import sha256_of
-from banyan.core.model_directory import MANIFEST, name_of, verify_manifest
-from banyan.core.types import HeadSpec
+from banyan.core.errors import CheckpointError, ConfigError, DataError
+from banyan.core.files import read_text, sha256_of
+from banyan.core.model_directory import MANIFEST, TOKENIZER_FILE, name_of, verify_manifest
+from banyan.infer.sampling import SamplingConfig
 from banyan.model.checkpoint import load_model, read_model_description
 from banyan.model.config import ModelConfig
 from banyan.model.presets import model_config
 from banyan.model.transformer import Transformer
+from banyan.runtime.adapters import is_adapter
+from banyan.runtime.description import read_description
 from banyan.runtime.loading import ModelParts, read_parts
 from banyan.tasks.base import Task
 from banyan.tasks.config import TaskConfig
+from banyan.tasks.image_generation import ImageGeneration
+from banyan.tokenizers.bpe import BytePairTokenizer
+from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.train.checkpoints import CheckpointFolder
+from banyan.workflows.new_vocabulary import VocabularyChange, vocabulary_change
 from banyan.workflows.recipe import ModelRecipe, Recipe
+from banyan.workflows.reporter import Reporter
 
 _SIZES = ("num_layers", "num_heads", "num_kv_heads", "head_dim", "embed_dim", "ffn_dim")
 
@@ -33,19 +40,56 @@ class Parent:
     sha256: str  # of its manifest
     parts: ModelParts
     config: ModelConfig
-    heads: tuple[HeadSpec, ...]
+    change: VocabularyChange | None = None  # of its vocabulary, that the child begins with
 
     @property
     def tasks(self) -> dict[str, Task[Any]]:
         """Its tasks by name, in the order of their task tokens."""
         return dict(self.parts.tasks)
 
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What its child reads, with its own tasks."""
+        return self.parts.vocabulary if self.change is None else self.change.vocabulary
+
+    def sampling_of(self, tasks: Sequence[Task[Any]]) -> dict[str, SamplingConfig]:
+        """Return how those of the tasks that it has answer by default."""
+        names = {task.name for task in tasks}
+        return {name: how for name, how in self.parts.description.sampling.items() if name in names}
+
+    def needs_image_tokenizer(self, tasks: Sequence[TaskConfig]) -> bool:
+        """Return whether a task draws for which an image tokenizer is to be trained: there are codes, and none yet.
+
+        Raises: ConfigError if a task draws, and it cannot.
+        """
+        drawing = [task.name for task in tasks if task.kind == ImageGeneration.kind]
+        if drawing and not self.vocabulary.num_image_codes:
+            raise ConfigError(
+                f"task {drawing[0]} draws, and the parent {self.name} has no image codes.",
+                hint="begin with a model that draws, or set transfer.grow_vocabulary.num_image_codes and grid_size",
+            )
+        return bool(drawing) and self.parts.image_tokenizer is None
+
+    def check_shards(self, folders: Sequence[Path]) -> None:
+        """Make sure that prepared shards were cut by its own tokenizer.
+
+        Raises: DataError.
+        """
+        own = self.vocabulary.text.to_json()
+        for folder in folders:
+            if BytePairTokenizer.from_json(read_text(folder / TOKENIZER_FILE)).to_json() != own:
+                raise DataError(
+                    f"the shards of {folder} were not cut by the tokenizer of the parent {self.name}.",
+                    hint=f"prepare them again with --tokenizer {self.parts.directory / TOKENIZER_FILE}",
+                )
+
     def read_weights(self) -> Transformer:
-        """Return the parent itself.
+        """Return the parent itself, with the rows of its child's vocabulary.
 
         Raises: CheckpointError if its weights cannot be read.
         """
-        return load_model(self.parts.directory)
+        model = load_model(self.parts.directory)
+        return model if self.change is None else self.change.apply(model)
 
 
 def settle_parent(recipe: Recipe) -> Recipe:
@@ -69,6 +113,38 @@ def settle_parent(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, transfer=settled)
 
 
+def tell_of_parent(asked: Recipe, settled: Recipe, *, reporter: Reporter) -> None:
+    """Say with which checkpoint a run begins, where its recipe names another run."""
+    before, now = asked.transfer.parent, settled.transfer.parent
+    if before is not None and now is not None and Path(before).absolute() != Path(now):
+        reporter.line(f"transfer.parent={before} is a run: this one begins with its best checkpoint, {now}")
+
+
+def tasks_of_parent(recipe: Recipe) -> dict[str, Task[Any]]:
+    """Return the tasks of the model a recipe begins with, by name; none without a parent.
+
+    Raises: CheckpointError if it does not say them.
+    """
+    parent = recipe.transfer.parent
+    return {} if parent is None else read_description(find_parent(Path(parent))).build_tasks()
+
+
+def with_saved_parent(recipe: Recipe, saved: Recipe) -> Recipe:
+    """Return the recipe of a run that goes on, with its parent as the run began with it: it need not be there now."""
+    transfer, before = recipe.transfer, saved.transfer
+    if transfer.parent is None or before.parent is None:
+        return recipe
+    is_same = transfer.parent == before.parent or _same_place(Path(transfer.parent), Path(before.parent))
+    parent = before.parent if is_same else transfer.parent
+    sha256 = transfer.parent_sha256 or before.parent_sha256
+    return dataclasses.replace(recipe, transfer=dataclasses.replace(transfer, parent=parent, parent_sha256=sha256))
+
+
+def _same_place(asked: Path, begun: Path) -> bool:
+    """Whether two names mean the same model, of which only the second is sure to say so itself."""
+    return begun in (asked.absolute(), asked.absolute() / "best")
+
+
 def find_parent(path: Path) -> Path:
     """Return the absolute folder of a model; a run means its best checkpoint."""
     path = path.absolute()
@@ -79,22 +155,42 @@ def find_parent(path: Path) -> Path:
 def open_parent(recipe: Recipe, run_directory: Path) -> Parent | None:
     """Return what a run begins with, or goes on from: once it has saved, that is its own newest checkpoint.
 
-    So a run that is resumed does not need the parent any more.
+    So a run that is resumed does not need the parent any more, unless it teaches an adapter.
     Raises: FileError, CheckpointError if neither can be used.
     """
     if recipe.transfer.parent is None:
         return None
-    own = newest_checkpoint(run_directory)
+    teaches_adapter = recipe.transfer.lora is not None  # its checkpoints hold no model that one could go on with
+    own = None if teaches_adapter else newest_checkpoint(run_directory)
     directory = own or Path(recipe.transfer.parent)
+    _refuse_adapter(directory)
     parts = read_parts(directory)
-    config, heads = read_model_description(directory)
+    if teaches_adapter:
+        _check_unchanged(directory, found=parts.sha256, expected=recipe.transfer.parent_sha256)
     return Parent(
         name=name_of(Path(recipe.transfer.parent)),
         sha256=recipe.transfer.parent_sha256 or parts.sha256,
         parts=parts,
-        config=config,
-        heads=heads,
+        config=read_model_description(directory)[0],
+        change=None if own else vocabulary_change(recipe.transfer, parts.vocabulary),
     )
+
+
+def _refuse_adapter(directory: Path) -> None:
+    if is_adapter(directory):
+        raise CheckpointError(
+            f"transfer.parent={directory} is an adapter, and a run begins with a whole model.",
+            hint=f"merge it first: banyan export {directory} DIR --merge",
+        )
+
+
+def _check_unchanged(directory: Path, *, found: str, expected: str | None) -> None:
+    if expected not in (None, found):
+        raise CheckpointError(
+            f"transfer.parent={directory} is not the model that the run began with: its manifest has sha256 "
+            f"{found[:16]}…, then it was {str(expected)[:16]}….",
+            hint="bring the earlier model back: a run that teaches an adapter needs it to the end",
+        )
 
 
 def newest_checkpoint(run_directory: Path) -> Path | None:
@@ -145,18 +241,16 @@ def with_inherited_labels(config: TaskConfig, parent: Parent | None) -> TaskConf
     return dataclasses.replace(config, labels=tuple(labels))
 
 
-def child_config(recipe: Recipe, parent: Parent, *, vocab_size: int, num_image_codes: int) -> ModelConfig:
-    """Return the sizes of a child: its parent's, with the context and dropout that the recipe asks for.
+def child_config(recipe: Recipe, config: ModelConfig) -> ModelConfig:
+    """Return the sizes of a child of a model of these sizes, with the context and dropout that the recipe asks for.
 
     Raises: ConfigError if the recipe gives other sizes, or a context that the parent cannot have.
     """
-    _check_sizes(recipe.model, parent.config)
-    max_seq_len = recipe.model.max_seq_len or parent.config.max_seq_len
-    _check_context(max_seq_len, recipe, parent.config)
-    changes: dict[str, Any] = {"max_seq_len": max_seq_len, "vocab_size": vocab_size, "num_image_codes": num_image_codes}
-    if recipe.model.dropout is not None:
-        changes["dropout"] = recipe.model.dropout
-    return dataclasses.replace(parent.config, **changes)
+    _check_sizes(recipe.model, config)
+    max_seq_len = recipe.model.max_seq_len or config.max_seq_len
+    _check_context(max_seq_len, recipe, config)
+    dropout = config.dropout if recipe.model.dropout is None else recipe.model.dropout
+    return dataclasses.replace(config, max_seq_len=max_seq_len, dropout=dropout)
 
 
 def _check_sizes(given: ModelRecipe, config: ModelConfig) -> None:

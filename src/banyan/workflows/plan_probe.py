@@ -15,15 +15,17 @@ from banyan.core.config import config, config_from_mapping, config_to_mapping
 from banyan.core.devices import choose_device
 from banyan.core.files import atomic_write_json, read_json, read_text
 from banyan.model.config import ModelConfig
+from banyan.model.transformer import Transformer
 from banyan.train.accounting import WeightCounts, count_weights
 from banyan.train.callbacks import Callback, CheckpointRecord, EvaluationRecord, RunStart, StepRecord
 from banyan.train.run_files import EVENTS_FILE, METRICS_FILE, TENSORBOARD_DIRECTORY
 from banyan.train.snapshots import NUM_SNAPSHOTS
+from banyan.workflows.learning import new_loader, prepare_learning
 from banyan.workflows.material import Material, gather_material
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.run_records import RunRecorder
-from banyan.workflows.training import new_loader, new_model, settle_length, settle_sizes, train
+from banyan.workflows.training import new_model, settle_length, settle_sizes, train
 
 _FIRST_STEPS = 3  # to learn how many steps fill the probe
 _MIN_STEPS, _MAX_STEPS = 4, 5_000
@@ -55,6 +57,7 @@ class ProbeReport:
 
     model: ModelConfig
     weights: WeightCounts
+    learning: WeightCounts  # those that are not frozen
     steps: int  # that the recipe comes to
     evaluation_interval: int | None  # steps; None: nothing is evaluated
     checkpoint_interval: int  # steps
@@ -75,12 +78,14 @@ def probe_recipe(recipe: Recipe, directory: Path, *, seconds: float) -> ProbeRep
     ready_at = time.time()
     material = gather_material(recipe, directory, reporter=SilentReporter())
     prepare_seconds = time.time() - ready_at
-    settled, counts, config = _settle(recipe, material)
+    settled, model = _settle(recipe, material, directory)
+    counts = count_weights(model)
     batch = new_loader(settled, material).next_batch()
     trial = _Trial(settled, material, directory)
     return ProbeReport(
-        model=config,
+        model=model.config,
         weights=counts,
+        learning=count_weights(model, only_learning=True),
         steps=settled.train.steps,
         evaluation_interval=settled.train.evaluation_interval if any(material.validation.values()) else None,
         checkpoint_interval=settled.train.checkpoint_interval,
@@ -103,12 +108,14 @@ def read_probe(path: Path) -> ProbeReport:
     return config_from_mapping(ProbeReport, read_json(path), source=str(path))
 
 
-def _settle(recipe: Recipe, material: Material) -> tuple[Recipe, WeightCounts, ModelConfig]:
-    """Return the recipe with its steps settled, and what its model is made of; the model itself is let go."""
+def _settle(recipe: Recipe, material: Material, directory: Path) -> tuple[Recipe, Transformer]:
+    """Return the recipe with its steps settled, and its model without weights: their memory is the training's."""
     device = choose_device(recipe.device)
     recipe = settle_sizes(recipe, material, reporter=SilentReporter(), device=device)
     model = new_model(recipe, material).to(device)
-    return settle_length(recipe, model, material, reporter=SilentReporter()), count_weights(model), model.config
+    silent = SilentReporter()
+    learning = prepare_learning(recipe, model, material, run_directory=directory, reporter=silent)
+    return settle_length(recipe, model, learning, reporter=silent), model.to("meta")
 
 
 class _Trial:

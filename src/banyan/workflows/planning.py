@@ -176,17 +176,24 @@ def _size(recipe: Recipe, report: ProbeReport) -> RunSize:
     saved = {*range(report.checkpoint_interval, steps + 1, report.checkpoint_interval), steps}
     return RunSize(
         weights=report.weights,
-        flops_per_token=flops_per_token(
-            report.model,
-            report.weights,
-            seq_len=recipe.train.seq_len,
-            target_share=report.targets_per_step / report.tokens_per_step,
-        ),
+        flops_per_token=_flops_per_token(recipe, report),
         tokens_per_step=report.tokens_per_step,
         steps=steps,
         num_evaluations=len(evaluated),
         num_saves=len(evaluated | saved),
     )
+
+
+def _flops_per_token(recipe: Recipe, report: ProbeReport) -> float:
+    """Return the arithmetic of a token; where a trunk stays as it is, that of the blocks and heads above it."""
+    model, counts = report.model, report.weights
+    target_share = report.targets_per_step / report.tokens_per_step
+    if recipe.transfer.mode == "head" and recipe.transfer.parent is not None:
+        counts = report.learning
+        if recipe.transfer.last_blocks == 0:
+            return 6.0 * counts.output * target_share
+        model = dataclasses.replace(model, num_layers=recipe.transfer.last_blocks)
+    return flops_per_token(model, counts, seq_len=recipe.train.seq_len, target_share=target_share)
 
 
 def _time(size: RunSize, report: ProbeReport, probe: Measured, *, step_seconds: float) -> TimeParts:
@@ -224,6 +231,7 @@ def _memory(
         num_snapshots=_num_snapshots(recipe, report),
         base_bytes=base_bytes,
         number_bytes=number_bytes,
+        learning=report.learning,
     )
 
 

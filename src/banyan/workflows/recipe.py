@@ -29,6 +29,7 @@ from banyan.train.trackers import TrackingConfig
 from banyan.workflows.dial_keys import parse_budget, parse_size
 from banyan.workflows.transfer_recipe import TransferRecipe, check_tasks_of_mode
 
+RECIPE_FILE = "recipe.yaml"  # in a run's folder and beside every checkpoint: as it was resolved
 MAX_SEED = 2**63 - 1  # what a database can hold
 _FOLDER_NAME = re.compile(r"\w[\w. -]{0,99}")
 
@@ -168,6 +169,12 @@ class Recipe:
             raise ConfigError(
                 f"{key}={chosen[key]} chooses sizes, and transfer.parent={self.transfer.parent} has them already.",
                 hint="leave it out; minutes or train.steps say how long to train",
+            )
+        if self.tokenizer.path is not None:
+            raise ConfigError(
+                f"tokenizer.path={self.tokenizer.path} is not used: a child reads with the tokenizer of "
+                f"transfer.parent={self.transfer.parent}.",
+                hint="leave tokenizer.path out",
             )
         if self.transfer.unfreeze_every and self.parallel.shard * self.parallel.tensor > 1:
             raise ConfigError(

@@ -12,10 +12,13 @@ from typing import Any
 from banyan.core.config import config_to_mapping, read_config
 from banyan.core.errors import CheckpointError, ConfigError
 from banyan.runtime.description import read_description
-from banyan.workflows.datasets import resolve_places
+from banyan.workflows.datasets import absolute_place, resolve_places
 from banyan.workflows.dial import as_dialled, has_dial
+from banyan.workflows.parent import settle_parent, tasks_of_parent, with_saved_parent
 from banyan.workflows.recipe import Recipe, with_products, with_steps
+from banyan.workflows.replay import with_replay, with_saved_replay
 from banyan.workflows.sidecars import RECIPE_FILE
+from banyan.workflows.transfer_recipe import TransferRecipe
 
 # What neither the shapes of a checkpoint nor the order of the data depends on. A place of data may change, for its
 # content is compared by fingerprint; micro-batches may, while the batch stays as large.
@@ -37,7 +40,8 @@ def settle_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> Recip
     recipe = _with_absolute_paths(recipe)
     saved = _saved_recipe(run_directory) if resume else None
     if saved is None:
-        return recipe
+        return with_replay(settle_parent(recipe), tasks_of_parent(recipe), run_directory)
+    recipe = with_saved_replay(with_saved_parent(recipe, saved), saved)
     if has_dial(recipe):
         recipe = as_dialled(recipe, saved)
     if recipe.train.products == "auto":  # as measured when the run began: another routine gives other last bits
@@ -99,7 +103,17 @@ def _with_absolute_paths(recipe: Recipe) -> Recipe:
     tasks = tuple(_with_absolute_data(task) for task in recipe.tasks)
     path = recipe.tokenizer.path
     tokenizer = dataclasses.replace(recipe.tokenizer, path=None if path is None else str(Path(path).absolute()))
-    return dataclasses.replace(recipe, tasks=tasks, tokenizer=tokenizer)
+    return dataclasses.replace(
+        recipe, tasks=tasks, tokenizer=tokenizer, transfer=_with_absolute_replay(recipe.transfer)
+    )
+
+
+def _with_absolute_replay(transfer: TransferRecipe) -> TransferRecipe:
+    if transfer.replay is None:
+        return transfer
+    data = {name: absolute_place(places) or places for name, places in transfer.replay.data.items()}
+    replay = dataclasses.replace(transfer.replay, data=data, held_out=absolute_place(transfer.replay.held_out))
+    return dataclasses.replace(transfer, replay=replay)
 
 
 def _with_absolute_data(task: Any) -> Any:

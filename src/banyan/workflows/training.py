@@ -16,7 +16,6 @@ from banyan.core.locks import hold_directory
 from banyan.core.paths import runs_directory
 from banyan.core.process import end_with_launcher, process_place
 from banyan.core.types import HeadKind
-from banyan.data.loader import MixtureLoader
 from banyan.model.products import fastest_products
 from banyan.model.transformer import Transformer, count_parameters
 from banyan.tasks.base import Task
@@ -33,9 +32,14 @@ from banyan.train.ranks import ALONE, Ranks, main_first
 from banyan.train.state import TransformerFiles
 from banyan.train.trackers import build_trackers, require_trackers
 from banyan.train.trainer import Trainer
+from banyan.workflows.adapting import adapter_files, origin_of_adapter
 from banyan.workflows.dial import dial_facts, has_dial, settle_dial
+from banyan.workflows.forgetting import measure_parent, report_forgetting
+from banyan.workflows.inheriting import layer_rates_of, new_child
+from banyan.workflows.learning import Learning, new_loader, prepare_learning, whole_batches
 from banyan.workflows.live_model import LiveEvaluator
 from banyan.workflows.material import Material, gather_material
+from banyan.workflows.parent import tell_of_parent
 from banyan.workflows.recipe import Recipe, with_products, with_steps
 from banyan.workflows.reporter import Reporter
 from banyan.workflows.resuming import learned_data, recipe_changes, settle_evaluations, settle_recipe
@@ -105,7 +109,8 @@ def _train(
     with hold_directory(run_directory) if ranks.is_main else nullcontext():
         if ranks.is_main and not resume:
             CheckpointFolder(run_directory).require_fresh()
-        recipe = settle_recipe(recipe, run_directory, resume=resume)
+        asked, recipe = recipe, settle_recipe(recipe, run_directory, resume=resume)
+        tell_of_parent(asked, recipe, reporter=reporter)
         learned = learned_data(run_directory) if resume else None
         if material is None:
             with main_first(ranks):  # the others find its tokenizers and shards in the run's folder
@@ -116,7 +121,10 @@ def _train(
                     expected_fingerprint=None if accept_data_change else learned,
                     keep_tokenizers=accept_data_change and learned is not None,
                 )
-        return _fit(
+        if ranks.is_main:
+            measure_parent(recipe, run_directory, reporter=reporter)
+        ranks.barrier()
+        outcome = _fit(
             recipe,
             material,
             run_directory=run_directory,
@@ -127,6 +135,9 @@ def _train(
             ranks=ranks,
             learned=learned,
         )
+        if ranks.is_main and outcome.result.stopped_by != "interrupt":
+            report_forgetting(recipe, run_directory, outcome.result.best_checkpoint, reporter=reporter)
+        return outcome
 
 
 def _fit(
@@ -147,8 +158,8 @@ def _fit(
     recipe = settle_sizes(recipe, material, reporter=reporter, device=device, ranks=ranks)
     recipe = _settle_products(recipe, device, ranks)
     model = new_model(recipe, material).to(device)
-    loader = new_loader(recipe, material)
-    recipe = settle_length(recipe, model, material, reporter=reporter, ranks=ranks)
+    learning = prepare_learning(recipe, model, material, run_directory=run_directory, reporter=reporter, ranks=ranks)
+    recipe = settle_length(recipe, model, learning, reporter=reporter, ranks=ranks)
     progress = _progress(recipe, model, material, reporter=reporter)
     evaluator = LiveEvaluator(
         material,
@@ -159,19 +170,21 @@ def _fit(
     ranks.divide(model)
     trainer = Trainer(
         model,
-        loader=loader,
+        loader=learning.loader,
         task_names=[task.name for task in material.tasks],
         task_heads=[task.head for task in material.tasks],
+        loss_function=learning.loss_function,
         config=recipe.train,
         optimizer=recipe.optimizer,
         schedule=recipe.schedule,
         run_directory=run_directory,
-        sidecars=sidecars_of(recipe, material),
+        sidecars=sidecars_of(recipe, material, adapter=origin_of_adapter(recipe, material, run_directory)),
         callbacks=(SaveRecipe(recipe), progress, *_trackers(recipe), *callbacks),
         evaluator=evaluated_by_main(evaluator, ranks) if evaluator.has_examples else None,
         seed=recipe.seed,
         balance=balance_of(recipe, material),
-        weight_files=_weight_files(material),
+        weight_files=adapter_files(recipe) or _weight_files(material),
+        layer_rates=layer_rates_of(recipe, model),
         ranks=ranks,
     )
     reporter.stage("train")
@@ -243,7 +256,9 @@ class SaveRecipe(Callback):
 
 
 def new_model(recipe: Recipe, material: Material) -> Transformer:
-    """Return the recipe's model with fresh weights, drawn from its seed."""
+    """Return the recipe's model: its parent's child, or one with fresh weights, drawn from its seed."""
+    if material.parent is not None:
+        return new_child(recipe, material, material.parent)
     config = recipe.resolve_model(**_id_space(material))
     heads = [task.head for task in material.tasks if task.head is not None]
     model = Transformer(config, heads)
@@ -261,19 +276,6 @@ def _id_space(material: Material) -> dict[str, int]:
     }
 
 
-def new_loader(recipe: Recipe, material: Material) -> MixtureLoader:
-    """Return the recipe's stream of mixed batches, at its beginning."""
-    return MixtureLoader(
-        material.sources,
-        rates=material.rates,
-        seq_len=recipe.train.seq_len,
-        rows_per_batch=recipe.train.batch_seqs,
-        pad_id=material.vocabulary.pad_id,
-        task_names=[task.name for task in material.tasks],
-        seed=recipe.seed,
-    )
-
-
 def settle_sizes(
     recipe: Recipe, material: Material, *, reporter: Reporter, device: torch.device, ranks: Ranks = ALONE
 ) -> Recipe:
@@ -283,7 +285,8 @@ def settle_sizes(
     reporter.stage("choose sizes")
 
     def probe(trial: Recipe) -> float:
-        return _step_seconds(trial, new_model(trial, material).to(device), material, ranks=ranks)
+        model = new_model(trial, material).to(device)
+        return _step_seconds(trial, model, whole_batches(trial, material), ranks=ranks)
 
     settled, summary = settle_dial(recipe, dial_facts(material.sources, _id_space(material)), probe=probe)
     reporter.line(summary)
@@ -298,30 +301,31 @@ def _settle_products(recipe: Recipe, device: torch.device, ranks: Ranks) -> Reci
 
 
 def settle_length(
-    recipe: Recipe, model: Transformer, material: Material, *, reporter: Reporter, ranks: Ranks = ALONE
+    recipe: Recipe, model: Transformer, learning: Learning, *, reporter: Reporter, ranks: Ranks = ALONE
 ) -> Recipe:
     """Return the recipe with its steps counted and its evaluations spread over them."""
-    return settle_evaluations(_settle_steps(recipe, model, material, reporter=reporter, ranks=ranks))
+    return settle_evaluations(_settle_steps(recipe, model, learning, reporter=reporter, ranks=ranks))
 
 
 def _settle_steps(
-    recipe: Recipe, model: Transformer, material: Material, *, reporter: Reporter, ranks: Ranks
+    recipe: Recipe, model: Transformer, learning: Learning, *, reporter: Reporter, ranks: Ranks
 ) -> Recipe:
     """Turn a budget of minutes into a number of steps, by timing a few of them on a throw-away copy."""
     if recipe.minutes is None:
         return recipe
     reporter.stage("time a few steps")
-    seconds = _step_seconds(recipe, model, material, ranks=ranks)
+    seconds = _step_seconds(recipe, model, learning, ranks=ranks)
     steps = max(1, int(recipe.minutes * 60 / seconds))
     reporter.line(f"{recipe.minutes:g} minutes of {seconds * 1000:.0f} ms steps: {steps} steps")
     return with_steps(recipe, steps)
 
 
-def _step_seconds(recipe: Recipe, model: Transformer, material: Material, *, ranks: Ranks) -> float:
+def _step_seconds(recipe: Recipe, model: Transformer, learning: Learning, *, ranks: Ranks) -> float:
     return measure_step_seconds(
         model,
-        loader=new_loader(recipe, material),
-        task_heads=[task.head for task in material.tasks],
+        loader=learning.loader,
+        task_heads=learning.task_heads,
+        loss_function=learning.loss_function,
         config=recipe.train,
         optimizer=recipe.optimizer,
         ranks=ranks,
@@ -348,6 +352,4 @@ def _num_choices(task: Task[Any], recipe: Recipe, material: Material) -> int:
 
 def _weight_files(material: Material) -> TransformerFiles:
     vocabulary = material.vocabulary
-    return TransformerFiles(
-        bos_id=vocabulary.bos_id, eos_ids=(vocabulary.eos_id, vocabulary.end_id), pad_id=vocabulary.pad_id
-    )
+    return TransformerFiles(bos_id=vocabulary.bos_id, eos_ids=vocabulary.eos_ids, pad_id=vocabulary.pad_id)

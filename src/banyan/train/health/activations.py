@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -134,4 +134,6 @@ class _Seen:
 
 def _few_rows(batch: Batch) -> Batch:
     rows = {field.name: getattr(batch, field.name)[:NUM_ROWS] for field in fields(batch)}
-    return Batch(**{name: value[:, :NUM_POSITIONS] if value.ndim > 1 else value for name, value in rows.items()})
+    return replace(
+        batch, **{name: value[:, :NUM_POSITIONS] if value.ndim > 1 else value for name, value in rows.items()}
+    )

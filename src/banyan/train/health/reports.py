@@ -16,17 +16,24 @@ from banyan.train.health.config import HealthConfig
 from banyan.train.health.progress import LossCourse, Pace, ScoreCourse
 from banyan.train.health.signals import Finding
 from banyan.train.health.weights import WeightProbe
+from banyan.train.layer_rates import LayerRates
 
 
 class Reports:
     """Looks at what the judge of the updates does not see."""
 
     def __init__(
-        self, config: HealthConfig, *, model: nn.Module, balance: TaskBalance, task_names: Sequence[str]
+        self,
+        config: HealthConfig,
+        *,
+        model: nn.Module,
+        balance: TaskBalance,
+        task_names: Sequence[str],
+        layer_rates: LayerRates | None = None,
     ) -> None:
         self._config = config
         self._model = model
-        self._weights = WeightProbe(model)
+        self._weights = WeightProbe(model, layer_rates=layer_rates)
         self._layers = LayerProbe()
         nats = math.fsum(balance.scales) / len(balance.scales)
         self._course = LossCourse(nats_per_unit=nats, task_scales=balance.scales, task_names=task_names)

@@ -27,6 +27,7 @@ from banyan.train.health.ledger import Ledger
 from banyan.train.health.loss import LossRise
 from banyan.train.health.reports import Reports
 from banyan.train.health.signals import Action, Finding
+from banyan.train.layer_rates import LayerRates
 from banyan.train.remedies import Remedy, Stop
 from banyan.train.step import Verdict
 
@@ -50,6 +51,7 @@ class HealthWatch:
         clip_norm: float | None,
         losses_of: LossesOf,
         redraw: Redraw,
+        layer_rates: LayerRates | None = None,
     ) -> None:
         self._config = config
         self._balance = balance
@@ -62,7 +64,9 @@ class HealthWatch:
         self._rise = LossRise(nats_per_unit=math.fsum(balance.scales) / balance.num_tasks)
         self._anchors = Anchors()
         self._cures = Cures(config)
-        self._reports = Reports(config, model=model, balance=balance, task_names=task_names)
+        self._reports = Reports(
+            config, model=model, balance=balance, task_names=task_names, layer_rates=layer_rates
+        )
         self._ledger = Ledger()
         self._step = 0
         self._batch: TrainableBatch | None = None

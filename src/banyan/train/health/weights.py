@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from banyan.train.health.signals import Finding
+from banyan.train.layer_rates import LayerRates
 
 SAMPLE = 512  # entries of each weight
 MIN_UPDATE_LOOKS = 2  # in a row without any change: frozen
@@ -23,10 +24,11 @@ _SMALLEST_SIZE = 1e-3  # of a weight, root mean square, whose relative update me
 class WeightProbe:
     """Takes a sample of all weights before a step and compares it with the same sample after."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, layer_rates: LayerRates | None = None) -> None:
         self._named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
         self._views = [_sample_of(parameter) for _, parameter in self._named]
         self._lengths = [len(view) for view in self._views]
+        self._first_steps = [1 if layer_rates is None else layer_rates.first_step_of(name) for name, _ in self._named]
         self._before: Tensor | None = None
         self._still = [0] * len(self._named)  # looks in a row without a change, by weight
         self._large = [0] * len(self._named)
@@ -48,18 +50,19 @@ class WeightProbe:
         changes = _sizes_of(torch.cat(self._views) - before, self._lengths)
         sizes = _sizes_of(before, self._lengths)
         gradients = self._gradient_sizes()
-        findings = self._frozen(changes, gradients)
+        findings = self._frozen(changes, gradients, step=step)
         if step > _WARM_UP_STEPS:
             findings += self._too_large(changes, sizes) + self._too_steep(gradients)
         return findings
 
-    def _frozen(self, changes: Sequence[float], gradients: Sequence[float | None]) -> list[Finding]:
+    def _frozen(self, changes: Sequence[float], gradients: Sequence[float | None], *, step: int) -> list[Finding]:
         """A weight stands still; one that only some batches reach does so rightly while its gradient is empty."""
         findings = []
         for index, (name, parameter) in enumerate(self._named):
             is_shared = name.startswith(("blocks.", "final_norm", "embedding."))
             may_rest = not is_shared and gradients[index] in (None, 0.0)
             is_still = changes[index] == 0.0 and not (may_rest and parameter.requires_grad)
+            is_still = is_still and step >= self._first_steps[index]
             self._still[index] = self._still[index] + 1 if is_still else 0
             if self._still[index] == MIN_UPDATE_LOOKS:
                 findings.append(Finding(signal="frozen_layer", value=0.0, threshold=0.0, where=name))

@@ -1,0 +1,89 @@
+"""What a run's steps learn from, and how they are scored: whole batches, or the features of a frozen trunk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from banyan.core.files import shown_bytes
+from banyan.core.types import HeadSpec
+from banyan.data.batch import BatchLoader
+from banyan.data.features import FeatureLoader
+from banyan.data.loader import MixtureLoader
+from banyan.model.transformer import Transformer
+from banyan.train.features import TrunkFeatures, feature_loss
+from banyan.train.losses import joint_loss
+from banyan.train.ranks import ALONE, Ranks, main_first
+from banyan.train.step import LossFunction
+from banyan.workflows.material import Material
+from banyan.workflows.recipe import Recipe
+from banyan.workflows.reporter import Reporter
+
+FEATURES = "features"  # folder of a run: what its frozen trunk makes of the training data
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learning:
+    """A stream of batches, and the loss that fits them."""
+
+    loader: BatchLoader
+    loss_function: LossFunction
+    task_heads: tuple[HeadSpec | None, ...]  # of the tasks it teaches
+
+
+def new_loader(recipe: Recipe, material: Material) -> MixtureLoader:
+    """Return the recipe's stream of mixed batches, at its beginning."""
+    return MixtureLoader(
+        material.sources,
+        rates=material.rates,
+        seq_len=recipe.train.seq_len,
+        rows_per_batch=recipe.train.batch_seqs,
+        pad_id=material.vocabulary.pad_id,
+        task_names=[task.name for task in material.tasks],
+        seed=recipe.seed,
+    )
+
+
+def whole_batches(recipe: Recipe, material: Material) -> Learning:
+    """Return how a run learns that computes the whole model in every step."""
+    heads = tuple(task.head for task in material.tasks)
+    loss_function = partial(joint_loss, task_heads=heads)
+    return Learning(loader=new_loader(recipe, material), loss_function=loss_function, task_heads=heads)
+
+
+def prepare_learning(
+    recipe: Recipe,
+    model: Transformer,
+    material: Material,
+    *,
+    run_directory: Path,
+    reporter: Reporter,
+    ranks: Ranks = ALONE,
+) -> Learning:
+    """Return how the run learns; where a trunk stays as it is, its features are computed now, or found in the run.
+
+    Raises: SpaceError if they do not fit on the disk.
+    """
+    if recipe.transfer.mode != "head" or material.parent is None:
+        return whole_batches(recipe, material)
+    heads = tuple(task.head for task in material.tasks)
+    first_block = model.config.num_layers - recipe.transfer.last_blocks
+    reporter.stage("features of the frozen trunk")
+    features = TrunkFeatures(
+        model,
+        sources=material.sources,
+        task_heads={task.name: task.head for task in material.tasks},
+        first_block=first_block,
+        directory=run_directory / FEATURES,
+        model_sha256=material.parent.sha256,
+        number_format=recipe.transfer.cache,
+    )
+    with main_first(ranks):  # the others find the file
+        features.fill(on_progress=partial(reporter.progress, note="features"))
+    reporter.line(f"features of {features.num_rows} positions: {shown_bytes(features.num_bytes)}")
+    return Learning(
+        loader=FeatureLoader(new_loader(recipe, material), features),
+        loss_function=partial(feature_loss, task_heads=heads, first_block=first_block),
+        task_heads=heads,
+    )
