@@ -75,3 +75,45 @@ def test_a_model_keeps_its_own_tokenizer(banyan: Run, own_model: Path) -> None:
     ran = banyan("tokenizer", "train", "notes", "--output", own_model)
     assert ran.code == 2 and "is a model directory" in ran.error
     assert (own_model / "tokenizer.json").read_bytes() == before
+
+
+def test_a_model_gets_more_tokens(banyan: Run, model: Path) -> None:
+    learn = ("--learn", "notes", "--num-tokens", 10, "--word", "branching", "--word", "two words", "--special", "<|x|>")
+    report = banyan("tokenizer", "grow", model, "grown", *learn, "--json").answer
+    assert report["num_new_tokens"] > 10 and report["num_after"] >= report["num_before"]
+    assert report["unlearned_words"] == ["two words"]
+    answer = banyan("predict", "grown", "classification", "red thing", "--json").answer
+    assert set(answer["predictions"][0]["labels"]) == {"cold", "warm"}
+    shown = banyan("tokenizer", "grow", model, "again", *learn).out
+    assert "new tokens" in shown and "two words" in shown and "image codes" in shown
+
+
+def test_a_model_moves_to_another_tokenizer(banyan: Run, model: Path) -> None:
+    banyan("tokenizer", "train", "notes", "--vocab-size", 300, "--quiet")
+    report = banyan("tokenizer", "move", model, "tokenizer", "moved", "--json").answer
+    assert report["num_copied"] >= 256 and report["num_unknown_special"] == 0
+    assert banyan("generate", "moved", "The banyan", "--max-tokens", 3).code == 0
+    assert "made of old pieces" in banyan("tokenizer", "move", model, "tokenizer", "again").out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "problem"),
+    [
+        (["grow", "MODEL", "out"], 2, "nothing was added"),
+        (["grow", "MODEL", "out", "--learn", "none"], 3, "none not found"),
+        (["grow", "MODEL", "out", "--words", "none.txt"], 3, "none.txt not found"),
+        (["grow", "MODEL", "out", "--special", "<|bos|>"], 2, "<|bos|>' exists already"),
+        (["grow", "MODEL", "notes", "--word", "branching"], 2, "notes is there already"),
+        (["grow", "none", "out", "--word", "branching"], 3, "none is not a model directory"),
+        (["move", "MODEL", "none", "out"], 3, "not found"),
+        (["move", "MODEL", "damaged", "out"], 4, "tokenizer.json"),
+    ],
+)
+def test_what_cannot_be_grown_or_moved_is_one_line(
+    banyan: Run, model: Path, words: list[str], code: int, problem: str
+) -> None:
+    Path("damaged").mkdir()
+    Path("damaged/tokenizer.json").write_text('{"model": {"type": "WordPiece", "vocab": {}}}')
+    ran = banyan("tokenizer", *[str(model) if word == "MODEL" else word for word in words])
+    assert (ran.code, ran.out) == (code, "") and problem in ran.error
+    assert not Path("out").exists()

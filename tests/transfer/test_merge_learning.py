@@ -49,6 +49,13 @@ def test_learned_merges_are_those_of_a_loop_that_counts_everything_anew() -> Non
         assert num == len(learned.merges) == 40
 
 
+def test_letters_that_repeat_are_counted_right() -> None:
+    words = Counter({(0,) * length: length for length in range(2, 9)} | {(0, 1) * 4: 3, (1, 0, 0, 1, 0): 2})
+    learned = table()
+    learn_merges(learned, words, num_merges=9, min_frequency=2, max_name_length=9)
+    assert list(learned.merges) == counted_anew(words, 9, 9)
+
+
 def test_a_merge_never_makes_a_name_that_exists() -> None:
     words = random_words(1)
     learned = table()

@@ -57,8 +57,9 @@ def grown_description(
 
 def _written_like(description: Mapping[str, Any], merges: Sequence[tuple[str, str]]) -> list[Any]:
     """Write merges as the file does: as pairs, or in the older way as two names with a space between them."""
-    first = next(iter(description["model"]["merges"]), [])
-    return [" ".join(pair) for pair in merges] if isinstance(first, str) else [list(pair) for pair in merges]
+    known = description["model"]["merges"]
+    is_old = bool(known) and isinstance(known[0], str)
+    return [" ".join(pair) if is_old else list(pair) for pair in merges]
 
 
 def _special_entry(token_id: int, name: str) -> dict[str, Any]:

@@ -105,10 +105,12 @@ class _PairCounts:
         self._words = [list(word) for word in words]
         self._frequencies = list(words.values())
         self._counts: dict[Pair, int] = defaultdict(int)
-        self._places: dict[Pair, set[int]] = defaultdict(set)
+        self._places: dict[Pair, set[int]] = defaultdict(set)  # words that hold the pair, or held it
         self._forbidden: set[Pair] = set()
-        for number in range(len(self._words)):
-            self._count(number, sign=1)
+        for number, (word, frequency) in enumerate(zip(self._words, self._frequencies, strict=True)):
+            for pair in zip(word, word[1:], strict=False):
+                self._counts[pair] += frequency
+                self._places[pair].add(number)
         self._heap = [(-count, pair) for pair, count in self._counts.items()]
         heapq.heapify(self._heap)
 
@@ -128,21 +130,34 @@ class _PairCounts:
     def merge(self, pair: Pair, new_id: int) -> None:
         """Make one id of a pair in every word."""
         changed: set[Pair] = set()
-        for number in sorted(self._places[pair]):
-            changed |= self._count(number, sign=-1)
-            self._words[number] = replace_pair(self._words[number], pair, new_id)
-            changed |= self._count(number, sign=1)
+        for number in sorted(self._places.pop(pair)):
+            self._words[number], changes = _merged(self._words[number], pair, new_id)
+            for other, change in changes.items():
+                self._counts[other] += change * self._frequencies[number]
+                if change > 0:
+                    self._places[other].add(number)
+            changed |= changes.keys()
         for other in changed:
             heapq.heappush(self._heap, (-self._counts[other], other))
 
-    def _count(self, number: int, *, sign: int) -> set[Pair]:
-        """Add a word's pairs to the counts, or take them away."""
-        word, frequency = self._words[number], self._frequencies[number]
-        pairs = list(zip(word, word[1:], strict=False))
-        for pair in pairs:
-            self._counts[pair] += sign * frequency
-            if sign > 0:
-                self._places[pair].add(number)
-            else:
-                self._places[pair].discard(number)
-        return set(pairs)
+
+def _merged(ids: Sequence[int], pair: Pair, new_id: int) -> tuple[list[int], dict[Pair, int]]:
+    """Return a word with a pair merged, and how many times more or less each pair now occurs in it."""
+    result: list[int] = []
+    changes: dict[Pair, int] = defaultdict(int)
+    at = 0
+    while at < len(ids):
+        if at + 1 == len(ids) or (ids[at], ids[at + 1]) != pair:
+            result.append(ids[at])
+            at += 1
+            continue
+        changes[pair] -= 1
+        if result:
+            changes[result[-1], pair[0]] -= 1
+            changes[result[-1], new_id] += 1
+        if at + 2 < len(ids):
+            changes[pair[1], ids[at + 2]] -= 1
+            changes[new_id, ids[at + 2]] += 1
+        result.append(new_id)
+        at += 2
+    return result, changes

@@ -53,7 +53,6 @@ def _text_pieces(old: Vocabulary, new: Vocabulary) -> dict[int, tuple[int, ...]]
         old.text.token_bytes(token_id): token_id for token_id in range(old.text.vocab_size) if old.is_text(token_id)
     }
     found: dict[int, tuple[int, ...]] = {}
-    cut: dict[int, str] = {}
     for token_id in filter(new.is_text, range(new.text.vocab_size)):
         data = new.text.token_bytes(token_id)
         if data in same:
@@ -61,9 +60,8 @@ def _text_pieces(old: Vocabulary, new: Vocabulary) -> dict[int, tuple[int, ...]]
         elif (text := _as_text(data)) is None:  # a part of a character
             found[token_id] = tuple(same[bytes([byte])] for byte in data)
         else:
-            cut[token_id] = text
-    pieces = zip(cut.items(), map(old.encode_inside, cut.values()), strict=True)
-    return found | {token_id: tuple(ids) for (token_id, _), ids in pieces if ids}
+            found[token_id] = tuple(old.encode_inside(text))
+    return found
 
 
 def _as_text(data: bytes) -> str | None:

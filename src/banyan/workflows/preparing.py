@@ -11,9 +11,8 @@ from banyan.core.types import Document
 from banyan.data.corpus import CorpusReport, corpus_key, fingerprint_files
 from banyan.data.preparation import prepare_corpus
 from banyan.data.sources import list_files, read_documents
-from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.workflows.reporter import Reporter
-from banyan.workflows.tokenizers import refuse_model_directory, train_tokenizer
+from banyan.workflows.tokenizers import read_vocabulary, refuse_model_directory, train_tokenizer
 
 __all__ = ["CorpusReport", "prepare"]
 
@@ -35,7 +34,7 @@ def prepare(
     if tokenizer is None:
         _train_tokenizer(paths, output, vocab_size=vocab_size, texts_key=texts_key, reporter=reporter)
     directory = tokenizer or output
-    vocabulary = Vocabulary.load(directory)
+    vocabulary = read_vocabulary(directory)
     text = read_text(directory / TOKENIZER_FILE)
     if not (output / TOKENIZER_FILE).is_file() or read_text(output / TOKENIZER_FILE) != text:
         atomic_write_text(output / TOKENIZER_FILE, text)  # so that a recipe finds all it needs in one folder

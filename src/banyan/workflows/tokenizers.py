@@ -9,11 +9,13 @@ from typing import Any
 
 from banyan.core.errors import ConfigError, DataError
 from banyan.core.files import as_write_error
-from banyan.core.model_directory import MANIFEST
+from banyan.core.model_directory import BANYAN_FILE, MANIFEST
 from banyan.data.sources import read_documents
+from banyan.runtime.description import read_description
 from banyan.tokenizers.bpe import BytePairTokenizer
+from banyan.tokenizers.chat_formats import BANYAN
 from banyan.tokenizers.inspect import fertility_by_script, token_pieces
-from banyan.tokenizers.vocabulary import Vocabulary
+from banyan.tokenizers.vocabulary import Vocabulary, load_vocabulary
 
 _MAX_MEASURED_TEXTS = 2000
 
@@ -58,13 +60,13 @@ def inspect_tokenizer(directory: Path, paths: Sequence[Path], *, text: str | Non
 
     Raises: FileError or CheckpointError if there is no tokenizer in the directory.
     """
-    vocabulary = Vocabulary.load(directory)
+    vocabulary = read_vocabulary(directory)
     measured = [shown for _, shown in zip(range(_MAX_MEASURED_TEXTS), _texts(paths), strict=False)] if paths else []
     if text is not None and not measured:
         measured = [text]
     return TokenizerReport(
         directory=directory,
-        vocab_size=vocabulary.text.vocab_size,
+        vocab_size=sum(map(vocabulary.is_text, range(vocabulary.text_size))),
         scripts=tuple(
             {
                 "script": found.script,
@@ -79,6 +81,15 @@ def inspect_tokenizer(directory: Path, paths: Sequence[Path], *, text: str | Non
             for piece in (token_pieces(vocabulary, text) if text is not None else ())
         ),
     )
+
+
+def read_vocabulary(directory: Path) -> Vocabulary:
+    """Read the vocabulary of a model, our own or an imported one, or of a folder that holds a tokenizer of ours.
+
+    Raises: FileError or CheckpointError if there is none.
+    """
+    is_model = (directory / BANYAN_FILE).is_file()
+    return load_vocabulary(directory, chat=read_description(directory).chat if is_model else BANYAN.name)
 
 
 def _texts(paths: Sequence[Path]) -> Iterator[str]:
