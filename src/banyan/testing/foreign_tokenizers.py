@@ -32,11 +32,16 @@ FAMILIES = ("gpt2", "llama2", "llama3", "mistral", "mistral_v3", "qwen2.5", "qwe
 
 def write_foreign_tokenizer(family: str, directory: Path) -> Path:
     """Write a small tokenizer of a family into a folder and return the folder."""
-    description, config = _MAKERS[family]()
+    description, config = foreign_files(family)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "tokenizer.json").write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
     atomic_write_json(directory / "tokenizer_config.json", config)
     return directory
+
+
+def foreign_files(family: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return tokenizer.json and tokenizer_config.json of a family."""
+    return _MAKERS[family]()
 
 
 def _gpt2() -> tuple[dict[str, Any], dict[str, Any]]:
