@@ -10,6 +10,8 @@ from banyan.core.model_directory import EXTRAS_FILE, WEIGHTS_FILE, new_model_dir
 from banyan.core.types import HeadKind, HeadSpec
 from banyan.model.checkpoint import load_model, read_model_description, save_model
 from banyan.model.presets import GPT2_SHAPE
+from banyan.model.tensor_file import TensorFile
+from banyan.model.tensor_writer import write_tensors
 from banyan.testing.models import tiny_model, tiny_model_config
 
 HEADS = [
@@ -159,3 +161,14 @@ def test_a_description_of_an_endless_model_is_refused_before_it_is_built(
     (tmp_path / "model.json").write_text(json.dumps(description))
     with pytest.raises(CheckpointError, match=problem):
         load_model(tmp_path)
+
+
+def test_a_model_in_shards_is_loaded_as_one_in_a_single_file(saved: Path) -> None:
+    whole, tensors = load_model(saved), TensorFile(saved / WEIGHTS_FILE)
+    write_tensors(saved, "shards.safetensors", tensors, max_shard_bytes=20_000)
+    index = json.loads((saved / "shards.safetensors.index.json").read_text())
+    assert len(set(index["weight_map"].values())) > 1
+    (saved / "shards.safetensors.index.json").rename(saved / f"{WEIGHTS_FILE}.index.json")
+    (saved / WEIGHTS_FILE).unlink()
+    for (name, weight), (_, found) in zip(whole.named_parameters(), load_model(saved).named_parameters(), strict=True):
+        assert torch.equal(weight, found), name

@@ -51,6 +51,7 @@ VERBS: dict[str, Verb] = {
     "chat": Verb(module="banyan.cli.chat", does="talk to a model"),
     "draw": Verb(module="banyan.cli.draw", does="draw pictures from words"),
     "embed": Verb(module="banyan.cli.embed", does="texts → vectors"),
+    "import": Verb(module="banyan.cli.import_", does="foreign weights in: Hugging Face, Keras GPT-2, llama2.c"),
     "export": Verb(module="banyan.cli.export", does="a model for other tools: Hugging Face directory or GGUF file"),
     "serve": Verb(module="banyan.cli.serve", does="serve a model over HTTP, with a page to try it"),
     "outputs": Verb(module="banyan.cli.outputs", does="stored requests and answers: list, show, search, export"),
