@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 import banyan
 from banyan.core.errors import ConfigError, MissingExtraError
 from banyan.core.model_directory import new_model_directory
+from banyan.core.paths import data_directory
 from banyan.model.checkpoint import load_model, save_model
 from banyan.model.presets import GPT2_SHAPE, LLAMA_SHAPE, MISTRAL_SHAPE, QWEN2_SHAPE, QWEN3_SHAPE
-from banyan.runtime.description import describe_model, write_description
+from banyan.runtime.description import ModelDescription, describe_model, write_description
 from banyan.testing.known_sentences import PROMPTS, SENTENCES, save_known_sentences
 from banyan.testing.models import tiny_model, tiny_model_config
 from banyan.testing.vocabulary import tiny_vocabulary
+from banyan.tokenizers.vocabulary import load_vocabulary
 from banyan.transfer.gguf import neighbouring_pairs
 from banyan.workflows.exporting import export_model
+from banyan.workflows.importing import import_model
 from banyan.workflows.reporter import SilentReporter
 
 ROPE_SCALING = {"factor": 8.0, "original_max_seq_len": 16}
@@ -39,21 +43,34 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen3 untied": {**QWEN3_SHAPE, "tie_embeddings": False},
 }
 
-# Run by the interpreter that has llama_cpp: ids, greedy texts and logits of prompts, as JSON.
+STORIES = ("", "went to the park", "saw  3 birds,", 'said: "Oh no!"\n', "was é世 sad")
+_BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+
+
+def _split(digits: str) -> pre_tokenizers.PreTokenizer:
+    words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+    ends = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    return pre_tokenizers.Split(Regex(words + digits + ends), "isolated")
+
+
+# Run by the interpreter that has llama_cpp: for each line of JSON ids, greedy texts and logits, as another line.
 LLAMA = """
 import json, sys
 from llama_cpp import Llama
-asked = json.load(sys.stdin)
 F32 = 0
-model = Llama(asked["file"], n_ctx=0, n_threads=1, type_k=F32, type_v=F32, logits_all=True, verbose=False)
-answers = []
-for prompt in asked["prompts"]:
-    said = model(prompt, max_tokens=asked["max_tokens"], temperature=0.0, repeat_penalty=1.0)
-    answers.append({"ids": model.tokenize(prompt.encode(), add_bos=True), "text": said["choices"][0]["text"]})
-model.reset()
-model.eval(asked["ids"])
-logits = model.scores[: len(asked["ids"])].tolist() if asked["ids"] else []
-json.dump({"answers": answers, "logits": logits, "metadata": model.metadata}, sys.stdout)
+for line in sys.stdin:
+    asked = json.loads(line)
+    model = Llama(asked["file"], n_ctx=0, n_threads=1, type_k=F32, type_v=F32, logits_all=True, verbose=False)
+    answers = []
+    for prompt in asked["prompts"]:
+        said = model(prompt, max_tokens=asked["max_tokens"], temperature=0.0, repeat_penalty=1.0)
+        ids = model.tokenize(prompt.encode(), add_bos=True, special=False)
+        answers.append({"ids": ids, "text": said["choices"][0]["text"]})
+    model.reset()
+    if asked["ids"]:
+        model.eval(asked["ids"])
+    logits = model.scores[: len(asked["ids"])].tolist()
+    print(json.dumps({"answers": answers, "logits": logits, "metadata": model.metadata}), flush=True)
 """
 
 
@@ -63,19 +80,28 @@ def gguf() -> Any:
 
 
 @pytest.fixture(scope="module")
-def llama(gguf: Any) -> Callable[..., dict[str, Any]]:
+def llama(gguf: Any) -> Iterator[Callable[..., dict[str, Any]]]:
     """Ask llama.cpp; it may live in an environment of its own, which BANYAN_LLAMA_PYTHON names."""
     python = os.environ.get("BANYAN_LLAMA_PYTHON") or (sys.executable if find_spec("llama_cpp") else None)
     if python is None:
         pytest.skip("llama-cpp-python is not installed, and BANYAN_LLAMA_PYTHON names no interpreter that has it")
+    with subprocess.Popen(
+        [python, "-c", LLAMA], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        questions, answers = process.stdin, process.stdout
 
-    def ask(file: Path, prompts: tuple[str, ...] = (), ids: tuple[int, ...] = ()) -> dict[str, Any]:
-        asked = json.dumps({"file": str(file), "prompts": prompts, "ids": ids, "max_tokens": 40})
-        found = subprocess.run([python, "-c", LLAMA], input=asked, capture_output=True, text=True, check=True)
-        answer: dict[str, Any] = json.loads(found.stdout)
-        return answer
+        def ask(
+            file: Path, prompts: Sequence[str] = (), *, ids: Sequence[int] = (), max_tokens: int = 40
+        ) -> dict[str, Any]:
+            asked = {"file": str(file), "prompts": list(prompts), "ids": list(ids), "max_tokens": max_tokens}
+            questions.write(json.dumps(asked) + "\n")
+            questions.flush()
+            answer: dict[str, Any] = json.loads(answers.readline())
+            return answer
 
-    return ask
+        yield ask
+        questions.close()
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +116,24 @@ def save_family(directory: Path, family: str) -> Path:
         save_model(tiny_model(config, std=0.2), temporary, bos_id=vocabulary.bos_id, eos_ids=[vocabulary.eos_id])
         vocabulary.save(temporary)
         write_description(temporary, describe_model([]))
+    return directory
+
+
+def save_with_tokenizer(directory: Path, steps: list[Any], skips_merges: bool) -> Path:
+    """Write a model whose byte-level tokenizer prepares text with these steps."""
+    tokenizer = Tokenizer(models.BPE(ignore_merges=skips_merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, initial_alphabet=alphabet, special_tokens=["<|endoftext|>"], show_progress=False
+    )
+    tokenizer.train_from_iterator([*SENTENCES, *TRICKY] * 3, trainer=trainer)
+    with new_model_directory(directory) as temporary:
+        save_model(tiny_model(tiny_model_config(vocab_size=tokenizer.get_vocab_size() + 3)), temporary)
+        (temporary / "tokenizer.json").write_text(tokenizer.to_str())
+        (temporary / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
+        write_description(temporary, ModelDescription(chat="plain"))
     return directory
 
 
@@ -221,6 +265,37 @@ def test_llama_cpp_writes_the_same_text_for_twenty_prompts(
             assert prompt + answer["text"] == sentence
 
 
+PRE_TOKENIZERS: dict[str, tuple[list[Any], bool]] = {
+    "gpt-2": ([pre_tokenizers.ByteLevel(add_prefix_space=False)], False),
+    "smollm": (
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)],
+        False,
+    ),
+    "llama-bpe": ([_split(r"\p{N}{1,3}"), _BYTES], True),
+    "smaug-bpe": ([_split(r"\p{N}{1,3}"), _BYTES], False),
+    "qwen2": ([_split(r"\p{N}"), _BYTES], False),
+}
+TRICKY = (
+    *SENTENCES,
+    "I'LL  they've 12345\n\n  x\t\ty \r\n é…",
+    "  ",
+    "3.14159;;\n\n\n--> 榕树榕树 <|end|>",
+    "Ⅷ ² ½ ١٢٣",
+)
+
+
+@pytest.mark.parametrize("pre", PRE_TOKENIZERS)
+def test_llama_cpp_cuts_words_as_the_tokenizer_does(
+    llama: Callable[..., dict[str, Any]], tmp_path: Path, pre: str
+) -> None:
+    model = save_with_tokenizer(tmp_path / "model", *PRE_TOKENIZERS[pre])
+    found = llama(export(model, tmp_path / "out"), TRICKY, max_tokens=1)
+    assert found["metadata"]["tokenizer.ggml.pre"] == pre
+    vocabulary = load_vocabulary(model, chat="plain")
+    for text, answer in zip(TRICKY, found["answers"], strict=True):
+        assert answer["ids"] == [*vocabulary.start_ids, *vocabulary.encode(text)], text
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_llama_cpp_computes_the_same_logits(llama: Callable[..., dict[str, Any]], tmp_path: Path, family: str) -> None:
     model = load_model(save_family(tmp_path / "model", family))
@@ -230,3 +305,16 @@ def test_llama_cpp_computes_the_same_logits(llama: Callable[..., dict[str, Any]]
     # llama.cpp looks GELU up in a table of float16.
     tolerance = 2e-2 if family == "gpt2" else 1e-3
     torch.testing.assert_close(torch.tensor(np.array(found), dtype=torch.float32), expected, atol=tolerance, rtol=0.0)
+
+
+def test_a_real_llama_2_model_tells_the_same_stories(llama: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    data = data_directory()
+    if data is None or not (data / "stories260K").is_dir():
+        pytest.skip("BANYAN_DATA names no folder with stories260K")
+    import_model(data / "stories260K", tmp_path / "stories", format="auto", reporter=SilentReporter())
+    beginnings = [f"{who} {what}" for who in ("Lily", "The old man", "One day, Tom", "A big dog") for what in STORIES]
+    found = llama(export(tmp_path / "stories", tmp_path / "out"), beginnings)
+    with banyan.load(tmp_path / "stories") as model:
+        for beginning, answer in zip(beginnings, found["answers"], strict=True):
+            assert answer["ids"] == list(model.continuation(beginning)[0].token_ids)
+            assert answer["text"] == model.generate(beginning, max_tokens=40, temperature=0)

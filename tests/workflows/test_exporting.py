@@ -48,6 +48,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+def test_rounded_weights_are_said_to_be(model: Path, tmp_path: Path) -> None:
+    assert (
+        export(model, tmp_path / "whole").remarks == export(model, tmp_path / "same", weight_type="f32").remarks == ()
+    )
+    rounded = export(model, tmp_path / "half", weight_type="f16")
+    assert rounded.remarks == ("weights were rounded from float32 to f16; scores are those of the unrounded ones",)
+    assert rounded.remarks[0] in (rounded.directory / "README.md").read_text("utf-8")
+
+
 class Interrupted(SilentReporter):
     """Ctrl-C in the middle of the weights."""
 

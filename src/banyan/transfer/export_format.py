@@ -13,7 +13,7 @@ from torch import Tensor
 
 from banyan.core.errors import ConfigError
 from banyan.model.config import ModelConfig
-from banyan.model.tensor_source import TensorSource
+from banyan.model.tensor_source import FLOATS, TensorSource
 from banyan.tokenizers.vocabulary import Vocabulary
 
 Progress: TypeAlias = Callable[[int, int], None]  # bytes of weights written, bytes in all
@@ -26,6 +26,15 @@ class WeightType(StrEnum):
     F16 = "f16"
     BF16 = "bf16"
     Q8_0 = "q8_0"  # 8 bits, and a scale for each 32 weights of a row
+
+
+# Which stored formats each type holds exactly.
+_KEPT_BY: Mapping[WeightType, frozenset[str]] = {
+    WeightType.F32: frozenset({"F32", "F16", "BF16"}),
+    WeightType.F16: frozenset({"F16"}),
+    WeightType.BF16: frozenset({"BF16"}),
+    WeightType.Q8_0: frozenset(),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +54,21 @@ class ExportSource:
     def num_parameters(self) -> int:
         """Weights that other tools get."""
         return sum(self.weights.info(name).num_values for name in self.weights)
+
+    @property
+    def stored_as(self) -> str:
+        """The number formats of the model's own file."""
+        return ", ".join(sorted(str(FLOATS[name]).removeprefix("torch.") for name in self._dtypes))
+
+    def rounding(self, weight_type: WeightType) -> tuple[str, ...]:
+        """Return a remark on weights that lose digits in a type, or nothing."""
+        if self._dtypes <= _KEPT_BY[weight_type]:
+            return ()
+        return (f"weights were rounded from {self.stored_as} to {weight_type}; scores are those of the unrounded ones",)
+
+    @property
+    def _dtypes(self) -> set[str]:
+        return {self.weights.info(name).dtype for name in self.weights}
 
 
 class ExportFormat(Protocol):
@@ -66,7 +90,7 @@ class ExportFormat(Protocol):
     ) -> None:
         """Write the model's files into a directory."""
 
-    def remarks(self, source: ExportSource) -> tuple[str, ...]:
+    def remarks(self, source: ExportSource, weight_type: WeightType | None) -> tuple[str, ...]:
         """Return what a user of this format must know about this model."""
 
     def loading(self, source: ExportSource, weight_type: WeightType | None) -> str:

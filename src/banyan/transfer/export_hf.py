@@ -57,9 +57,9 @@ class HuggingFaceDirectory:
         for name, content in tokenizer_files(source).items():
             (directory / name).write_bytes(content)
 
-    def remarks(self, source: ExportSource) -> tuple[str, ...]:
-        """Return nothing: transformers computes all of it."""
-        return ()
+    def remarks(self, source: ExportSource, weight_type: WeightType | None) -> tuple[str, ...]:
+        """Return what was rounded; transformers computes all of it."""
+        return () if weight_type is None else source.rounding(weight_type)
 
     def loading(self, source: ExportSource, weight_type: WeightType | None) -> str:
         """Return how the export is opened, as a section of Markdown."""

@@ -94,14 +94,16 @@ class GgufFile:
         finally:
             writer.close()
 
-    def remarks(self, source: ExportSource) -> tuple[str, ...]:
+    def remarks(self, source: ExportSource, weight_type: WeightType | None) -> tuple[str, ...]:
         """Return what a user of llama.cpp must know about this model."""
+        rounded = source.rounding(weight_type or WeightType.F16)
         window = source.config.sliding_window
         if window is None or window >= source.config.max_seq_len:
-            return ()
+            return rounded
         return (
             f"llama.cpp has no sliding window for this architecture: the file says {window} tokens of context "
-            f"instead of {source.config.max_seq_len}, within which both compute the same.",
+            f"instead of {source.config.max_seq_len}, within which both compute the same",
+            *rounded,
         )
 
     def loading(self, source: ExportSource, weight_type: WeightType | None) -> str:

@@ -136,8 +136,10 @@ def _shown_scores(facts: CardFacts, task: TaskLine) -> str:
 
 def _left_behind(facts: CardFacts) -> Iterator[str]:
     yield from ("## What does not travel", "")
-    lines = [*facts.left_behind, *facts.remarks]
-    yield from (f"- {line}" for line in lines or ("Nothing: the export computes what the model computes.",))
+    yield from (f"- {line}" for line in facts.left_behind or ("nothing",))
+    if facts.remarks:
+        yield from ("", "Good to know:", "")
+        yield from (f"- {line}" for line in facts.remarks)
     yield ""
 
 

@@ -13,7 +13,6 @@ from banyan.core.types import MaskKind
 from banyan.data.languages import language_code
 from banyan.model.checkpoint import read_model_description
 from banyan.model.tensor_file import open_tensors
-from banyan.model.tensor_source import FLOATS
 from banyan.runtime.loading import ModelParts, read_parts
 from banyan.tasks.base import Task
 from banyan.tasks.dialogue import Dialogue
@@ -83,7 +82,7 @@ def export_model(
         num_parameters=facts.num_parameters,
         files=files,
         left_behind=left_behind,
-        remarks=chosen.remarks(source),
+        remarks=chosen.remarks(source, written_as),
     )
 
 
@@ -155,12 +154,10 @@ def _card_facts(
 ) -> CardFacts:
     chosen = EXPORT_FORMATS[format]
     description = parts.description
-    stored = {FLOATS[source.weights.info(name).dtype] for name in source.weights}
-    shown = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in stored))
     return CardFacts(
         name=source.name,
         architecture=source.architecture,
-        weight_type=chosen.types[weight_type].format(stored=shown),
+        weight_type=chosen.types[weight_type].format(stored=source.stored_as),
         num_parameters=source.num_parameters,
         max_seq_len=source.config.max_seq_len,
         format=format,
@@ -170,7 +167,7 @@ def _card_facts(
         tasks=[TaskLine(name=t.name, kind=t.kind, travels=_travels(t)) for t in parts.tasks.values()],
         scores=measured_scores(parts.directory),
         left_behind=left_behind,
-        remarks=chosen.remarks(source),
+        remarks=chosen.remarks(source, weight_type),
         dataset_fingerprint=description.dataset_fingerprint,
         recipe_sha256=description.recipe_sha256,
         parent=description.parent,
