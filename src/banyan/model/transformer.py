@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from banyan.core.errors import ConfigError, ContextLengthError, ShapeError
 from banyan.core.types import HeadSpec
 from banyan.model.adapters import Adapters
-from banyan.model.attention import Attention, AttentionPlan
+from banyan.model.attention import AttentionPlan
+from banyan.model.block import Block
 from banyan.model.config import ModelConfig
-from banyan.model.dropout import drop, position_keys
-from banyan.model.feed_forward import build_feed_forward
+from banyan.model.dropout import position_keys
 from banyan.model.heads import TaskHeads
 from banyan.model.initialisation import init_weights
 from banyan.model.kv_cache import CachePass, CacheRows
@@ -25,32 +25,6 @@ from banyan.model.low_rank import adapter_key, adapter_pass
 from banyan.model.masks import attention_mask
 from banyan.model.norm import build_norm
 from banyan.model.rope import RopeTable
-
-
-class Block(nn.Module):
-    """One layer: attention, then feed-forward, each normed before and added to the residual stream after."""
-
-    def __init__(self, config: ModelConfig, *, layer: int) -> None:
-        super().__init__()
-        self.attention_norm = build_norm(config)
-        self.attention = Attention(config, layer=layer)
-        self.feed_forward_norm = build_norm(config)
-        self.feed_forward = build_feed_forward(config)
-        self.layer = layer
-        self.dropout = config.dropout
-
-    def forward(self, x_BTD: Tensor, plan: AttentionPlan, noise_keys_BT: Tensor | None = None) -> Tensor:
-        """Shapes: x (B, T, D); noise keys (B, T), None where nothing is dropped; returns (B, T, D)."""
-        x_BTD = x_BTD + self._drop(self.attention(self.attention_norm(x_BTD), plan), noise_keys_BT, part=0)
-        return x_BTD + self._drop(self._think(x_BTD, plan), noise_keys_BT, part=1)
-
-    def _think(self, x_BTD: Tensor, plan: AttentionPlan) -> Tensor:
-        return self.feed_forward(self.feed_forward_norm(x_BTD), plan.adapters)  # type: ignore[no-any-return]
-
-    def _drop(self, x_BTD: Tensor, noise_keys_BT: Tensor | None, *, part: int) -> Tensor:
-        if noise_keys_BT is None:
-            return x_BTD
-        return drop(x_BTD, noise_keys_BT, site=2 * self.layer + part, rate=self.dropout)
 
 
 class Transformer(nn.Module):

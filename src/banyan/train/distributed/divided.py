@@ -21,8 +21,9 @@ from torch.distributed.tensor.parallel import (
 from torch.distributed.tensor.placement_types import Shard, _StridedShard
 
 from banyan.model.attention import Attention
+from banyan.model.block import Block
 from banyan.model.feed_forward import GatedFeedForward
-from banyan.model.transformer import Block, Transformer
+from banyan.model.transformer import Transformer
 from banyan.train.distributed.stacked import check_divisible, join_parts, split_parts, take_apart
 
 DATA, SHARD, TENSOR = "data", "shard", "tensor"  # axes of the mesh, the last one between the nearest ranks
