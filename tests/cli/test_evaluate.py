@@ -88,6 +88,7 @@ def test_generated_text_stands_beside_real_text(banyan: Run, model: Path, tmp_pa
         (["--compare", "real.txt", "--generated", "none.txt"], 3, "none.txt not found"),
         (["--generated", "real.txt"], 2, "--generated belongs to --compare"),
         (["--out", "folder"], 2, "--output belongs to --compare"),
+        (["--compare", "real.txt", "--probe", "classification"], 2, "give one of them"),
     ],
 )
 def test_texts_that_cannot_be_compared_are_one_line(
@@ -96,3 +97,21 @@ def test_texts_that_cannot_be_compared_are_one_line(
     (tmp_path / "real.txt").write_text("a text " * 50, encoding="utf-8")
     ran = banyan("evaluate", model, *words)
     assert (ran.code, ran.out) == (code, "") and problem in ran.error
+
+
+def test_a_probe_says_which_layer_carries_a_task(banyan: Run, model: Path, tmp_path: Path) -> None:
+    rows = "".join(f"{word * 4} {n},{label}\n" for n in range(30) for word, label in (("a", "low"), ("z", "high")))
+    (tmp_path / "rows.csv").write_text("text,label\n" + rows)
+    answer = banyan("evaluate", model, "--probe", "rows.csv", "--out", "probed", "--json").answer
+    assert [layer["layer"] for layer in answer["layers"]] == [0, 1, 2]
+    assert answer["is_held"] and answer["layers"][answer["best"]]["accuracy"] > answer["majority"]["accuracy"]
+    assert json.loads((tmp_path / "probed" / "probe.json").read_text()) == answer
+    assert (tmp_path / "probed" / "probe.png").read_bytes().startswith(b"\x89PNG")
+    shown = banyan("evaluate", model, "--probe", "rows.csv").out
+    assert "0 (embeddings)" in shown and "commonest label" in shown and "carries rows.csv best" in shown
+
+
+def test_a_probe_of_what_cannot_be_probed_is_one_line(banyan: Run, model: Path) -> None:
+    ran = banyan("evaluate", model, "--probe", "tagging")
+    assert ran.code == 2 and "of kind tagging" in ran.error
+    assert banyan("evaluate", model, "--probe", "none.csv").code == 3

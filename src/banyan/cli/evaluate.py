@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
+from banyan.cli.probe import run_probe
 from banyan.cli.progress import TerminalReporter
 from banyan.cli.sampling import SeedOption, TemperatureOption
 from banyan.cli.text_comparison import show_comparison
@@ -40,10 +41,13 @@ def evaluate_command(
     prompt_tokens: Annotated[int, typer.Option(min=1, help="--compare: tokens of each real text to begin with.")] = 32,
     sample_tokens: Annotated[int, typer.Option(min=8, help="--compare: tokens to go on with, at most.")] = 128,
     num: Annotated[int, typer.Option(min=1, help="--compare: at most so many texts.")] = 100,
+    probe: Annotated[
+        str | None, typer.Option(help="Which layer holds a task: a task, a catalog name, or a file of text and label.")
+    ] = None,
     temperature: TemperatureOption = None,
     seed: SeedOption = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "--out", "-o", help="--compare: a folder for scores, texts and plot.")
+        Path | None, typer.Option("--output", "--out", "-o", help="--compare, --probe: a folder for scores and plot.")
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -52,10 +56,12 @@ def evaluate_command(
 
     Example: banyan evaluate runs/demo/best --task classification
 
-    With --compare: what the model writes beside real text: perplexity, BLEU, ROUGE, chrF, variety, overlap.
+    With --compare: what the model writes beside real text, score by score. With --probe: which layer holds a task.
     """
-    if compare is None and (unused := next((n for n, v in (("generated", generated), ("output", output)) if v), None)):
-        raise ConfigError(f"--{unused} belongs to --compare.", hint="banyan evaluate MODEL --compare real.txt")
+    check_way(compare, probe, generated=generated, output=output)
+    if probe is not None:
+        run_probe(model, probe, max_examples=max_examples, seed=seed or 0, output=output, as_json=as_json, quiet=quiet)
+        return
     if compare is not None:
         with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
             comparison = compare_texts(
@@ -84,6 +90,19 @@ def evaluate_command(
             reporter=reporter,
         )
     emit(summary(run), as_json=as_json, quiet=quiet, text=lambda: tell(run))
+
+
+def check_way(compare: Path | None, probe: str | None, *, generated: Path | None, output: Path | None) -> None:
+    """Refuse options that do not go together.
+
+    Raises: ConfigError saying what they belong to.
+    """
+    if compare is not None and probe is not None:
+        raise ConfigError("--compare and --probe are two ways to evaluate; give one of them.")
+    if generated is not None and compare is None:
+        raise ConfigError("--generated belongs to --compare.", hint="banyan evaluate MODEL --compare real.txt")
+    if output is not None and compare is None and probe is None:
+        raise ConfigError("--output belongs to --compare or --probe.", hint="banyan evaluate --help")
 
 
 def summary(run: EvaluationRun) -> dict[str, Any]:
