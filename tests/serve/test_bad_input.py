@@ -13,7 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from banyan.serve.local_model import LocalModel
-from banyan.serve.schemas import ChatRequest, CompletionRequest, FeedbackRequest, ImageRequest, TaskRequest
+from banyan.serve.schemas import (
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    FeedbackRequest,
+    ImageRequest,
+    TaskRequest,
+)
 from banyan.store.sql_store import SqlStore
 from banyan.testing.serving import RunningServer, running_server
 
@@ -236,6 +243,7 @@ SCHEMAS = {
     CHAT: ChatRequest,
     COMPLETIONS: CompletionRequest,
     IMAGES: ImageRequest,
+    "/v1/embeddings": EmbeddingRequest,
     "/v1/tasks/topic": TaskRequest,
     "/v1/tasks/qa": TaskRequest,
     "/v1/tasks/chat": TaskRequest,

@@ -40,7 +40,7 @@ def answer(store: SqlStore, *texts: str, state: RequestState = RequestState.COMP
 
 def found(store: SqlStore, text: str, *, embed: Letters | None = None, **wanted: object) -> list[tuple[str, float]]:
     answers = SimilarAnswers(store.database, SPACE, embed or Letters())
-    hits = answers.search(text, RequestFilter(**wanted))  # type: ignore[arg-type]
+    hits = answers.search(text, RequestFilter(**wanted)).hits  # type: ignore[arg-type]
     return [(hit.exchange.request.request_id, round(hit.score, 4)) for hit in hits]
 
 
@@ -103,7 +103,8 @@ def test_more_answers_than_a_page_are_all_compared(store: SqlStore, monkeypatch:
     monkeypatch.setattr(similar, "_PAGE_ROWS", 3)
     keys = [answer(store, "a" + "b" * number) for number in range(8)]
     steps: list[tuple[int, int]] = []
-    hits = SimilarAnswers(store.database, SPACE, Letters()).search("a", on_progress=lambda *at: steps.append(at))
+    answers = SimilarAnswers(store.database, SPACE, Letters())
+    hits = answers.search("a", on_progress=lambda *at: steps.append(at)).hits
     assert [hit.exchange.request.request_id for hit in hits] == keys
     assert steps == [(8, 8)]
 
@@ -111,3 +112,15 @@ def test_more_answers_than_a_page_are_all_compared(store: SqlStore, monkeypatch:
 def test_an_empty_text_is_near_to_nothing(store: SqlStore) -> None:
     with pytest.raises(ConfigError, match="near to nothing"):
         found(store, "  ")
+
+
+def test_at_most_so_many_are_read_the_newest_first_and_the_rest_is_told(store: SqlStore) -> None:
+    answer(store, "ab"), answer(store, "bc")
+    newest = answer(store, "abc")
+    embed = Letters()
+    answers = SimilarAnswers(store.database, SPACE, embed)
+    first = answers.search("a", max_new=1)
+    assert (first.num_unread, embed.read) == (2, ["a", "abc"])
+    assert [hit.exchange.request.request_id for hit in first.hits] == [newest]
+    assert len(answers.search("a", max_new=1).hits) == 2
+    assert answers.search("a", max_new=5).num_unread == 0

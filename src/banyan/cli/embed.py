@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from banyan.cli.base_model import BaseOption
 from banyan.cli.output import JsonOption, QuietOption, console, emit, say
 from banyan.cli.progress import TerminalReporter
 from banyan.core.errors import ConfigError, InputError
@@ -47,6 +48,7 @@ def embed(
     out: Annotated[
         Path | None, typer.Option("--output", "-o", "--out", help="A .npy, .safetensors or .jsonl file.")
     ] = None,
+    base: BaseOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -58,7 +60,7 @@ def embed(
     if out is not None:
         check_output(out)
     given = given_texts(texts or [], file, column=column)
-    with load(model) as loaded, TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
+    with load(model, base=base) as loaded, TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
         reporter.stage("embed")
         embedded = embed_texts(loaded, given, how, reporter=reporter)
     if out is not None:

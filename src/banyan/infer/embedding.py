@@ -95,7 +95,7 @@ def text_vectors(
     config: ModelConfig,
     first_number: int = 1,
 ) -> list[TextVector]:
-    """Return texts as the engine reads them: each behind the token that begins a text; token ids as they are.
+    """Return texts as the engine reads them: each behind what begins a text in the model's format; ids as they are.
 
     Raises: InputError naming the text that is empty or holds an id that is none; ContextLengthError for one that is
     too long where long texts are refused; ConfigError for a layer the model does not have.

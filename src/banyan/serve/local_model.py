@@ -31,6 +31,7 @@ class LocalModel:
             created_at=int((loaded.directory / MANIFEST).stat().st_mtime),
             max_seq_len=loaded.max_seq_len,
             num_parameters=loaded.num_parameters,
+            num_layers=loaded.model.config.num_layers,
             embed_dim=loaded.model.config.embed_dim,
             image_size=None if pictures is None else pictures.image_size,
         )

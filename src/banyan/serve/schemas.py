@@ -285,3 +285,12 @@ class OutputsQuery(Body):
     task: Annotated[str, Length(200)] | None = None
     state: Annotated[RequestState, Converted(_state)] | None = None
     q: Annotated[str, Length(200)] | None = None  # a text in the question or the answer
+    similar: Annotated[str, Length(1_000)] | None = None  # a text that the answer means something like
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> OutputsQuery:
+        if self.similar is not None and (self.q is not None or self.before is not None):
+            raise refuse(
+                "invalid_value", 'similar gives one page, the nearest first; "q" and "before" do not go with it'
+            )
+        return self

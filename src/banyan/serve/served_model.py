@@ -25,6 +25,7 @@ class ModelFacts:
     created_at: int  # seconds since 1970
     max_seq_len: int
     num_parameters: int
+    num_layers: int
     embed_dim: int  # numbers in the vector of a text
     image_size: int | None = None  # pixels, rows = columns; None: the model does not draw
 

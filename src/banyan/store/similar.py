@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, and_, func, select
+from sqlalchemy import Connection, and_, func, select
 
 from banyan.core.errors import ConfigError, InputError
 from banyan.store.codec import unpack_text
@@ -53,6 +53,14 @@ class Similar:
     exchange: StoredExchange
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What a search came to."""
+
+    hits: tuple[Similar, ...]  # the nearest first
+    num_unread: int  # answers that would fit and have no vector yet
+
+
 class SimilarAnswers:
     """Finds the answers of one store that are nearest to a text, in the vectors of one model."""
 
@@ -62,41 +70,57 @@ class SimilarAnswers:
         self._embed = embed
 
     def search(
-        self, text: str, wanted: RequestFilter | None = None, *, on_progress: Progress | None = None
-    ) -> list[Similar]:
-        """Return the fitting requests with the nearest answers, the nearest first; `limit` of the filter, or 20.
+        self,
+        text: str,
+        wanted: RequestFilter | None = None,
+        *,
+        max_new: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> Found:
+        """Return the fitting requests with the nearest answers; as many as the filter's `limit`, or 20.
 
-        Answers that have no vector yet get one first, and keep it.
+        Answers that have no vector yet get one first and keep it, the newest first and at most `max_new`.
         Raises: ConfigError for a blank text.
         """
         if not text.strip():
             raise ConfigError("an empty text is near to nothing; give a text to look for.")
         wanted = wanted or RequestFilter()
         query = self._embed([text])[0]
-        self._fill(wanted, on_progress)
+        num_unread = self._read_new(wanted, max_new, on_progress)
         best = self._scores(query, wanted)
         nearest = heapq.nlargest(wanted.limit or DEFAULT_LIMIT, best.items(), key=lambda item: (item[1], item[0]))
         with self._database.read() as connection:
             found = load_exchanges(connection, [key for key, _ in nearest])
-        return [Similar(score=best[exchange.request.request_id], exchange=exchange) for exchange in found]
+        hits = tuple(Similar(score=best[exchange.request.request_id], exchange=exchange) for exchange in found)
+        return Found(hits=hits, num_unread=num_unread)
 
-    def _fill(self, wanted: RequestFilter, on_progress: Progress | None) -> None:
-        """Make the vectors that are missing; an answer that can have none, such as broken Unicode, is passed over."""
+    def _read_new(self, wanted: RequestFilter, max_new: int | None, on_progress: Progress | None) -> int:
+        """Make the vectors that are missing and return how many are left out.
+
+        An answer that can have none, such as broken Unicode, is passed over.
+        """
         with self._database.read() as connection:
-            total = connection.scalar(select(func.count()).select_from(self._missing(connection, wanted).subquery()))
-        num_read, last_id = 0, ""
-        while texts := self._missing_texts(wanted, after=last_id):
+            missing = self._missing(connection, wanted).subquery()
+            num_missing = connection.scalar(select(func.count()).select_from(missing)) or 0
+        total = num_missing if max_new is None else min(num_missing, max_new)
+        num_read, before_id = 0, None
+        while texts := self._missing_texts(wanted, before_id=before_id, limit=min(_READ_TOGETHER, total - num_read)):
             self._keep(_vectors_of(texts, self._embed))
-            num_read, last_id = num_read + len(texts), texts[-1][0]
+            num_read, before_id = num_read + len(texts), texts[-1][0]
             if on_progress is not None:
-                on_progress(num_read, max(num_read, total or 0))
+                on_progress(num_read, total)
+        return num_missing - num_read
 
-    def _missing_texts(self, wanted: RequestFilter, *, after: str) -> list[tuple[str, str]]:
+    def _missing_texts(self, wanted: RequestFilter, *, before_id: str | None, limit: int) -> list[tuple[str, str]]:
+        if limit <= 0:
+            return []
         with self._database.read() as connection:
-            missing = self._missing(connection, wanted).where(OutputRow.id > after).order_by(OutputRow.id)
-            return [(key, unpack_text(content)) for key, content in connection.execute(missing.limit(_READ_TOGETHER))]
+            missing = self._missing(connection, wanted).order_by(OutputRow.id.desc()).limit(limit)
+            if before_id is not None:
+                missing = missing.where(OutputRow.id < before_id)
+            return [(key, unpack_text(content)) for key, content in connection.execute(missing)]
 
-    def _missing(self, connection: Connection, wanted: RequestFilter) -> Select[Any]:
+    def _missing(self, connection: Connection, wanted: RequestFilter) -> Any:
         own = and_(OutputVectorRow.output_id == OutputRow.id, *self._in_space())
         return (
             select(OutputRow.id, OutputRow.content)

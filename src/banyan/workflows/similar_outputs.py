@@ -35,7 +35,8 @@ def find_similar(
     with load(directory) as model:
         reporter.stage("read answers")
         answers = SimilarAnswers(database, vector_space(model, how), lambda texts: _embed(model, texts, how))
-        return answers.search(text, wanted, on_progress=lambda done, total: reporter.progress(done, total))
+        found = answers.search(text, wanted, on_progress=lambda done, total: reporter.progress(done, total))
+    return list(found.hits)
 
 
 def vector_space(model: LoadedModel, how: EmbeddingConfig) -> VectorSpace:

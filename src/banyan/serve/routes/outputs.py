@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from banyan.core.errors import InputError
+from banyan.infer.embedding import EmbeddingConfig
+from banyan.serve.answering import within_time
 from banyan.serve.auth import require_scope
 from banyan.serve.errors import not_found
 from banyan.serve.openapi import asks, takes
@@ -22,10 +25,13 @@ from banyan.serve.reading import receive
 from banyan.serve.schemas import FeedbackRequest, OutputsQuery
 from banyan.serve.validation import validate_query
 from banyan.store.queries import RequestFilter
+from banyan.store.similar import SimilarAnswers, Vectors, VectorSpace
 from banyan.store.types import VECTOR_MEDIA_TYPE, StoredExchange, StoredFeedback, StoredOutput
 
 router = APIRouter()
 
+_HOW = EmbeddingConfig()
+_MAX_NEW_VECTORS = 256  # answers read for one search by meaning; the next one reads on
 _ID = re.compile(r"(?:[a-z]+-)?([0-9A-HJKMNP-TV-Z]{26})")  # a ULID, with or without the prefix of an endpoint
 
 
@@ -34,6 +40,8 @@ async def outputs(request: Request) -> Response:
     """List one's own stored requests with their answers, the newest first; pictures only by id."""
     require_scope(request, "outputs")
     query = validate_query(OutputsQuery, request.query_params)
+    if query.similar is not None:
+        return await _similar(request, query, query.similar)
     found = await asyncio.to_thread(_find, parts_of(request), query, _owner(request))
     page = [_describe(exchange) for exchange in found[: query.limit]]
     return JSONResponse({"object": "list", "data": page, "has_more": len(found) > query.limit})
@@ -95,6 +103,29 @@ def _find(parts: ServerParts, query: OutputsQuery, owner: str | None) -> list[St
     queries = parts.store.queries
     found: Iterator[StoredExchange] = queries.search(query.q, wanted) if query.q else iter(queries.newest(wanted))
     return list(islice(found, query.limit + 1))
+
+
+async def _similar(request: Request, query: OutputsQuery, text: str) -> Response:
+    """List the requests whose answers come nearest to a text; some that were never read get a vector first."""
+    parts, loop = parts_of(request), asyncio.get_running_loop()
+
+    def embed(texts: Sequence[str]) -> Vectors:
+        """Ask the model from the thread that reads the store."""
+        return asyncio.run_coroutine_threadsafe(_embed(parts, texts), loop).result()
+
+    with parts.admission.place():
+        facts = parts.model.facts
+        space = VectorSpace(model_sha256=facts.sha256, pooling=str(_HOW.pooling), layer=facts.num_layers)
+        answers = SimilarAnswers(parts.store.database, space, embed)
+        wanted = RequestFilter(task=query.task, state=query.state, api_key_id=_owner(request), limit=query.limit)
+        work = asyncio.to_thread(answers.search, text, wanted, max_new=_MAX_NEW_VECTORS)
+        found = await within_time(parts, work)
+    page = [{"similarity": hit.score, **_describe(hit.exchange)} for hit in found.hits]
+    return JSONResponse({"object": "list", "data": page, "has_more": False, "num_unread": found.num_unread})
+
+
+async def _embed(parts: ServerParts, texts: Sequence[str]) -> Vectors:
+    return np.stack(await parts.model.embed(await parts.model.read_texts(texts, _HOW)))
 
 
 def _describe(exchange: StoredExchange, *, with_pictures: bool = False) -> dict[str, Any]:
