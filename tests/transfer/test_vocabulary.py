@@ -11,9 +11,10 @@ from transformers import PreTrainedTokenizerFast
 
 from banyan.core.errors import ConfigError
 from banyan.model.transformer import Transformer
+from banyan.testing.foreign_models import foreign_vocabulary
 from banyan.testing.models import tiny_model, tiny_model_config
 from banyan.testing.vocabulary import tiny_vocabulary
-from banyan.tokenizers.vocabulary import Vocabulary
+from banyan.tokenizers.vocabulary import SPECIAL_TOKENS, Vocabulary
 from banyan.transfer.vocabulary import GrowConfig, GrownVocabulary, grow
 
 RUSSIAN = "Привет, мир! Это хороший день для прогулки по лесу. Лес и мир.\n"
@@ -158,3 +159,36 @@ def test_image_codes_without_a_grid_are_refused() -> None:
 def test_settings_that_make_no_sense_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="grow_vocabulary"):
         GrowConfig(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama3", "qwen3", "llama2", "mistral_v3"])
+def test_an_imported_model_grows_and_other_tools_read_the_same_ids(family: str, tmp_path: Path) -> None:
+    before = foreign_vocabulary(family)
+    old = tiny_model(tiny_model_config(vocab_size=before.size))
+    config = GrowConfig(num_tokens=50, sources=("x",), words=("榕树", "banyans"), special_tokens=("<|new|>",))
+    model, now = grow(old, before, config, texts=[RUSSIAN] * 3)
+    after = now.vocabulary
+    assert model.config.text_vocab_size == after.text_size and after.chat == before.chat
+    assert (after.bos_id, after.eos_ids, after.pad_id) == (before.bos_id, before.eos_ids, before.pad_id)
+    for text in (RUSSIAN, ENGLISH, CHINESE, "a榕树 banyans", "<|new|></s><|im_end|>"):
+        assert after.decode(after.encode(text)) == text
+        spelled = [piece for token_id in after.encode(text) for piece in now.pieces.get(token_id, (token_id,))]
+        assert spelled == before.encode(text)
+    assert len(after.encode(RUSSIAN)) < 0.6 * len(before.encode(RUSSIAN))
+    after.save(tmp_path)
+    other = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    for text in (RUSSIAN, ENGLISH, CHINESE):
+        assert other.encode(text, add_special_tokens=False) == after.encode(text)
+    assert other.convert_tokens_to_ids("<|new|>") == max(now.names)
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama2"])
+def test_an_imported_model_gets_the_tokens_of_our_own_tasks(family: str) -> None:
+    before = foreign_vocabulary(family, task_names=["topic"])
+    old = tiny_model(tiny_model_config(vocab_size=before.size))
+    model, now = grow(old, before, GrowConfig(task_tokens=True))
+    after = now.vocabulary
+    assert after.chat.name == "banyan" and set(SPECIAL_TOKENS) <= set(now.names.values())
+    assert after.open_task("topic") == (after.bos_id, after.task_id("topic"))
+    assert torch.equal(model.embedding.weight[after.eos_id], old.embedding.weight[before.eos_id])
+    assert after.encode(ENGLISH) == before.encode(ENGLISH)

@@ -74,7 +74,7 @@ def _as_text(data: bytes) -> str | None:
 def _special_rows(old: Vocabulary, new: Vocabulary) -> dict[int, tuple[int, ...]]:
     """Return the old row of every special token that both have: by its name, or by what it is for."""
     same, now = old.layout.special.control_ids, new.layout.special.control_ids
-    rows = {token_id: (same[name],) for name, token_id in now.items() if name in same}
+    rows: dict[int, tuple[int, ...]] = {token_id: (same[name],) for name, token_id in now.items() if name in same}
     for before, after in ((old.bos_id, new.bos_id), (old.eos_id, new.eos_id), (old.pad_id, new.pad_id)):
         rows.setdefault(after, (before,))
     return rows

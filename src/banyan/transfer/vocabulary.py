@@ -39,7 +39,7 @@ class GrowConfig:
     num_image_codes: int = 0  # in all; those that exist keep their meaning
     grid_size: int = 0  # rows = columns of a picture's codes; 0: as it is
     min_frequency: int = 2  # times a pair of pieces must be seen
-    max_training_bytes: int = 16_000_000  # of text that is read
+    max_training_bytes: int = 8_000_000  # of text that is read
     seed: int = 0  # of the rows of image codes
 
     def __post_init__(self) -> None:

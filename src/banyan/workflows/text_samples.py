@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from banyan.core.errors import ConfigError, DataError
-from banyan.core.types import NO_TARGET, MaskKind, Text, TokenSequence
+from banyan.core.types import NO_TARGET, Completion, MaskKind, Text, TokenSequence
 from banyan.data.sources import read_documents
 from banyan.infer.likelihood import document_windows
 from banyan.infer.sampling import SamplingConfig
@@ -125,7 +125,12 @@ def _go_on(model: LoadedModel, beginnings: Sequence[Beginning], sampling: Sampli
         room = min(beginning.num_rest_tokens, model.max_seq_len - len(prompt))
         prompts.append(replace(prompt, decoding=replace(prompt.decoding, max_tokens=max(1, room))))
     completions = model.engine.complete(prompts, own_seeds(prompts, replace(sampling, max_tokens=None)))
-    return [completion.text or "" for completion in completions]
+    return [text_behind(model, completion) for completion in completions]
+
+
+def text_behind(model: LoadedModel, completion: Completion) -> str:
+    """Return what was written behind another text, with the space it begins with, which `Completion.text` may lack."""
+    return model.vocabulary.decode_bytes(completion.token_ids).decode("utf-8", errors="replace")
 
 
 def text_log_probs(model: LoadedModel, prompts: Sequence[str], texts: Sequence[str]) -> tuple[list[float], list[int]]:
@@ -141,7 +146,7 @@ def text_log_probs(model: LoadedModel, prompts: Sequence[str], texts: Sequence[s
 
 def _windows(model: LoadedModel, prompt: str, text: str) -> list[TokenSequence]:
     vocabulary = model.vocabulary
-    token_ids = tuple(vocabulary.encode(text))
+    token_ids = tuple(vocabulary.encode_inside(text) if prompt else vocabulary.encode(text))
     head, _ = model.continuation(prompt)
     ids = (*head.token_ids, *token_ids)
     if not token_ids or len(ids) > model.max_seq_len + 1:

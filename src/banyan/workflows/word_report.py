@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +21,7 @@ from banyan.infer.sampling import GREEDY
 from banyan.runtime.defaults import override
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.tasks.language_modeling import LanguageModeling
+from banyan.workflows.text_samples import text_behind
 
 PLACE = "{word}"
 _WORDS_AT_ONCE = 256
@@ -67,6 +68,7 @@ class _Context:
     gap: str  # white space that the word begins with
     after: str
     head_ids: tuple[int, ...]
+    is_beginning: bool  # nothing but white space stands before the word
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,11 +80,15 @@ class _Question:
     word_ids: tuple[int, ...]
     after_ids: tuple[int, ...]
 
-    def row(self) -> Row:
+    def row(self, adapter: str | None) -> Row:
         """Return what the model reads, and the positions that predict the word and what comes after it."""
         ids = (*self.context.head_ids, *self.word_ids, *self.after_ids)
         first = len(self.context.head_ids) - 1
-        return Row(token_ids=ids[:-1], mask=MaskKind.CAUSAL, prefix_len=0, positions=tuple(range(first, len(ids) - 1)))
+        return _row(ids[:-1], range(first, len(ids) - 1), adapter)
+
+
+def _row(token_ids: tuple[int, ...], positions: Iterable[int], adapter: str | None) -> Row:
+    return Row(token_ids=token_ids, mask=MaskKind.CAUSAL, prefix_len=0, positions=tuple(positions), adapter=adapter)
 
 
 def report_words(
@@ -136,7 +142,9 @@ def _prepare(model: LoadedModel, template: str) -> _Context:
     before, after = template.split(PLACE)
     head = before.rstrip()
     prompt, _ = model.continuation(head)
-    return _Context(template=template, gap=before[len(head) :], after=after, head_ids=prompt.token_ids)
+    return _Context(
+        template=template, gap=before[len(head) :], after=after, head_ids=prompt.token_ids, is_beginning=not head
+    )
 
 
 def _questions(
@@ -145,23 +153,29 @@ def _questions(
     questions: list[_Question] = []
     too_long: dict[str, None] = {}
     for context, word in itertools.product(contexts, words):
-        word_ids, after_ids = _pieces_after(model, context.gap + word), _pieces_after(model, context.after)
+        word_ids, after_ids = _word_ids(model, context, word), _ids_inside(model, context.after)
         question = _Question(context=context, word=word, word_ids=word_ids, after_ids=after_ids)
-        if len(question.row()) + 1 >= model.max_seq_len:  # one place is left to go on in
+        if len(question.row(model.adapter)) + 1 >= model.max_seq_len:  # one place is left to go on in
             too_long[word] = None
         else:
             questions.append(question)
     return questions, tuple(too_long)
 
 
-def _pieces_after(model: LoadedModel, text: str) -> tuple[int, ...]:
-    """Return the ids of a text that stands behind other text."""
-    return tuple(model.vocabulary.encode(text)) if text else ()
+def _word_ids(model: LoadedModel, context: _Context, word: str) -> tuple[int, ...]:
+    """Return the ids of a word with the space before it, at the beginning of a text or behind other text."""
+    if context.is_beginning:
+        return tuple(model.vocabulary.encode(context.gap + word))
+    return _ids_inside(model, context.gap + word)
+
+
+def _ids_inside(model: LoadedModel, text: str) -> tuple[int, ...]:
+    return tuple(model.vocabulary.encode_inside(text)) if text else ()
 
 
 @torch.inference_mode()
 def _score(model: LoadedModel, questions: Sequence[_Question]) -> list[WordScore]:
-    rows = [question.row() for question in questions]
+    rows = [question.row(model.adapter) for question in questions]
     hidden = hidden_states(model.model, rows, max_batch_tokens=_MAX_BATCH_TOKENS)
     return [_read_score(model, question, states) for question, states in zip(questions, hidden, strict=True)]
 
@@ -199,7 +213,7 @@ def _with_continuations(
         prompts.append(replace(begun, token_ids=ids, decoding=decoding))
     completions = model.engine.complete(prompts, override(GREEDY, max_tokens=max_tokens))
     return [
-        replace(score, continuation=completion.text or "")
+        replace(score, continuation=text_behind(model, completion))
         for score, completion in zip(scores, completions, strict=True)
     ]
 
@@ -207,7 +221,7 @@ def _with_continuations(
 @torch.inference_mode()
 def _next_pieces(model: LoadedModel, context: _Context, top_k: int) -> tuple[NextPiece, ...]:
     ids = context.head_ids
-    row = Row(token_ids=ids, mask=MaskKind.CAUSAL, prefix_len=0, positions=(len(ids) - 1,))
+    row = _row(ids, [len(ids) - 1], model.adapter)
     (hidden_PD,) = hidden_states(model.model, [row], max_batch_tokens=_MAX_BATCH_TOKENS)
     best = model.model.logits(hidden_PD[0]).float().softmax(dim=-1).topk(top_k)
     found = zip(best.indices.tolist(), best.values.tolist(), strict=True)
@@ -217,4 +231,6 @@ def _next_pieces(model: LoadedModel, context: _Context, top_k: int) -> tuple[Nex
 def _shown(model: LoadedModel, token_id: int) -> str:
     """Return a piece as a person reads it."""
     vocabulary = model.vocabulary
-    return vocabulary.decode([token_id]) if vocabulary.is_text(token_id) else vocabulary.describe(token_id)
+    if not vocabulary.is_text(token_id):
+        return vocabulary.describe(token_id)
+    return vocabulary.decode_bytes([token_id]).decode("utf-8", errors="replace")

@@ -26,7 +26,7 @@ def write_files(folder: Path) -> None:
     (folder / "russian.txt").write_text("Привет, мир! Это хороший день для прогулки по лесу.\n" * 9, encoding="utf-8")
 
 
-@pytest.mark.parametrize("guide", ["compare.md"])
+@pytest.mark.parametrize("guide", ["compare.md", "vocabulary.md"])
 def test_every_command_of_a_guide_runs(
     guide: str,
     tiny_run: TrainingOutcome,
