@@ -5,7 +5,7 @@ import pytest
 from banyan.core.errors import ConfigError
 from banyan.model.transformer import Transformer
 from banyan.testing.training import tiny_learner
-from banyan.train.freezing import freeze_idle_heads, freeze_trunk
+from banyan.train.freezing import freeze_idle_parts, freeze_trunk
 
 
 def _learning(model: Transformer) -> set[str]:
@@ -14,10 +14,17 @@ def _learning(model: Transformer) -> set[str]:
 
 def test_the_heads_of_tasks_that_are_not_taught_are_frozen() -> None:
     model = tiny_learner()
-    freeze_idle_heads(model, learning=["spans"])
+    freeze_idle_parts(model, heads=["spans"])
     assert all(not parameter.requires_grad for parameter in model.heads["labels"].parameters())
     assert all(parameter.requires_grad for parameter in model.heads["spans"].parameters())
     assert model.embedding.weight.requires_grad
+
+
+def test_an_output_layer_that_no_task_answers_with_is_frozen() -> None:
+    model = tiny_learner(tie_embeddings=False, vocab_size=330, num_image_codes=10, grid_size=2)
+    freeze_idle_parts(model, heads=["spans"], answers_in_words=False, draws=False)
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen == {"heads.layers.0.weight", "heads.layers.0.bias", "word_head.weight", "grid_embedding.weight"}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from banyan.testing.transfer_runs import TransferRuns
 from banyan.workflows.checking_run import Check, check_run, exit_code_of, small_batch
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.training import TrainingOutcome
@@ -30,6 +31,18 @@ def test_nothing_is_written_into_the_runs_folder(
     (failed,) = [check for check in found if check.state == "failed"]
     assert failed.name == "one batch by heart" and failed.hint
     assert exit_code_of(found) == 7
+
+
+def test_a_head_on_a_frozen_trunk_is_warned_of_where_it_learns_slowly(transfer_runs: TransferRuns) -> None:
+    transfer = {"parent": str(transfer_runs.folder / "parent"), "mode": "head"}
+    slow = {"name": "adamw", "learning_rate": 1e-9}
+    found = check_run(
+        transfer_runs.recipe("child", [transfer_runs.task("trip")], transfer=transfer, optimizer=slow),
+        reporter=SilentReporter(),
+    )
+    states = {check.name: check.state for check in found}
+    assert states.pop("one batch by heart") == "warning"
+    assert set(states.values()) == {"ok"}
 
 
 def test_the_first_failure_decides_the_exit_code() -> None:

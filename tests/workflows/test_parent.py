@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from banyan.core.errors import BanyanError, CheckpointError, ConfigError, FileError
+from banyan.core.errors import BanyanError, CheckpointError, FileError
 from banyan.core.files import sha256_of
 from banyan.runtime.description import read_description
 from banyan.runtime.loading import load
 from banyan.testing.transfer_runs import TransferRuns, weights_of
 from banyan.train.callbacks import Callback, StepRecord
-from banyan.workflows.parent import Parent, child_config, find_parent, open_parent
+from banyan.workflows.parent import find_parent
 from banyan.workflows.resuming import settle_recipe
 
 
@@ -34,13 +34,6 @@ def runs(transfer_runs: TransferRuns, tmp_path: Path) -> TransferRuns:
     """The same parent and rows in a folder of this test's own."""
     shutil.copytree(transfer_runs.folder / "parent", tmp_path / "parent", symlinks=True)
     return TransferRuns(tmp_path)
-
-
-def _parent(runs: TransferRuns, **model: Any) -> tuple[Any, Parent]:
-    recipe = runs.recipe("child", [runs.task("trip")], transfer={"parent": str(runs.folder / "parent")}, model=model)
-    parent = open_parent(settle_recipe(recipe, runs.folder / "child", resume=False), runs.folder / "child")
-    assert parent is not None
-    return recipe, parent
 
 
 def test_a_run_means_its_best_checkpoint(runs: TransferRuns) -> None:
@@ -69,12 +62,15 @@ def test_a_child_says_whose_it_is_and_answers_old_and_new_tasks(runs: TransferRu
 @pytest.mark.parametrize(
     "transfer",
     [
-        {"layer_decay": 0.5, "unfreeze_every": 2},
-        {"mode": "head"},
+        {
+            "layer_decay": 0.5,
+            "unfreeze_every": 2,
+            "replay": {"share": 0.25, "generated": 4, "max_new_tokens": 8},
+            "grow_vocabulary": {"words": ["banyan", "forest"]},
+        },
         {"mode": "head", "last_blocks": 1, "cache": "bfloat16"},
-        {"replay": {"share": 0.25, "generated": 4, "max_new_tokens": 8}},
     ],
-    ids=["full", "head", "last block", "replay"],
+    ids=["full", "head"],
 )
 def test_a_resumed_child_is_bitwise_the_same_and_needs_no_parent(runs: TransferRuns, transfer: dict[str, Any]) -> None:
     asked = {"parent": str(runs.folder / "parent"), **transfer}
@@ -97,30 +93,6 @@ def test_a_parent_that_has_changed_since_the_recipe_was_resolved_is_refused(runs
     other = dataclasses.replace(settled.transfer, parent_sha256="0" * 64)
     with pytest.raises(CheckpointError, match="is not the model this recipe was written for"):
         settle_recipe(dataclasses.replace(settled, transfer=other), runs.folder / "other", resume=False)
-
-
-@pytest.mark.parametrize(
-    ("model", "complaint"),
-    [
-        ({"num_layers": 3}, r"model.num_layers=3 is not what the parent has \(num_layers=2\)"),
-        ({"preset": "banyan-micro"}, "is not what the parent has"),
-    ],
-)
-def test_other_sizes_than_the_parents_are_refused(runs: TransferRuns, model: dict[str, Any], complaint: str) -> None:
-    recipe, parent = _parent(runs, **model)
-    with pytest.raises(ConfigError, match=complaint):
-        child_config(recipe, parent.config)
-
-
-def test_a_table_of_positions_sets_the_context_and_rope_does_not(runs: TransferRuns) -> None:
-    recipe, parent = _parent(runs, max_seq_len=64)
-    assert child_config(recipe, parent.config).max_seq_len == 64
-    learned = dataclasses.replace(parent.config, position="learned")
-    with pytest.raises(ConfigError, match="max_seq_len=64 is not possible: the parent has max_seq_len=32"):
-        child_config(recipe, learned)
-    long_rows = runs.recipe("x", [runs.task("trip")], train={"seq_len": 48})
-    with pytest.raises(ConfigError, match="train.seq_len=48 is more than the parent can address"):
-        child_config(long_rows, parent.config)
 
 
 def test_a_drawing_task_needs_a_parent_that_draws(runs: TransferRuns) -> None:

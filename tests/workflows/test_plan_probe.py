@@ -3,10 +3,14 @@ from pathlib import Path
 
 import pytest
 
+from banyan.testing.transfer_runs import TransferRuns
 from banyan.train.callbacks import CheckpointRecord, EvaluationRecord, StepRecord
 from banyan.workflows import plan_probe
 from banyan.workflows.plan_probe import ProbeReport, probe_recipe, read_probe, write_probe
+from banyan.workflows.planned_devices import parse_devices
+from banyan.workflows.planning import make_plan
 from banyan.workflows.recipe import Recipe
+from banyan.workflows.resuming import settle_recipe
 from banyan.workflows.training import TrainingOutcome
 
 
@@ -36,6 +40,17 @@ def test_the_weights_are_those_of_the_model_that_would_be_trained(
     report = probe_recipe(tiny_recipe, tmp_path, seconds=0.0)
     assert report.measured is None
     assert report.weights.total == tiny_run.num_parameters
+
+
+def test_frozen_weights_are_known_and_need_neither_gradient_nor_memory(
+    transfer_runs: TransferRuns, tmp_path: Path
+) -> None:
+    transfer = {"parent": str(transfer_runs.folder / "parent"), "mode": "head"}
+    recipe = transfer_runs.recipe("child", [transfer_runs.task("trip")], transfer=transfer)
+    report = probe_recipe(settle_recipe(recipe, tmp_path, resume=False), tmp_path, seconds=0.0)
+    assert report.learning.total == report.learning.output == 2 * 16 + 2
+    memory = make_plan(recipe, report, parse_devices("h200")).memory
+    assert (memory.weights, memory.gradients, memory.optimizer) == (4 * report.weights.total, 4 * 34, 8 * 34)
 
 
 def test_a_report_is_read_as_it_was_written(report: ProbeReport, tmp_path: Path) -> None:

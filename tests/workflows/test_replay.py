@@ -7,7 +7,6 @@ import pytest
 from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.runtime.description import read_description
 from banyan.testing.transfer_runs import TransferRuns
-from banyan.workflows.forgetting import OldScore, old_abilities_table
 from banyan.workflows.replay import with_replay
 from banyan.workflows.resuming import settle_recipe
 from banyan.workflows.training import TrainingOutcome
@@ -70,15 +69,3 @@ def test_a_task_is_taught_or_replayed_not_both(transfer_runs: TransferRuns) -> N
     recipe = transfer_runs.recipe("x", [transfer_runs.task("film")], transfer=transfer)
     with pytest.raises(ConfigError, match="names film, which the recipe teaches anyway"):
         settle_recipe(recipe, transfer_runs.folder / "x", resume=False)
-
-
-def test_the_table_says_which_way_is_better() -> None:
-    before = {
-        "lm": OldScore(metric="bits_per_byte", score=2.0, lower_is_better=True),
-        "gone": OldScore(metric="accuracy", score=0.5, lower_is_better=False),
-    }
-    after = {"lm": OldScore(metric="bits_per_byte", score=2.5, lower_is_better=True)}
-    assert old_abilities_table(before, after)[2:] == [
-        "| lm | bits_per_byte ↓ | 2.000 | 2.500 | +0.500 worse |",
-        "| gone | accuracy | 0.500 | – | – |",
-    ]

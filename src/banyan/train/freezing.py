@@ -1,4 +1,4 @@
-"""Which weights of a model may learn: all of them, or the heads and the last blocks."""
+"""Which weights of a model may learn: all that the tasks of a run reach, or the heads and the last blocks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from banyan.core.errors import ConfigError
 from banyan.model.transformer import Transformer
 
 
-def freeze_idle_heads(model: Transformer, *, learning: Collection[str]) -> None:
-    """Freeze the heads of tasks that a run does not teach: they answer, and stay as they are."""
+def freeze_idle_parts(
+    model: Transformer, *, heads: Collection[str], answers_in_words: bool = True, draws: bool = True
+) -> None:
+    """Freeze what no task of a run reaches: other heads than these, an output layer of its own, picture cells."""
     for spec in model.head_specs:
-        if spec.name not in learning:
+        if spec.name not in heads:
             model.heads[spec.name].requires_grad_(False)
+    if model.word_head is not None and not answers_in_words:
+        model.word_head.requires_grad_(False)
+    if model.grid_embedding is not None and not draws:
+        model.grid_embedding.requires_grad_(False)
 
 
 def freeze_trunk(model: Transformer, *, last_blocks: int, without_head: Sequence[str] = ()) -> None:

@@ -7,7 +7,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -30,7 +30,7 @@ from banyan.train.layer_rates import LayerRates
 from banyan.train.loss_plot import LossPlot
 from banyan.train.losses import joint_loss
 from banyan.train.memory import keep_freed_memory
-from banyan.train.optimizer import OptimizerConfig
+from banyan.train.optimizer import ModelOptimizer, OptimizerConfig
 from banyan.train.precision import device_of
 from banyan.train.ranks import ALONE, Ranks
 from banyan.train.recovery import Recovery
@@ -87,7 +87,7 @@ class Trainer:
         parts = StepParts(
             model=model,
             loader=loader,
-            optimizer=ranks.optimizer_of(model, optimizer),
+            optimizer=_optimizer_of(model, optimizer, config=config, layer_rates=layer_rates, ranks=ranks),
             loss_function=configured_loss(loss_function, model=model, config=config, world_size=ranks.world_size),
             balance=balance or default_balance(cast(Transformer, model), task_heads),
             config=config,
@@ -97,34 +97,17 @@ class Trainer:
             seed=seed,
             ranks=ranks,
         )
-        if layer_rates is not None:
-            parts.optimizer.differ_by_layer(layer_rates)
-        if config.average is not None:
-            parts.optimizer.keep_average(config.average, num_steps=config.steps)
         self._optimizer = parts.optimizer
         self._stepper = Stepper(parts)
         settings = {"train": config, "optimizer": optimizer, "schedule": schedule, "seed": seed}
-        saved = SavedParts(
-            model=model,
-            optimizer=parts.optimizer,
-            division=ranks.division_of(model, parts.optimizer),
+        self._saver = _saver_of(
+            parts,
+            run_directory,
             weight_files=weight_files or TransformerFiles(),
             settings=config_to_mapping(settings),
             sidecars=sidecars or {},
         )
-        self._saver = RunSaver(
-            run_directory,
-            parts=saved,
-            keep=config.keep_checkpoints,
-            ranks=ranks,
-            in_background=config.background_saves,
-        )
-        files = (
-            EventsFile(run_directory),
-            MetricsFile(run_directory, log_every=config.log_every),
-            TensorBoard(run_directory, log_every=config.log_every),
-            LossPlot(run_directory),
-        )
+        files = _files_of(run_directory, log_every=config.log_every)
         self._callbacks: tuple[Callback, ...] = (*files, *callbacks) if ranks.is_main else ()
         self._watch, self._recovery = self._watched(parts, task_heads, layer_rates)
 
@@ -324,6 +307,55 @@ class Trainer:
 
     def _tell(self, record: Record) -> None:
         tell(self._callbacks, record)
+
+
+def _optimizer_of(
+    model: nn.Module, optimizer: OptimizerConfig, *, config: TrainConfig, layer_rates: LayerRates | None, ranks: Ranks
+) -> ModelOptimizer:
+    """Return what moves the weights, each layer at its rate, with their average beside them where one is kept."""
+    built = ranks.optimizer_of(model, optimizer)
+    if layer_rates is not None:
+        built.differ_by_layer(layer_rates)
+    if config.average is not None:
+        built.keep_average(config.average, num_steps=config.steps)
+    return built
+
+
+def _saver_of(
+    parts: StepParts,
+    run_directory: Path,
+    *,
+    weight_files: WeightFiles,
+    settings: Mapping[str, Any],
+    sidecars: Mapping[str, bytes],
+) -> RunSaver:
+    """Return what saves the run."""
+    saved = SavedParts(
+        model=parts.model,
+        optimizer=parts.optimizer,
+        division=parts.ranks.division_of(parts.model, parts.optimizer),
+        weight_files=weight_files,
+        settings=settings,
+        sidecars=sidecars,
+    )
+    config = parts.config
+    return RunSaver(
+        run_directory,
+        parts=saved,
+        keep=config.keep_checkpoints,
+        ranks=parts.ranks,
+        in_background=config.background_saves,
+    )
+
+
+def _files_of(run_directory: Path, *, log_every: int) -> tuple[Callback, ...]:
+    """Return the files that every run writes down what happens in."""
+    return (
+        EventsFile(run_directory),
+        MetricsFile(run_directory, log_every=log_every),
+        TensorBoard(run_directory, log_every=log_every),
+        LossPlot(run_directory),
+    )
 
 
 def _shape_of(model: nn.Module, task_heads: Sequence[HeadSpec | None]) -> DataShape | None:

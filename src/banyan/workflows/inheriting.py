@@ -10,13 +10,15 @@ from torch import Tensor
 
 from banyan.model.transformer import Transformer
 from banyan.tasks.base import Task
+from banyan.tasks.image_generation import ImageGeneration
 from banyan.tokenizers.banyan_layout import BanyanLayout
 from banyan.tokenizers.vocabulary import Vocabulary
-from banyan.train.freezing import freeze_idle_heads, freeze_trunk
+from banyan.train.freezing import freeze_idle_parts, freeze_trunk
 from banyan.train.layer_rates import LayerRates
 from banyan.workflows.adapting import add_adapter
+from banyan.workflows.child_sizes import child_config
 from banyan.workflows.material import Material
-from banyan.workflows.parent import Parent, child_config
+from banyan.workflows.parent import Parent
 from banyan.workflows.recipe import Recipe
 
 
@@ -83,9 +85,14 @@ def _freeze(recipe: Recipe, model: Transformer, tasks: Sequence[Task[Any]]) -> N
 
     Raises: ConfigError if that is none for some task.
     """
-    freeze_idle_heads(model, learning=[task.head.name for task in tasks if task.head is not None])
+    without_head = [task.name for task in tasks if task.head is None]
+    freeze_idle_parts(
+        model,
+        heads=[task.head.name for task in tasks if task.head is not None],
+        answers_in_words=bool(without_head),
+        draws=any(isinstance(task, ImageGeneration) for task in tasks),
+    )
     if recipe.transfer.mode == "head" and recipe.transfer.lora is None:
-        without_head = [task.name for task in tasks if task.head is None]
         freeze_trunk(model, last_blocks=recipe.transfer.last_blocks, without_head=without_head)
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from banyan.core.errors import CheckpointError, DataError
-from banyan.core.files import atomic_write_text, read_text, sha256_of
-from banyan.core.model_directory import IMAGE_TOKENIZER_FILE, TOKENIZER_FILE
+from banyan.core.errors import DataError
+from banyan.core.files import sha256_of
 from banyan.core.types import Document, Row, TokenSequence
-from banyan.data.checking import strings_of
 from banyan.data.corpus import CORPUS_FILE, corpus_key, load_shards, load_sound_shards, read_report
 from banyan.data.mixture import MixtureConfig, mixture_rates
 from banyan.data.preparation import prepare_corpus
@@ -27,18 +25,17 @@ from banyan.tasks.image_generation import ImageGeneration, picture_fields
 from banyan.tasks.language_modeling import LanguageModeling
 from banyan.tasks.reading import read_examples
 from banyan.tasks.rendering import render_examples
-from banyan.tokenizers.bpe import BytePairTokenizer
-from banyan.tokenizers.images import ImageTokenizer, load_image_tokenizer
+from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.workflows.datasets import SPLITS, Splits, load_splits
 from banyan.workflows.new_vocabulary import with_tasks
 from banyan.workflows.parent import Parent, child_tasks, open_parent, with_inherited_labels
-from banyan.workflows.pictures import draws, train_image_tokenizer, with_codes
+from banyan.workflows.pictures import draws, with_codes
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.replay import write_texts
 from banyan.workflows.reporter import Reporter
+from banyan.workflows.run_tokenizers import claim_tokenizers, run_image_tokenizer, run_text_tokenizer
 
-_TEXT_KEY, _IMAGE_KEY = "key.txt", "image_key.txt"  # beside a tokenizer: what it was trained on, and to which size
 _MAX_CAPTIONS = 4  # rendered of one picture
 _PICTURES_PER_DROPPED_WISH = 8  # one sequence in nine has no wish, fewer where a picture has several captions
 _MAX_UNUSABLE_SHARE = 0.2  # of a task's training rows; more means that the data or its columns are wrong
@@ -95,14 +92,14 @@ def gather_material(
     reporter.stage("tokenizer")
     tokenizers = run_directory / "tokenizer"
     if keep_tokenizers:
-        _claim_tokenizers(recipe, tokenizers, key=fingerprint)
-    image_tokenizer = _image_tokenizer(recipe, splits, tokenizers, key=fingerprint, parent=parent)
+        claim_tokenizers(recipe, tokenizers, key=fingerprint)
+    image_tokenizer = run_image_tokenizer(recipe, splits, tokenizers, key=fingerprint, parent=parent)
     configs = [with_inherited_labels(config, parent) for config in recipe.tasks]
     tasks = tuple(_build(config, splits[config.name], image_tokenizer) for config in configs)
     known = tasks if parent is None else child_tasks(parent, tasks, keep_tasks=recipe.transfer.keep_tasks)
     names = [task.name for task in known]
     if parent is None:
-        text = _text_tokenizer(recipe, splits, tokenizers, key=fingerprint)
+        text = run_text_tokenizer(recipe, splits, tokenizers, key=fingerprint)
         num_image_codes = image_tokenizer.num_codes if image_tokenizer else 0
         vocabulary = Vocabulary(text, task_names=names, num_image_codes=num_image_codes)
     else:
@@ -159,105 +156,6 @@ def _bytes_digest(value: Any) -> str:
 def _build(config: TaskConfig, splits: Splits, image_tokenizer: ImageTokenizer | None) -> Task[Any]:
     extra = picture_fields(image_tokenizer) if image_tokenizer and draws(config) else {}
     return build_task(config, rows=splits.described_by, **extra)
-
-
-def _read_tokenizer(path: Path) -> BytePairTokenizer:
-    if path.is_dir():
-        path = path / TOKENIZER_FILE
-    try:
-        return BytePairTokenizer.from_json(read_text(path))
-    except CheckpointError as error:
-        raise CheckpointError(f"tokenizer.path={path}: {error.message}", hint=error.hint) from error
-
-
-def _check_tokenizer(path: Path, prepared: Path) -> None:
-    """Make sure that shards were cut by the tokenizer of the run.
-
-    Raises: DataError.
-    """
-    expected = read_report(prepared / CORPUS_FILE).tokenizer_sha256
-    if expected and expected != sha256_of(path / TOKENIZER_FILE if path.is_dir() else path):
-        raise DataError(
-            f"the shards of {prepared} were cut by another tokenizer than {path}.",
-            hint="leave tokenizer.path out where the shards are all a run learns from, or prepare them again with it",
-        )
-
-
-def _text_tokenizer(recipe: Recipe, splits: dict[str, Splits], directory: Path, *, key: str) -> BytePairTokenizer:
-    prepared = [split.prepared for split in splits.values() if split.prepared is not None]
-    path = prepared[0] if prepared and recipe.tokenizer.path is None else recipe.tokenizer.path
-    if path is not None:
-        tokenizer = _read_tokenizer(Path(path))
-        for corpus in prepared:
-            _check_tokenizer(Path(path), corpus)
-        return tokenizer
-    marker = _text_marker(recipe, key)
-    if _has_marker(directory / _TEXT_KEY, marker):
-        return BytePairTokenizer.from_json(read_text(directory / TOKENIZER_FILE))
-    texts = _in_turn([(text for row in split.train for text in strings_of(row)) for split in splits.values()])
-    tokenizer = BytePairTokenizer.train(
-        _first_bytes(texts, recipe.tokenizer.max_training_bytes), vocab_size=recipe.tokenizer.vocab_size
-    )
-    atomic_write_text(directory / TOKENIZER_FILE, tokenizer.to_json())
-    atomic_write_text(directory / _TEXT_KEY, marker)
-    return tokenizer
-
-
-def _image_tokenizer(
-    recipe: Recipe, splits: dict[str, Splits], directory: Path, *, key: str, parent: Parent | None
-) -> ImageTokenizer | None:
-    if parent is not None and not parent.needs_image_tokenizer(recipe.tasks):
-        return parent.parts.image_tokenizer
-    marker = _image_marker(recipe, key)
-    if _has_marker(directory / _IMAGE_KEY, marker):
-        return load_image_tokenizer(directory / IMAGE_TOKENIZER_FILE)
-    rows = {name: split.train for name, split in splits.items()}
-    tokenizer = train_image_tokenizer(rows, recipe.tasks, recipe.image_tokenizer, directory, seed=recipe.seed)
-    if tokenizer is not None:
-        atomic_write_text(directory / _IMAGE_KEY, marker)
-    return tokenizer
-
-
-def _claim_tokenizers(recipe: Recipe, directory: Path, *, key: str) -> None:
-    """Write down that the tokenizers of a run serve the data of this key, too."""
-    if (directory / TOKENIZER_FILE).is_file():
-        atomic_write_text(directory / _TEXT_KEY, _text_marker(recipe, key))
-    if (directory / IMAGE_TOKENIZER_FILE).is_file():
-        atomic_write_text(directory / _IMAGE_KEY, _image_marker(recipe, key))
-
-
-def _has_marker(path: Path, marker: str) -> bool:
-    return path.is_file() and read_text(path) == marker
-
-
-def _text_marker(recipe: Recipe, key: str) -> str:
-    return f"{key} {recipe.tokenizer.vocab_size} {recipe.tokenizer.max_training_bytes}"
-
-
-def _image_marker(recipe: Recipe, key: str) -> str:
-    wanted = recipe.image_tokenizer
-    return f"{key} {wanted.image_size} {wanted.patch_size} {wanted.num_codes} {recipe.seed}"
-
-
-def _in_turn(streams: Sequence[Iterator[str]]) -> Iterator[str]:
-    """Yield from every stream in turn, so that a large first task does not use up the sample."""
-    waiting = list(streams)
-    while waiting:
-        for stream in list(waiting):
-            text = next(stream, None)
-            if text is None:
-                waiting.remove(stream)
-            else:
-                yield text
-
-
-def _first_bytes(texts: Iterable[str], limit: int) -> Iterator[str]:
-    used = 0
-    for text in texts:
-        if used >= limit:
-            return
-        used += len(text.encode())
-        yield text
 
 
 def _rates(recipe: Recipe, sources: Sequence[SequenceSource]) -> dict[str, float]:

@@ -14,7 +14,6 @@ from banyan.core.model_directory import MANIFEST, TOKENIZER_FILE, name_of, verif
 from banyan.infer.sampling import SamplingConfig
 from banyan.model.checkpoint import load_model, read_model_description
 from banyan.model.config import ModelConfig
-from banyan.model.presets import model_config
 from banyan.model.transformer import Transformer
 from banyan.runtime.adapters import is_adapter
 from banyan.runtime.description import read_description
@@ -26,10 +25,8 @@ from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.train.checkpoints import CheckpointFolder
 from banyan.workflows.new_vocabulary import VocabularyChange, vocabulary_change
-from banyan.workflows.recipe import ModelRecipe, Recipe
+from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import Reporter
-
-_SIZES = ("num_layers", "num_heads", "num_kv_heads", "head_dim", "embed_dim", "ffn_dim")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -239,47 +236,3 @@ def with_inherited_labels(config: TaskConfig, parent: Parent | None) -> TaskConf
     if before is None or before.kind != config.kind or config.labels or not labels:
         return config
     return dataclasses.replace(config, labels=tuple(labels))
-
-
-def child_config(recipe: Recipe, config: ModelConfig) -> ModelConfig:
-    """Return the sizes of a child of a model of these sizes, with the context and dropout that the recipe asks for.
-
-    Raises: ConfigError if the recipe gives other sizes, or a context that the parent cannot have.
-    """
-    _check_sizes(recipe.model, config)
-    max_seq_len = recipe.model.max_seq_len or config.max_seq_len
-    _check_context(max_seq_len, recipe, config)
-    dropout = config.dropout if recipe.model.dropout is None else recipe.model.dropout
-    return dataclasses.replace(config, max_seq_len=max_seq_len, dropout=dropout)
-
-
-def _check_sizes(given: ModelRecipe, config: ModelConfig) -> None:
-    asked = {name: getattr(given, name) for name in _SIZES}
-    if given.preset != ModelRecipe().preset:
-        preset = model_config(given.preset, {"vocab_size": config.vocab_size, "max_seq_len": config.max_seq_len})
-        asked = {name: value or getattr(preset, name) for name, value in asked.items()}
-    for name, value in asked.items():
-        if value is not None and value != getattr(config, name):
-            raise ConfigError(
-                f"model.{name}={value} is not what the parent has ({name}={getattr(config, name)}): a child has its "
-                "parent's sizes.",
-                hint="leave the sizes out of the recipe's model section",
-            )
-
-
-def _check_context(max_seq_len: int, recipe: Recipe, config: ModelConfig) -> None:
-    can_grow = config.position != "learned"
-    if max_seq_len < config.max_seq_len or (max_seq_len > config.max_seq_len and not can_grow):
-        rule = "it may be longer, not shorter" if can_grow else "its positions are a table of that length"
-        raise ConfigError(
-            f"model.max_seq_len={max_seq_len} is not possible: the parent has max_seq_len={config.max_seq_len}, and "
-            f"{rule}.",
-            hint="leave model.max_seq_len out",
-        )
-    if recipe.train.seq_len > max_seq_len:
-        wider = f"or set model.max_seq_len={recipe.train.seq_len}" if can_grow else "for its positions are a table"
-        raise ConfigError(
-            f"train.seq_len={recipe.train.seq_len} is more than the parent can address (max_seq_len="
-            f"{config.max_seq_len}).",
-            hint=f"set train.seq_len={config.max_seq_len}, {wider}",
-        )
