@@ -34,12 +34,18 @@ def serve_command(
     name: Annotated[
         str | None, typer.Option(help="The model's name in the API; its folder's name if not given.")
     ] = None,
+    adapter: Annotated[
+        list[str] | None, typer.Option(help="name=DIR: an adapter to answer under, too; may be given many times.")
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="Where the model of an adapter lies, if MODEL is one and that has moved.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     slots: Annotated[int, typer.Option(min=1, help="Answers written at once.")] = 16,
 ) -> None:
     """Serve a model until Ctrl-C. The first start prints a key, once.
 
-    Example: banyan serve runs/demo/best --port 8000
+    Example: banyan serve runs/demo/best --port 8000 --adapter reviews=runs/reviews/best
     """
     if (ssl_certfile is None) != (ssl_keyfile is None):
         raise ConfigError("--ssl-certfile and --ssl-keyfile belong together; give both.")
@@ -53,10 +59,30 @@ def serve_command(
         insecure=insecure,
         tls=tls,
         name=name,
+        adapters=_named_folders(adapter or []),
+        base=base,
         device=device,
         num_slots=slots,
         on_start=announce,
     )
+
+
+def _named_folders(given: list[str]) -> dict[str, Path]:
+    """Return the folders of `name=DIR` by their names.
+
+    Raises: ConfigError for another form, or a name given twice.
+    """
+    folders: dict[str, Path] = {}
+    for item in given:
+        name, equals, folder = item.partition("=")
+        if not (name and equals and folder):
+            raise ConfigError(
+                f"--adapter {item[:200]} is not of the form name=DIR; for example reviews=runs/reviews/best."
+            )
+        if name in folders:
+            raise ConfigError(f"--adapter {name} is given twice; each adapter needs a name of its own.")
+        folders[name] = Path(folder)
+    return folders
 
 
 def announce(started: Started) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -26,8 +26,17 @@ _ROUTERS = (chat, completions, embeddings, images, tasks, models, outputs, healt
 _Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
-def create_app(model: ServedModel, store: SqlStore, *, settings: ServerSettings | None = None) -> FastAPI:
-    """Put a model and a store behind HTTP. The caller keeps both and closes them after the app has ended."""
+def create_app(
+    model: ServedModel,
+    store: SqlStore,
+    *,
+    adapters: Sequence[ServedModel] = (),
+    settings: ServerSettings | None = None,
+) -> FastAPI:
+    """Put a model, as it is and under its adapters, and a store behind HTTP.
+
+    The caller keeps them and closes model and store after the app has ended.
+    """
     settings = settings or ServerSettings()
     app = FastAPI(
         title="Banyan",
@@ -44,6 +53,7 @@ def create_app(model: ServedModel, store: SqlStore, *, settings: ServerSettings 
     )
     app.state.parts = ServerParts(
         model=model,
+        adapters=tuple(adapters),
         store=store,
         recorder=Recorder(store, progress_seconds=settings.progress_seconds),
         admission=Admission(max_requests=settings.max_requests),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,16 +27,26 @@ class LocalModel:
     def __init__(self, loaded: LoadedModel, *, name: str | None = None) -> None:
         self._loaded = loaded
         pictures = loaded.description.image_tokenizer
+        own_name = name or name_of(loaded.directory)
         self.facts = ModelFacts(
-            name=name or name_of(loaded.directory),
+            name=own_name,
             sha256=loaded.sha256,
-            created_at=int((loaded.directory / MANIFEST).stat().st_mtime),
+            created_at=_created_at(loaded.directory),
             max_seq_len=loaded.max_seq_len,
             num_parameters=loaded.num_parameters,
             num_layers=loaded.model.config.num_layers,
             embed_dim=loaded.model.config.embed_dim,
             image_size=None if pictures is None else pictures.image_size,
         )
+
+    def under(self, adapter: str) -> LocalModel:
+        """Return the model as it answers under one of its adapters, called `model:adapter`.
+
+        Raises: UnknownNameError if no adapter of this name was loaded.
+        """
+        own = LocalModel(self._loaded.under(adapter), name=f"{self.facts.name}:{adapter}")
+        own.facts = replace(own.facts, parent=self.facts.name, adapter=adapter)
+        return own
 
     @property
     def tasks(self) -> Mapping[str, Task[Any]]:
@@ -84,6 +96,12 @@ class LocalModel:
     def close(self) -> None:
         """Stop the engine; answers in the making fail."""
         self._loaded.close()
+
+
+def _created_at(directory: Path) -> int:
+    """Return when a model was saved; an adapter of another tool has no manifest."""
+    manifest = directory / MANIFEST
+    return int((manifest if manifest.exists() else directory).stat().st_mtime)
 
 
 def _ignore(_: Piece) -> None:

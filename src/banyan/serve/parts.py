@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 
 from banyan.serve.admission import Admission
+from banyan.serve.errors import not_found
 from banyan.serve.recording import Recorder
 from banyan.serve.served_model import ServedModel
 from banyan.serve.settings import ServerSettings
@@ -18,11 +19,30 @@ from banyan.store.sql_store import SqlStore
 class ServerParts:
     """Everything a route needs."""
 
-    model: ServedModel
+    model: ServedModel  # that a request asks which names none, and after `choose` the one it names
+    adapters: tuple[ServedModel, ...]  # the same model as it answers under each of its adapters
     store: SqlStore
     recorder: Recorder
     admission: Admission
     settings: ServerSettings
+
+    @property
+    def models(self) -> tuple[ServedModel, ...]:
+        """All that a request may name: the model, and each of its adapters."""
+        return (self.model, *self.adapters)
+
+    def choose(self, name: str | None) -> ServerParts:
+        """Return the parts with the model that a request names: `model`, `model:adapter`, or `adapter` alone.
+
+        Raises: ApiError 404 if there is none of this name.
+        """
+        if name is None or name == self.model.facts.name:
+            return self
+        chosen = next((own for own in self.adapters if name in (own.facts.name, own.facts.adapter)), None)
+        if chosen is None:
+            message = f'model "{name[:100]}" is not available; see GET /v1/models'
+            raise not_found(message, code="model_not_found", param="model")
+        return replace(self, model=chosen)
 
 
 def parts_of(request: Request) -> ServerParts:

@@ -11,7 +11,6 @@ from starlette.requests import Request
 
 from banyan.serve.auth import require_scope
 from banyan.serve.body import read_object
-from banyan.serve.errors import ApiError
 from banyan.serve.parts import ServerParts, parts_of
 from banyan.serve.validation import validate
 
@@ -39,11 +38,7 @@ async def receive(request: Request, schema: type[M]) -> Received[M]:
     limits = parts.settings
     body = await read_object(request, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_seconds)
     asked = validate(schema, body)
-    model = getattr(asked, "model", None)
-    if model is not None and model != parts.model.facts.name:
-        message = f'model "{model[:100]}" is not available; see GET /v1/models'
-        raise ApiError(404, "model_not_found", message, param="model")
-    return Received(parts=parts, body=body, asked=asked)
+    return Received(parts=parts.choose(getattr(asked, "model", None)), body=body, asked=asked)
 
 
 def client_label(request: Request) -> str | None:

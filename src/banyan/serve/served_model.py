@@ -28,6 +28,8 @@ class ModelFacts:
     num_layers: int
     embed_dim: int  # numbers in the vector of a text
     image_size: int | None = None  # pixels, rows = columns; None: the model does not draw
+    parent: str | None = None  # an adapter: the name of its model
+    adapter: str | None = None  # an adapter: its own name, which a request may give alone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,8 @@ def serve(
     insecure: bool = False,
     tls: TlsFiles | None = None,
     name: str | None = None,
+    adapters: Mapping[str, Path] | None = None,
+    base: Path | None = None,
     device: str = "auto",
     num_slots: int = 16,
     settings: ServerSettings | None = None,
@@ -61,7 +63,9 @@ def serve(
 ) -> None:
     """Serve a model until SIGTERM or Ctrl-C; every answer is stored in the database before it is complete.
 
-    `on_start` hears the address and, on the first start of a database, the key, which nobody can read again.
+    `adapters` are folders by the names that requests give them; `base` is where the model lies, if an adapter is served
+    whose model has moved. `on_start` hears the address and, on the first start of a database, the key, which nobody can
+    read again.
     Raises: SafetyError (12) for an address that is open to strangers; BusyError (8) if the port is in use; StoreError
     (10), FileError (3) or CheckpointError (4) if database or model cannot be used.
     """
@@ -75,14 +79,18 @@ def serve(
     with (
         listen(host, port) as listener,
         open_store(database) as store,
-        load(model_directory, device=device, num_slots=num_slots) as loaded,
+        load(model_directory, device=device, num_slots=num_slots, base=base) as loaded,
     ):
+        for adapter, directory in (adapters or {}).items():
+            loaded.load_adapter(adapter, directory)
         model = LocalModel(loaded, name=name)
-        _register(model, store)
+        under_adapters = [model.under(adapter) for adapter in adapters or {}]
+        for served in (model, *under_adapters):
+            _register(served, store)
         first_key = ensure_first_key(store) if settings.needs_key else None
         started = Started(url=url_of(listener, has_tls=has_tls), model_name=model.facts.name, first_key=first_key)
         log_event(logger, "serving", url=started.url, model=started.model_name, needs_key=settings.needs_key)
-        app = create_app(model, store, settings=settings)
+        app = create_app(model, store, adapters=under_adapters, settings=settings)
         run_app(app, listener, tls=tls, on_ready=lambda: on_start(started))
     log_event(logger, "stopped")
 

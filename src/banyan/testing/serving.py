@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -100,9 +100,11 @@ class ServerThread:
 
 
 @contextmanager
-def running_server(model: ServedModel, store: SqlStore, **settings: Any) -> Iterator[RunningServer]:
+def running_server(
+    model: ServedModel, store: SqlStore, *, adapters: Sequence[ServedModel] = (), **settings: Any
+) -> Iterator[RunningServer]:
     """Serve a model for the time of the block; `settings` are fields of ServerSettings."""
-    app = create_app(model, store, settings=ServerSettings(**settings))
+    app = create_app(model, store, adapters=adapters, settings=ServerSettings(**settings))
     key = create_key(store.database, name="test").secret
     thread = ServerThread(app)
     try:

@@ -1,4 +1,4 @@
-"""GET /v1/models: which model answers here."""
+"""GET /v1/models: which model answers here, and under which adapters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from banyan.serve.errors import not_found
 from banyan.serve.parts import parts_of
 from banyan.serve.served_model import ServedModel
 
@@ -17,17 +16,14 @@ router = APIRouter()
 
 @router.get("/v1/models", summary="List the models")
 async def models(request: Request) -> Response:
-    """List the one model that is served."""
-    return JSONResponse({"object": "list", "data": [_describe(parts_of(request).model)]})
+    """List the model that is served, and each of its adapters."""
+    return JSONResponse({"object": "list", "data": [_describe(served) for served in parts_of(request).models]})
 
 
 @router.get("/v1/models/{name}", summary="Describe a model")
 async def model(request: Request, name: str) -> Response:
-    """Describe one model."""
-    served = parts_of(request).model
-    if name != served.facts.name:
-        raise not_found(f'model "{name[:100]}" is not available; see GET /v1/models', code="model_not_found")
-    return JSONResponse(_describe(served))
+    """Describe one model, or one adapter."""
+    return JSONResponse(_describe(parts_of(request).choose(name).model))
 
 
 def _describe(served: ServedModel) -> dict[str, Any]:
@@ -41,4 +37,5 @@ def _describe(served: ServedModel) -> dict[str, Any]:
         "max_seq_len": facts.max_seq_len,
         "num_parameters": facts.num_parameters,
         "tasks": list(served.tasks),
+        **({} if facts.parent is None else {"parent": facts.parent, "adapter": facts.adapter}),
     }

@@ -33,8 +33,8 @@ _TOLD = ("labels", "source_language", "target_language", "max_answer_tokens", "m
 
 @router.get("/v1/tasks", summary="List the tasks")
 async def tasks(request: Request) -> Response:
-    """List what this model can do."""
-    parts = parts_of(request)
+    """List what the model can do, or what it can do under the adapter that `?model=` names."""
+    parts = parts_of(request).choose(request.query_params.get("model"))
     data = [_describe(task, parts) for task in parts.model.tasks.values()]
     return JSONResponse({"object": "list", "data": data})
 
