@@ -73,7 +73,7 @@ def _model_that_knows(changes: tuple[tuple[str, Any], ...]) -> Transformer:
         logits = model.logits(model(token_ids))
         loss = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return model.eval()
 

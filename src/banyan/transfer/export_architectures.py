@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from banyan.core.errors import ConfigError
 from banyan.model.config import ModelConfig
 from banyan.model.hugging_face_config import stock_architecture
 
 _KNOWN = "GPT-2, Llama, Mistral, Qwen2 and Qwen3"
 # What none of them has, alone or together with anything.
-_OURS_ALONE = {
+_OURS_ALONE: Mapping[str, Callable[[Any], bool]] = {
     "lookback": lambda value: bool(value),
     "logit_softcap": lambda value: bool(value),
     "norm_gain": lambda value: not value,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -74,7 +74,9 @@ class ExportSource:
 class ExportFormat(Protocol):
     """One way of writing a model for other tools."""
 
-    types: Mapping[WeightType | None, str]  # what --type may say, and what each means; None: where nothing is said
+    types: ClassVar[
+        Mapping[WeightType | None, str]
+    ]  # what --type may say, and what each means; None: where nothing is said
 
     def check(self, source: ExportSource) -> None:
         """Refuse what the format cannot express.

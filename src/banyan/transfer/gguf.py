@@ -249,7 +249,8 @@ def neighbouring_pairs(weight: Tensor, *, head_dim: int) -> Tensor:
 
     Shapes: weight (H K,) or (H K, D), returned alike.
     """
-    return weight.unflatten(0, (-1, 2, head_dim // 2)).transpose(1, 2).flatten(0, 2)
+    pairs = weight.reshape(-1, 2, head_dim // 2, *weight.shape[1:])
+    return pairs.transpose(1, 2).reshape(weight.shape)
 
 
 def _rope_factors(config: ModelConfig) -> Tensor:

@@ -139,7 +139,7 @@ def _pre_tokenizer(tokenizer: Mapping[str, Any]) -> str:
     name = _PRE_TOKENIZERS.get((steps, bool(tokenizer["model"].get("ignore_merges"))))
     # llama.cpp leaves out NFC, too, for the models that ask for it.
     if name is None or normalizer not in (None, "NFC"):
-        shown = normalizer if name is not None else ", ".join(steps) or "nothing"
+        shown = str(normalizer) if name is not None else ", ".join(steps) or "nothing"
         raise ConfigError(
             f"the tokenizer prepares text with {shown[:200]!r}, for which llama.cpp has no pre-tokenizer.",
             hint="--format hf takes the tokenizer as it is",
