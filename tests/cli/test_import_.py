@@ -1,13 +1,21 @@
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from banyan.cli.main import main
+from banyan.model.checkpoint import save_model
+from banyan.testing.models import tiny_model, tiny_model_config
+from banyan.transfer.foreign_config import ARCHITECTURES
+from banyan.transfer.formats import WEIGHT_FORMATS
 
 pytest.importorskip("h5py", reason="needs the extra keras")
-FIXTURE = Path(__file__).parent.parent / "fixtures" / "keras-gpt2"
+ROOT = Path(__file__).parent.parent.parent
+FIXTURE = ROOT / "tests" / "fixtures" / "keras-gpt2"
+GUIDE = ROOT / "docs" / "guides" / "import.md"
 
 
 @pytest.fixture
@@ -68,3 +76,34 @@ def test_a_pickle_is_refused_with_exit_code_4(tmp_path: Path, capsys: pytest.Cap
 def test_a_destination_is_needed_unless_it_is_only_a_check(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("import", source) == 2
     assert "the new model directory is missing" in capsys.readouterr().err
+
+
+def write_sources(folder: Path) -> None:
+    """Write what the guide's commands name, at tiny sizes."""
+    shutil.copytree(FIXTURE, folder / "gpt2-keras")
+    qwen3 = folder / "Qwen3-0.6B"
+    save_model(tiny_model(tiny_model_config(vocab_size=275)), qwen3, eos_ids=[274])
+    (qwen3 / "model.json").unlink()
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(FIXTURE / name, qwen3 / name)
+    if data := os.environ.get("BANYAN_DATA"):
+        shutil.copytree(Path(data) / "stories260K", folder / "stories260K")
+
+
+def test_the_commands_of_the_guide_do_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sources(tmp_path / "downloads")
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^banyan (import .+)$", GUIDE.read_text(encoding="utf-8"), re.M)
+    assert len(commands) == 4
+    for command in commands:
+        words = command.split()
+        if Path(words[1]).exists():  # the pretrained model is there with the shared data alone
+            assert run(*words) == 0, (command, capsys.readouterr().err)
+
+
+def test_the_guide_names_every_format_and_architecture() -> None:
+    page = GUIDE.read_text(encoding="utf-8")
+    for name in (*WEIGHT_FORMATS, *ARCHITECTURES):
+        assert f"`{name}`" in page

@@ -49,6 +49,19 @@ def test_a_lone_file_of_no_known_format_is_refused(tmp_path: Path, name: str) ->
         open_foreign(tmp_path / name)
 
 
+def test_a_part_of_a_folder_hints_at_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"x" * 40)
+    with pytest.raises(CheckpointError) as error:
+        open_foreign(tmp_path / "model.safetensors")
+    assert error.value.hint == f"give the folder: {tmp_path}"
+
+
+def test_a_pickle_is_refused_also_where_the_format_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(zip_pickle())
+    with pytest.raises(CheckpointError, match="is a pickle"):
+        open_foreign(tmp_path, format="hugging_face")
+
+
 def test_a_source_that_is_not_there_is_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="not found"):
         open_foreign(tmp_path / "gone")

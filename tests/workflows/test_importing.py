@@ -15,6 +15,7 @@ from banyan.runtime.description import read_description
 from banyan.runtime.loading import load
 from banyan.testing.models import tiny_model, tiny_model_config
 from banyan.workflows import importing
+from banyan.workflows.exporting import export_model
 from banyan.workflows.importing import check_import, import_model
 from banyan.workflows.reporter import SilentReporter
 
@@ -66,6 +67,14 @@ def test_weights_come_in_as_they_are(source: Path, tmp_path: Path) -> None:
     found, original = (load_file(folder / "model.safetensors") for folder in (tmp_path / "mine", source))
     assert found.keys() == original.keys()
     assert all(found[name].dtype == torch.bfloat16 and torch.equal(found[name], original[name]) for name in original)
+
+
+def test_what_came_in_goes_out_byte_for_byte(source: Path, tmp_path: Path) -> None:
+    bring_in(source, tmp_path / "mine")
+    export_model(tmp_path / "mine", tmp_path / "out", format="hf", reporter=SilentReporter())
+    found, original = (load_file(folder / "model.safetensors") for folder in (tmp_path / "out", source))
+    assert found.keys() == original.keys()
+    assert all(torch.equal(found[name].view(torch.uint8), original[name].view(torch.uint8)) for name in original)
 
 
 def test_importing_twice_writes_the_same_bytes(source: Path, tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ class Fields:
     def refusal(self, name: str, why: str) -> CheckpointError:
         """Return the one-line error for a field that cannot be used."""
         shown = repr(self._fields.get(name))
-        return CheckpointError(f"{self.source}: {name}={shown if len(shown) <= 80 else shown[:77] + '...'}: {why}.")
+        key = name if name.isidentifier() else repr(name)
+        return CheckpointError(f"{self.source}: {key}={shown if len(shown) <= 80 else shown[:77] + '...'}: {why}.")
 
     def count(self, name: str) -> int:
         """Return a number of things, at least one; it must be there."""

@@ -41,6 +41,7 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "alibi": _NONE,
     "no_rope_layers": (*_NONE, []),
     "use_parallel_residual": _NONE,
+    "use_mrope": _NONE,
     "pruned_heads": (None, {}),
 }
 # Fields of files, training, generation and labels: read elsewhere, or of no matter here.
@@ -245,6 +246,7 @@ def _one_kind_of_layers(fields: Fields) -> str | None:
         return None
     if len(set(kinds)) != 1 or kinds[0] not in ("full_attention", "sliding_attention"):
         raise fields.refusal(
-            "layer_types", f"it mixes {', '.join(sorted(set(kinds))) or 'nothing'}; Banyan has one kind for all layers"
+            "layer_types",
+            f"it mixes {', '.join(map(repr, sorted(set(kinds)))) or 'nothing'}; Banyan has one kind for all layers",
         )
     return kinds[0]

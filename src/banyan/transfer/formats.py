@@ -18,6 +18,7 @@ WEIGHT_FORMATS.add("keras_gpt2", KerasGPT2())
 WEIGHT_FORMATS.add("llama2c", Llama2cFile())
 
 _PICKLE_ENDINGS = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
+_PARTS_OF_FOLDERS = {".safetensors", ".json"}
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -27,19 +28,20 @@ def open_foreign(source: Path, *, format: str = AUTO) -> ForeignModel:
     Raises: FileError if there is no such file or folder; CheckpointError in one line if it is of no known format, is a
     pickle, or is not whole; UnknownNameError for a format nobody knows; MissingExtraError if a package is missing.
     """
-    chosen = None if format == AUTO else WEIGHT_FORMATS[format]
+    asked = None if format == AUTO else WEIGHT_FORMATS[format]
     if not source.exists():
         raise FileError(f"{source} not found.", hint="give a folder or a file of weights")
     try:
-        return (chosen or _recognise(source)).open(source)
+        return _choose(source, asked).open(source)
     except OSError as error:
         if isinstance(error, FileError):
             raise CheckpointError(error.message, hint=error.hint) from error
         raise CheckpointError(f"{error.filename or source} cannot be read: {error.strerror or error}.") from error
 
 
-def _recognise(source: Path) -> WeightFormat:
-    found = next((known for known in WEIGHT_FORMATS.values() if known.recognises(source)), None)
+def _choose(source: Path, asked: WeightFormat | None) -> WeightFormat:
+    candidates = WEIGHT_FORMATS.values() if asked is None else (asked,)
+    found = next((known for known in candidates if known.recognises(source)), None)
     if found is not None:
         return found
     if pickle := _find_pickle(source):
@@ -48,9 +50,13 @@ def _recognise(source: Path) -> WeightFormat:
             hint="where you trust it, convert it once: "
             "transformers.AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)",
         )
+    if asked is not None:  # it knows best what is missing
+        return asked
+    known_formats = "; ".join(known.does for known in WEIGHT_FORMATS.values())
+    is_part = source.suffix in _PARTS_OF_FOLDERS
     raise CheckpointError(
-        f"{source} is of no format that Banyan reads: {'; '.join(known.does for known in WEIGHT_FORMATS.values())}.",
-        hint="name it with --format for what is wrong with it",
+        f"{source} is of no format that Banyan reads: {known_formats}.",
+        hint=f"give the folder: {source.parent}" if is_part else "--format NAME says what a format lacks",
     )
 
 
