@@ -17,10 +17,12 @@ from banyan.data.batch import Batch  # noqa: E402
 from banyan.model.config import ModelConfig  # noqa: E402
 from banyan.model.presets import GPT2_SHAPE  # noqa: E402
 from banyan.model.transformer import Transformer  # noqa: E402
+from banyan.train.backward_update import BackwardUpdate  # noqa: E402
 from banyan.train.balance import default_balance  # noqa: E402
 from banyan.train.compilation import compiler_problem, with_blocks  # noqa: E402
+from banyan.train.lean_step import lean_step  # noqa: E402
 from banyan.train.losses import joint_loss  # noqa: E402
-from banyan.train.memory import keep_freed_memory  # noqa: E402
+from banyan.train.memory import settle_freed_memory  # noqa: E402
 from banyan.train.optimizer import OptimizerConfig, build_optimizer  # noqa: E402
 from banyan.train.precision import in_precision  # noqa: E402
 from banyan.train.step import train_step  # noqa: E402
@@ -29,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent / "peers"))
 
 from turns import SHAPES, Shape, TokenStream, contender_options, take_turns  # noqa: E402
 
-MODES = ("eager", "compiled", "lean", "bfloat16", "int8")
+MODES = ("eager", "compiled", "lean", "lean-eager", "bfloat16", "int8")
 
 
 def new_model(shape: Shape) -> Transformer:
@@ -65,26 +67,25 @@ class Loop:
     """The step of a run of one task."""
 
     def __init__(self, shape: Shape, *, mode: str) -> None:
-        if mode != "lean":
-            keep_freed_memory()
+        is_lean = mode.startswith("lean")
+        settle_freed_memory(is_kept=not is_lean)
         self.model = new_model(shape)
         self.optimizer = build_optimizer(self.model, OptimizerConfig(name="adamw", learning_rate=1e-3))
         precision = mode if mode in ("bfloat16", "int8") else "float32"
         loss = in_precision(partial(joint_loss, task_heads=(None,)), model=self.model, precision=precision)
-        is_compiled = mode != "eager" and compiler_problem() is None
-        self.loss_function = with_blocks(loss, model=self.model, is_compiled=is_compiled, is_lean=mode == "lean")
+        is_compiled = mode not in ("eager", "lean-eager") and compiler_problem() is None
+        self.loss_function = with_blocks(loss, model=self.model, is_compiled=is_compiled, is_lean=is_lean)
+        self.update = BackwardUpdate(self.model, self.optimizer, clip_norm=1.0) if is_lean else None
         self.balance = default_balance(self.model, (None,))
         self.stream = TokenStream(shape)
 
     def step(self) -> float:
-        result = train_step(
-            self.model,
-            batch_of(*self.stream.next()),
-            optimizer=self.optimizer,
-            loss_function=self.loss_function,
-            balance=self.balance,
-            clip_norm=1.0,
-        )
+        parts = {"optimizer": self.optimizer, "loss_function": self.loss_function, "balance": self.balance}
+        batch = batch_of(*self.stream.next())
+        if self.update is not None:
+            result = lean_step(self.model, batch, update=self.update, **parts)
+        else:
+            result = train_step(self.model, batch, clip_norm=1.0, **parts)
         return result.task_losses[0]
 
 

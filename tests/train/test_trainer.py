@@ -20,6 +20,7 @@ from banyan.model.checkpoint import load_model
 from banyan.testing.training import HEADS, TASKS, tiny_loader, tiny_trainer
 from banyan.train.average import AverageConfig
 from banyan.train.callbacks import Callback, EvaluationRecord, EventRecord, FitResult, StepRecord
+from banyan.train.compilation import compiler_problem
 from banyan.train.config import TrainConfig
 from banyan.train.losses import TaskLosses, joint_loss
 from banyan.train.optimizer import OptimizerConfig
@@ -191,6 +192,45 @@ def test_a_run_with_ramps_average_and_every_option_of_the_optimizer_is_resumed_b
             continue
     assert contents(result.last_checkpoint) == contents(golden.last_checkpoint)
     assert contents(result.best_checkpoint) == contents(golden.best_checkpoint)
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "golden")
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_run_that_moves_weights_in_the_backward_pass_is_resumed_bitwise(tmp_path: Path, name: Any) -> None:
+    def trainer(run: str, *callbacks: Callback) -> Trainer:
+        lean = {"update_in_backward": True, "low_memory": True, "accumulation_steps": 1, "clip_norm": 0.5}
+        return tiny_trainer(
+            tmp_path / run,
+            steps=20,
+            train={**TRAIN, **lean},
+            optimizer=OptimizerConfig(name=name),
+            evaluator=scores_by_step,
+            callbacks=callbacks,
+        )
+
+    golden = trainer("golden").fit()
+    with pytest.raises(CrashError):
+        trainer("run", At(7, crash)).fit()
+    result = trainer("run").fit(resume=True)
+    assert contents(result.last_checkpoint) == contents(golden.last_checkpoint)
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "golden")
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_a_compiled_run_is_resumed_bitwise(tmp_path: Path) -> None:
+    if problem := compiler_problem():
+        pytest.skip(f"nothing can be compiled here: {problem}")
+
+    def trainer(run: str, *callbacks: Callback) -> Trainer:
+        torch._dynamo.reset()  # as in a process of its own: what was compiled comes from the cache, or is made anew
+        train = {"compile": True, "checkpoint_every": 2, "accumulation_steps": 1}
+        return tiny_trainer(tmp_path / run, steps=5, train=train, callbacks=callbacks)
+
+    golden = trainer("golden").fit()
+    with pytest.raises(CrashError):
+        trainer("run", At(3, crash)).fit()
+    result = trainer("run").fit(resume=True)
+    assert contents(result.last_checkpoint) == contents(golden.last_checkpoint)
     assert metrics(tmp_path / "run") == metrics(tmp_path / "golden")
 
 

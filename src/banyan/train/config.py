@@ -36,6 +36,7 @@ class TrainConfig:
     products: Products = "auto"  # float32 on a CPU: PyTorch's own routine or oneDNN's; auto: the faster one, measured
     compile: Compile = "auto"  # auto: if the run is long enough to pay for it
     low_memory: bool = False  # compute each block twice and give freed memory back: slower, for what does not fit else
+    update_in_backward: bool = False  # move each weight once its gradient is known, and drop that; clips step by step
     health: HealthConfig = dataclasses.field(default_factory=HealthConfig)
 
     def __post_init__(self) -> None:
@@ -48,6 +49,12 @@ class TrainConfig:
                 raise ConfigError(f"train.{name}={value} must be above 0, or null.")
 
         self._check_ramps()
+        if self.update_in_backward and self.accumulation_steps > 1:
+            raise ConfigError(
+                f"train.accumulation_steps={self.accumulation_steps} cannot be had with train.update_in_backward=true, "
+                "which moves the weights in every backward pass.",
+                hint="set train.accumulation_steps=1, and train.micro_batch_seqs as high as memory allows",
+            )
 
     def _check_ramps(self) -> None:
         if self.batch_ramp is not None and not (self.batch_ramp and all(0 < part <= 1 for part in self.batch_ramp)):

@@ -16,6 +16,7 @@ from torch import Tensor
 from banyan.model.linear import Product
 
 BLOCK_LOGITS = 1 << 24  # in one block: 64 MiB, enough rows for fast products
+BLOCK_GRADIENTS = 1 << 22  # of the weight, made in one product before they are added to the others: 16 MiB
 
 
 def head_cross_entropy(
@@ -58,7 +59,7 @@ class _HeadCrossEntropy(torch.autograd.Function):
         if weights_M is None or not any(needs):
             ctx.save_for_backward(hidden_MD, targets_M)
             ctx.gradients = None
-            blocks = _blocks(len(hidden_MD), len(weight_VD))
+            blocks = _blocks(len(hidden_MD), width=len(weight_VD), most=BLOCK_LOGITS)
             return torch.cat([head.score(hidden_MD[rows], targets_M[rows])[0] for rows in blocks])
         ctx.save_for_backward(weights_M)
         losses_M, ctx.gradients = _learn(head, hidden_MD, targets_M, weights_M, needs=needs)
@@ -86,18 +87,16 @@ def _learn(
     """Return the losses (M,), and the gradients of hidden states and weight of their weighted sum where needed."""
     needs_hidden, needs_weight = needs
     grad_hidden = torch.empty_like(hidden_MD) if needs_hidden else None
-    grad_weight = None
+    grad_weight = head.no_gradient(hidden_MD.dtype) if needs_weight else None
     losses = []
-    for rows in _blocks(len(hidden_MD), head.vocab_size):
+    for rows in _blocks(len(hidden_MD), width=head.vocab_size, most=BLOCK_LOGITS):
         losses_M, errors_MV = head.score(hidden_MD[rows], targets_M[rows])
         losses.append(losses_M)
         weights_M1 = weights_M[rows, None]
         if grad_hidden is not None:
             grad_hidden[rows] = head.back(errors_MV) * weights_M1
-        if needs_weight:
-            part_VD = head.outer(errors_MV, hidden_MD[rows] * weights_M1)
-            grad_weight = part_VD if grad_weight is None else grad_weight.add_(part_VD)
-            del part_VD
+        if grad_weight is not None:
+            head.add_outer(grad_weight, errors_MV, hidden_MD[rows] * weights_M1)
         del errors_MV
     return torch.cat(losses), [grad_hidden, grad_weight]
 
@@ -117,7 +116,8 @@ class _Head:
         raw_MV = self._product(hidden_MD.to(self._dtype), self._weight_VD, None)
         raw_MV = raw_MV if raw_MV.dtype == torch.float64 else raw_MV.float()
         capped_MV = raw_MV.div_(self._softcap).tanh_().mul_(self._softcap) if self._softcap else raw_MV
-        log_probs_MV = torch.log_softmax(capped_MV, dim=1)
+        is_spent = not self._softcap and capped_MV.device.type == "cpu"  # otherwise needed once more, or not tried
+        log_probs_MV = torch.log_softmax(capped_MV, dim=1, out=capped_MV if is_spent else None)
         column_M1 = targets_M[:, None]
         losses_M = -log_probs_MV.gather(1, column_M1).squeeze(1)
         errors_MV = log_probs_MV.exp_()
@@ -130,14 +130,20 @@ class _Head:
         """Return the gradient of the hidden states, (M, D)."""
         return self._product(errors_MV.to(self._dtype), self._weight_VD.t(), None)
 
-    def outer(self, errors_MV: Tensor, hidden_MD: Tensor) -> Tensor:
-        """Return the gradient of the weight, (V, D)."""
-        gradient_VD = self._product(errors_MV.to(self._dtype).t(), hidden_MD.to(self._dtype).t(), None)
-        return gradient_VD.to(hidden_MD.dtype)
+    def no_gradient(self, dtype: torch.dtype) -> Tensor:
+        """Return a gradient of the weight, (V, D), to which nothing has been added yet."""
+        return torch.zeros(self._weight_VD.shape, dtype=dtype, device=self._weight_VD.device)
+
+    def add_outer(self, gradient_VD: Tensor, errors_MV: Tensor, hidden_MD: Tensor) -> None:
+        """Add the gradient of the weight, for some words at a time: a product cannot be added in place."""
+        hidden_DM = hidden_MD.to(self._dtype).t()
+        for words in _blocks(self.vocab_size, width=hidden_MD.shape[1], most=BLOCK_GRADIENTS):
+            errors_WM = errors_MV[:, words].to(self._dtype).t().contiguous()
+            gradient_VD[words] += self._product(errors_WM, hidden_DM, None)
 
 
-def _blocks(num_positions: int, vocab_size: int) -> Iterator[slice]:
-    """Cut positions into blocks of equal size, give or take one row."""
-    count = max(1, -(-num_positions * vocab_size // BLOCK_LOGITS))
-    edges = [num_positions * block // count for block in range(count + 1)]
+def _blocks(num: int, *, width: int, most: int) -> Iterator[slice]:
+    """Cut rows into blocks of equal size, give or take one row, none of more numbers than `most` (or of one row)."""
+    count = max(1, -(-num // max(1, most // width)))
+    edges = [num * block // count for block in range(count + 1)]
     return (slice(start, end) for start, end in zip(edges[:-1], edges[1:], strict=True))

@@ -13,14 +13,16 @@ import torch
 from banyan.core.types import HeadSpec
 from banyan.data.batch import BatchLoader
 from banyan.model.transformer import Transformer
+from banyan.train.backward_update import backward_update
 from banyan.train.balance import default_balance
 from banyan.train.config import TrainConfig
 from banyan.train.configured_loss import configured_loss
+from banyan.train.lean_step import lean_step
 from banyan.train.losses import joint_loss
-from banyan.train.memory import explained_memory_errors, keep_freed_memory
-from banyan.train.optimizer import OptimizerConfig, build_optimizer
+from banyan.train.memory import explained_memory_errors, settle_freed_memory
+from banyan.train.optimizer import ModelOptimizer, OptimizerConfig, build_optimizer
 from banyan.train.ranks import ALONE, Ranks
-from banyan.train.step import LossFunction, train_step
+from banyan.train.step import LossFunction, StepResult, train_step
 
 
 def measure_step_seconds(
@@ -40,12 +42,12 @@ def measure_step_seconds(
     Model, loader and random numbers are afterwards as they were. The first step, which warms caches, is not counted.
     Raises: MemoryLimitError if a step does not fit into memory; DataError if a batch cannot be learned from.
     """
-    if not config.low_memory:
-        keep_freed_memory()  # as the run will
+    settle_freed_memory(is_kept=not config.low_memory)  # as the run will
     trial = copy.deepcopy(model).train()
     trial_optimizer = build_optimizer(trial, optimizer)
     loss_function = loss_function or partial(joint_loss, task_heads=tuple(task_heads))
     loss_function = configured_loss(loss_function, model=trial, config=config, world_size=ranks.world_size)
+    step = _step_of(trial, trial_optimizer, config=config, ranks=ranks)
     place, seconds = loader.state(), []
     devices = [trial.device] if trial.device.type == "cuda" else []
     memory = explained_memory_errors(micro_batch_seqs=config.micro_batch_seqs, seq_len=config.seq_len)
@@ -53,17 +55,24 @@ def measure_step_seconds(
         with torch.random.fork_rng(devices=devices), memory:
             for _ in range(num_steps + 1):
                 started = clock()
-                train_step(
+                step(
                     trial,
                     loader.next_batch(),
                     optimizer=trial_optimizer,
                     loss_function=loss_function,
                     balance=default_balance(trial, task_heads),
-                    accumulation_steps=config.accumulation_steps,
-                    clip_norm=config.clip_norm,
-                    ranks=ranks,
                 )
                 seconds.append(clock() - started)
     finally:
         loader.restore(place)
     return ranks.from_main(lambda: statistics.median(seconds[1:]))
+
+
+def _step_of(
+    model: Transformer, optimizer: ModelOptimizer, *, config: TrainConfig, ranks: Ranks
+) -> Callable[..., StepResult]:
+    """Return the kind of step that the run will make."""
+    update = backward_update(model, optimizer, config=config, world_size=ranks.world_size)
+    if update is not None:
+        return partial(lean_step, update=update)
+    return partial(train_step, accumulation_steps=config.accumulation_steps, clip_norm=config.clip_norm, ranks=ranks)

@@ -1,9 +1,9 @@
-"""Memory: kept from one step to the next, and running out of it said in one line."""
+"""Memory: kept from one step to the next or given back, and running out of it said in one line."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -12,8 +12,14 @@ from banyan.core.errors import MemoryLimitError
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 _KEPT_BYTES = 1 << 30
+_RETURNED_TENSOR_BYTES = 1 << 20
 _KEPT_TENSOR_BYTES = 1 << 26  # larger ones are few, and could leave large gaps behind them; not measured
 _CPU_WORDS = "can't allocate memory"  # PyTorch's CPU allocator raises a plain RuntimeError with these words
+
+
+def settle_freed_memory(*, is_kept: bool) -> bool:
+    """Decide what becomes of freed memory in this process; return whether the C library lets one decide."""
+    return keep_freed_memory() if is_kept else return_freed_memory()
 
 
 def keep_freed_memory() -> bool:
@@ -22,11 +28,23 @@ def keep_freed_memory() -> bool:
     By default glibc gives every large tensor back to the system at once and asks for it anew: for a model of 1 million
     weights that was 40,000 page faults a step, and 15 % of its time. It costs about 5 % more peak memory.
     """
+    return _set_up_allocation({_MMAP_THRESHOLD: _KEPT_TENSOR_BYTES, _TRIM_THRESHOLD: _KEPT_BYTES})
+
+
+def return_freed_memory() -> bool:
+    """Let the C library give every tensor above a mebibyte back to the system once it is freed; return whether it can.
+
+    By default glibc raises that bound to 32 MiB as tensors are freed, and what it keeps lies in pieces.
+    """
+    return _set_up_allocation({_MMAP_THRESHOLD: _RETURNED_TENSOR_BYTES, _TRIM_THRESHOLD: _RETURNED_TENSOR_BYTES})
+
+
+def _set_up_allocation(parameters: Mapping[int, int]) -> bool:
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # another C library
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _KEPT_TENSOR_BYTES) and mallopt(_TRIM_THRESHOLD, _KEPT_BYTES))
+    return all(mallopt(parameter, value) for parameter, value in parameters.items())
 
 
 @contextmanager

@@ -91,6 +91,15 @@ class ModelOptimizer:
         if self._average is not None:
             self._average.update(self._step)
 
+    def move(self, param: nn.Parameter) -> None:
+        """Move one weight against its gradient, where no other weight has one."""
+        self._owner(param).step()
+
+    def memory_of(self, param: nn.Parameter) -> dict[str, Tensor]:
+        """Return what is remembered of a weight; what is put into it is saved and restored with the rest."""
+        memory: dict[str, Tensor] = self._owner(param).state[param]
+        return memory
+
     def keep_average(self, average: AverageConfig, *, num_steps: int) -> None:
         """Keep, from now on, a moving average of the weights beside them."""
         self._average = WeightAverage(self._named, config=average, num_steps=num_steps)

@@ -24,6 +24,14 @@ class LowerRate:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ShrinkScores:
+    """Make the attention scores of a layer smaller by changing the weights that they come from."""
+
+    layer: str
+    factor: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stop:
     """End the run: nothing helps."""
 
@@ -32,4 +40,4 @@ class Stop:
     is_data: bool = False  # the data is at fault, not the training
 
 
-Remedy: TypeAlias = Rewind | LowerRate | Stop
+Remedy: TypeAlias = Rewind | LowerRate | ShrinkScores | Stop

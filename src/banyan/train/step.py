@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from banyan.core.errors import DataError
 from banyan.data.batch import TrainableBatch
@@ -84,11 +84,7 @@ def train_step(
     Both inner sums run over the whole batch, so the update does not depend on how many micro-batches it is cut into.
     Raises: DataError if no position of the batch carries loss.
     """
-    if batch.num_targets == 0:
-        raise DataError(
-            "a batch has no position that carries loss: every target in it is masked.",
-            hint="look at the examples of your tasks: are the answers empty, or cut off by max_source_tokens?",
-        )
+    require_targets(batch)
 
     # 1. What one unit of each task's loss is worth: known before the first micro-batch, from the batch alone.
     weight_sums = batch.weights_by_task(balance.num_tasks)
@@ -110,8 +106,7 @@ def train_step(
     if clip_norm is not None:
         torch._foreach_mul_(gradients, torch.clamp(clip_norm / (norm + 1e-6), max=1.0))
     *sums, grad_norm = torch.cat((ranks.sum(loss_sums), norm.reshape(1))).tolist()
-    loss_value = sum(total * factor for total, factor in zip(sums, factors.tolist(), strict=True))
-    task_losses = tuple(s / w if w else math.nan for s, w in zip(sums, weight_sums.tolist(), strict=True))
+    loss_value, task_losses = loss_values(sums, factors=factors, weight_sums=weight_sums)
 
     # 4. Update, unless the numbers say no: then this batch is skipped and the weights stay as they are.
     verdict = judge(loss_value, task_losses, grad_norm)
@@ -128,3 +123,18 @@ def train_step(
         num_tokens=batch.num_tokens,
         verdict=verdict,
     )
+
+
+def require_targets(batch: TrainableBatch) -> None:
+    """Raises: DataError if no position of the batch carries loss."""
+    if batch.num_targets == 0:
+        raise DataError(
+            "a batch has no position that carries loss: every target in it is masked.",
+            hint="look at the examples of your tasks: are the answers empty, or cut off by max_source_tokens?",
+        )
+
+
+def loss_values(sums: Sequence[float], *, factors: Tensor, weight_sums: Tensor) -> tuple[float, tuple[float, ...]]:
+    """Return the balanced loss of a step, and the mean loss of each task; NaN for a task without targets."""
+    loss = sum(total * factor for total, factor in zip(sums, factors.tolist(), strict=True))
+    return loss, tuple(s / w if w else math.nan for s, w in zip(sums, weight_sums.tolist(), strict=True))

@@ -13,10 +13,12 @@ import torch
 from torch import nn
 
 from banyan.data.batch import BatchLoader, TrainableBatch
+from banyan.train.backward_update import BackwardUpdate
 from banyan.train.balance import TaskBalance
 from banyan.train.callbacks import StepRecord
 from banyan.train.config import TrainConfig
 from banyan.train.health.watch import HealthWatch
+from banyan.train.lean_step import lean_step
 from banyan.train.memory import explained_memory_errors
 from banyan.train.optimizer import ModelOptimizer
 from banyan.train.ramps import shape_at
@@ -41,6 +43,7 @@ class StepParts:
     task_names: tuple[str, ...]
     seed: int
     ranks: Ranks = ALONE
+    update: BackwardUpdate | None = None  # None: weights move after the backward pass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,16 +93,30 @@ class Stepper:
         verdict = Verdict() if watch is None else watch.inspect(batch, step=step, place=place)
         if verdict.update_scale == 0:
             return _kept_out(batch, verdict, num_tasks=parts.balance.num_tasks)
+        judge = apply_if_finite if watch is None else watch.judge
+        loss_function = parts.loss_function
+        if watch is not None and parts.ranks.world_size == 1:  # of several, each sees but its share of a gradient
+            loss_function = watch.listening(loss_function, step=step)
+        if parts.update is not None:
+            return lean_step(
+                parts.model,
+                batch,
+                update=parts.update,
+                optimizer=parts.optimizer,
+                loss_function=loss_function,
+                balance=parts.balance,
+                judge=judge,
+            )
         return train_step(
             parts.model,
             batch,
             optimizer=parts.optimizer,
-            loss_function=parts.loss_function,
+            loss_function=loss_function,
             balance=parts.balance,
             accumulation_steps=shape_at(step, parts.config).accumulation_steps,
             clip_norm=parts.config.clip_norm,
             ranks=parts.ranks,
-            judge=apply_if_finite if watch is None else watch.judge,
+            judge=judge,
         )
 
     def losses_of(self, batch: TrainableBatch) -> tuple[float, ...]:

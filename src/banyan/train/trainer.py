@@ -18,6 +18,7 @@ from banyan.core.locks import hold_directory
 from banyan.core.types import HeadSpec
 from banyan.data.batch import BatchLoader
 from banyan.model.transformer import Transformer
+from banyan.train.backward_update import backward_update
 from banyan.train.balance import TaskBalance, default_balance
 from banyan.train.callbacks import Callback, EventRecord, FitResult, Record, RunStart, tell
 from banyan.train.config import TrainConfig
@@ -29,15 +30,16 @@ from banyan.train.interrupt import InterruptWatch
 from banyan.train.layer_rates import LayerRates
 from banyan.train.loss_plot import LossPlot
 from banyan.train.losses import joint_loss
-from banyan.train.memory import keep_freed_memory
+from banyan.train.memory import settle_freed_memory
 from banyan.train.optimizer import ModelOptimizer, OptimizerConfig
 from banyan.train.precision import device_of
 from banyan.train.ranks import ALONE, Ranks
 from banyan.train.recovery import Recovery
-from banyan.train.remedies import LowerRate, Remedy, Rewind, Stop
+from banyan.train.remedies import LowerRate, Remedy, Rewind, ShrinkScores, Stop
 from banyan.train.run_files import EventsFile, MetricsFile, TensorBoard
 from banyan.train.saver import RunSaver, SavedParts
 from banyan.train.schedule import ScheduleConfig
+from banyan.train.score_bound import shrink_scores
 from banyan.train.snapshots import SnapshotRing
 from banyan.train.state import Progress, TransformerFiles, WeightFiles, readable_state
 from banyan.train.step import LossFunction
@@ -84,10 +86,11 @@ class Trainer:
         self._progress = Progress()
         self._ranks = ranks
         loss_function = loss_function or partial(joint_loss, task_heads=tuple(task_heads))
+        model_optimizer = _optimizer_of(model, optimizer, config=config, layer_rates=layer_rates, ranks=ranks)
         parts = StepParts(
             model=model,
             loader=loader,
-            optimizer=_optimizer_of(model, optimizer, config=config, layer_rates=layer_rates, ranks=ranks),
+            optimizer=model_optimizer,
             loss_function=configured_loss(loss_function, model=model, config=config, world_size=ranks.world_size),
             balance=balance or default_balance(cast(Transformer, model), task_heads),
             config=config,
@@ -96,6 +99,7 @@ class Trainer:
             task_names=self._task_names,
             seed=seed,
             ranks=ranks,
+            update=backward_update(model, model_optimizer, config=config, world_size=ranks.world_size),
         )
         self._optimizer = parts.optimizer
         self._stepper = Stepper(parts)
@@ -116,6 +120,8 @@ class Trainer:
     ) -> tuple[HealthWatch | None, Recovery | None]:
         """Return what looks after the run, if anything may."""
         config = parts.config.health
+        if parts.update is not None:  # its gradient is not known in time; the update itself shortens what is too long
+            config = replace(config, rescale=False)
         if not config.watch or parts.ranks.is_model_divided:  # it looks at whole weights and layers
             return None, None
         watch = HealthWatch(
@@ -150,8 +156,7 @@ class Trainer:
         """
         device = device_of(self.model)
         devices = [device] if device.type == "cuda" else []
-        if not self._config.low_memory:
-            keep_freed_memory()
+        settle_freed_memory(is_kept=not self._config.low_memory)
         lock = nullcontext() if holds_lock or not self._ranks.is_main else hold_directory(self._run_directory)
         with lock, InterruptWatch() as watch, torch.random.fork_rng(devices=devices):
             try:
@@ -249,6 +254,10 @@ class Trainer:
             case Rewind() if self._recovery is not None:
                 self._progress, event = self._recovery.rewind(self._progress, remedy)
                 self._tell(event)
+            case ShrinkScores():
+                shrink_scores(self.model, remedy.layer, factor=remedy.factor)
+                detail = {"where": remedy.layer, "factor": remedy.factor}
+                self._tell(EventRecord(step=self._progress.step, kind="scores_shrunk", detail=detail))
             case LowerRate():
                 self._progress.learning_rate_scale *= remedy.rate_factor
                 detail = {"reason": remedy.reason, "learning_rate_scale": self._progress.learning_rate_scale}

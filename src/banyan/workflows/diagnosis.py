@@ -29,6 +29,7 @@ _DONE = {
     "rescaled": "the gradient was shortened",
     "rewound": "the run went back to sound weights, with a lower learning rate",
     "rate_lowered": "the learning rate was lowered",
+    "scores_shrunk": "queries and keys of that layer were made smaller",
     "stopped": "the run was ended",
 }
 

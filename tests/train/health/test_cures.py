@@ -5,7 +5,7 @@ import pytest
 from banyan.train.health.config import HealthConfig
 from banyan.train.health.cures import Cures
 from banyan.train.health.signals import Finding
-from banyan.train.remedies import LowerRate, Rewind, Stop
+from banyan.train.remedies import LowerRate, Rewind, ShrinkScores, Stop
 
 HIGH = Finding(signal="diverged", value=1.0, threshold=0.3)
 
@@ -53,3 +53,21 @@ def test_what_was_saved_decides_alike() -> None:
     again.restore(json.loads(json.dumps(cures.state())))
     assert again.diverged(HIGH, step=320, sound_until=290) == cures.diverged(HIGH, step=320, sound_until=290)
     assert again.state() == cures.state()
+
+
+SCORES = Finding(signal="attention_logits", value=400.0, threshold=100.0, where="blocks.0.attention")
+
+
+def test_large_scores_are_brought_back_to_their_bound_where_that_can_be_done() -> None:
+    assert Cures(HealthConfig()).large_scores(SCORES, step=50, can_shrink=True) == [
+        ShrinkScores(layer="blocks.0.attention", factor=0.25)
+    ]
+    slower = [LowerRate(rate_factor=0.7, reason="attention_logits")]
+    assert Cures(HealthConfig()).large_scores(SCORES, step=50, can_shrink=False) == slower
+    assert Cures(HealthConfig(shrink_scores=False)).large_scores(SCORES, step=50, can_shrink=True) == slower
+
+
+def test_a_plateau_halves_the_rate() -> None:
+    plateau = Finding(signal="plateau", value=0.0, threshold=-1e-4)
+    assert Cures(HealthConfig()).lower_rate(plateau, step=2000) == [LowerRate(rate_factor=0.5, reason="plateau")]
+    assert Cures(HealthConfig(lower_rate=False)).lower_rate(plateau, step=2000) == []

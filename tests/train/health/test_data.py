@@ -1,9 +1,10 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from banyan.core.hashing import hash_token_ids
-from banyan.data.batch import Batch
+from banyan.data.batch import PADDING, Batch
 from banyan.testing.faults import RepeatOne, permute_ids, raise_ids, shuffle_targets
 from banyan.testing.training import TASKS, tiny_loader
 from banyan.train.health.data import BatchWatch, DataShape, describe_rows
@@ -67,3 +68,15 @@ def test_rows_are_named_by_their_tasks_and_the_hash_of_their_ids(row: int) -> No
     ids = batch.token_ids[row][batch.segment_ids[row] >= 0].tolist()
     assert described[row]["sha256"] == hash_token_ids([ids])[:16]
     assert set(described[row]["tasks"]) <= set(TASKS)
+
+
+def test_batches_that_are_mostly_padding_are_told_once() -> None:
+    watch, loader = BatchWatch(SHAPE), tiny_loader(rows_per_batch=16, size=400)
+    padded = [_padded(loader.next_batch()) for _ in range(100)]
+    assert names(watch, padded).count("mostly_padding") == 1
+
+
+def _padded(batch: Batch) -> Batch:
+    segment_ids = batch.segment_ids.clone()
+    segment_ids[:, 4:] = PADDING
+    return replace(batch, segment_ids=segment_ids)

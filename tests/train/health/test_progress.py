@@ -1,3 +1,4 @@
+import json
 import math
 
 from banyan.train.callbacks import EvaluationRecord, StepRecord
@@ -37,6 +38,16 @@ def test_a_rate_that_has_fallen_is_no_plateau() -> None:
     watch = course()
     for step in range(1, 4000):
         assert watch.add(record(step, 2.0, learning_rate=1.0 if step < 1000 else 0.5)) == []
+
+
+def test_a_course_that_was_broken_off_goes_on_as_it_would_have() -> None:
+    losses = [6 * math.exp(-step / 200) + 2 + 1e-9 * step for step in range(5000)]
+    whole, first, second = course(), course(), course()
+    told = [step for step, loss in enumerate(losses, 1) if whole.add(record(step, loss))]
+    for step, loss in enumerate(losses[:1777], 1):
+        assert first.add(record(step, loss)) == []
+    second.restore(json.loads(json.dumps(first.state())))
+    assert told == [step for step, loss in enumerate(losses[1777:], 1778) if second.add(record(step, loss))]
 
 
 def evaluated(step: int, score: float) -> EvaluationRecord:

@@ -17,15 +17,17 @@ class HealthConfig:
     skip: bool = True  # leave out the update of a batch that does not fit the others
     rescale: bool = True  # shorten a gradient that is far longer than those before it
     rewind: bool = True  # go back to sound weights, with a lower learning rate, when the run diverges
-    lower_rate: bool = True  # lower the learning rate when spikes keep coming or attention scores grow
+    lower_rate: bool = True  # lower the learning rate when spikes keep coming, or the loss no longer falls
+    shrink_scores: bool = True  # make attention scores smaller where they have grown; false: lower the learning rate
     stop: bool = True  # end a run that three rewinds did not cure, or whose data cannot be learned from
     probe_every: int = 8  # steps between two looks at every weight's gradient and update
     activation_probe_every: int = 50  # steps between two looks into the layers, on two rows of the batch
+    noise_probe_every: int = 200  # steps between two looks at how noisy the gradient is, where batches have parts
     snapshot_every: int = 200  # steps between two copies of the weights to go back to
     max_snapshot_bytes: int = 256 << 20  # memory for up to three copies; larger models go back to a checkpoint
 
     def __post_init__(self) -> None:
-        for name in ("probe_every", "activation_probe_every", "snapshot_every"):
+        for name in ("probe_every", "activation_probe_every", "noise_probe_every", "snapshot_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.health.{name}={getattr(self, name)} must be 1 or more.")
         if self.max_snapshot_bytes < 0:

@@ -7,7 +7,7 @@ from typing import Any
 
 from banyan.train.health.config import HealthConfig
 from banyan.train.health.signals import Finding
-from banyan.train.remedies import LowerRate, Remedy, Rewind, Stop
+from banyan.train.remedies import LowerRate, Remedy, Rewind, ShrinkScores, Stop
 
 MAX_REWINDS = 3
 # A cut that did not help is followed by a deeper one: 0.7, then a fifth, then a fiftieth of the planned rate.
@@ -17,7 +17,8 @@ _RECENT = 1000  # steps within which a second rewind counts as the first one not
 _BROKEN, _BROKEN_WINDOW = 3, 50  # updates that were no numbers, among so many steps: the weights are at fault
 CHRONIC, CHRONIC_WINDOW = 5, 1000  # spikes, among so many steps; 0.5 %, as OLMo-core's SpikeScore
 _LOWER_EVERY = 500  # steps between two cuts for the same reason
-_LOWER_BY = 0.7
+_LOWER_BY: Mapping[str, float] = {"plateau": 0.5}
+_LOWER_BY_DEFAULT = 0.7
 
 
 class Cures:
@@ -67,7 +68,13 @@ class Cures:
         if not self._config.lower_rate or not is_due:
             return []
         self._lowered_at[finding.signal] = step
-        return [LowerRate(rate_factor=_LOWER_BY, reason=finding.signal)]
+        return [LowerRate(rate_factor=_LOWER_BY.get(finding.signal, _LOWER_BY_DEFAULT), reason=finding.signal)]
+
+    def large_scores(self, finding: Finding, *, step: int, can_shrink: bool) -> list[Remedy]:
+        """Bring the attention scores of a layer back to their bound, or at least slow their growth."""
+        if not (self._config.shrink_scores and can_shrink) or finding.where is None:
+            return self.lower_rate(finding, step=step)
+        return [ShrinkScores(layer=finding.where, factor=finding.threshold / finding.value)]
 
     def _rewind(self, *, step: int, sound_until: int, reason: str) -> list[Remedy]:
         if not self._config.rewind:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from banyan.core.hashing import hash_token_ids
-from banyan.data.batch import Batch
+from banyan.data.batch import PADDING, Batch
 from banyan.train.health.signals import Finding
 from banyan.train.health.statistics import Usual
 
@@ -23,6 +23,7 @@ KL_BOUND = 0.5  # nats
 _KL_SIGMA = 6.0
 _SHIFT_STEPS, _SHIFT_LASTS = 3, 30  # in a row
 AGREEMENT_FALL = 0.2  # of the targets
+PADDED_SHARE, _PADDED_BATCHES = 0.5, 64  # of all positions, on average over so many batches
 _ACTIVE_AFTER = 32  # batches
 
 
@@ -45,6 +46,7 @@ class BatchWatch:
         self._distance = Usual()
         self._agreement = Usual()
         self._num_shifted = 0
+        self._padding = Usual(window=_PADDED_BATCHES)
 
     @property
     def has_shifted(self) -> bool:
@@ -57,7 +59,14 @@ class BatchWatch:
         findings = [*self._unknown_ids(token_ids), *self._repeated(batch), *self._disagreement(batch)]
         if not findings:
             findings += self._shifted(token_ids)
-        return findings
+        return [*findings, *self._padded(batch)]
+
+    def _padded(self, batch: Batch) -> list[Finding]:
+        """Say it once, when so many batches were seen that it is the rule."""
+        self._padding.add(float((batch.segment_ids.numpy() == PADDING).mean()))
+        if self._padding.count != _PADDED_BATCHES or self._padding.mean <= PADDED_SHARE:
+            return []
+        return [Finding(signal="mostly_padding", value=self._padding.mean, threshold=PADDED_SHARE)]
 
     def _unknown_ids(self, token_ids: NDArray[np.int64]) -> list[Finding]:
         highest, bound = int(token_ids.max()), self._shape.vocab_size - 1
@@ -120,6 +129,7 @@ class BatchWatch:
             "distance": self._distance.state(),
             "agreement": self._agreement.state(),
             "num_shifted": self._num_shifted,
+            "padding": self._padding.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -128,6 +138,7 @@ class BatchWatch:
         self._histogram = np.array(state["histogram"])
         self._distance, self._agreement = Usual(**state["distance"]), Usual(**state["agreement"])
         self._num_shifted = state["num_shifted"]
+        self._padding = Usual(**state.get("padding", {"window": _PADDED_BATCHES}))
 
 
 def _hash_of(batch: Batch) -> str:

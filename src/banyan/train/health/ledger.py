@@ -67,6 +67,10 @@ class Ledger:
         }
         self._events.append(EventRecord(step=step, kind="alarm", detail=detail))
 
+    def note(self, event: EventRecord) -> None:
+        """Pass on an event that is no alarm."""
+        self._events.append(event)
+
     def follow_up(self, *, step: int, usual_loss: float) -> None:
         """Report on the episodes whose last sign is fifty steps old."""
         for key, episode in list(self._open.items()):

@@ -1,10 +1,11 @@
-"""Whether a run still gets anywhere, and at what pace. All of it is only reported; nothing here changes a run."""
+"""Whether a run still gets anywhere, and at what pace."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from banyan.train.callbacks import EvaluationRecord, StepRecord
 from banyan.train.health.signals import Finding
@@ -75,6 +76,22 @@ class LossCourse:
             return []
         self._is_told = True
         return [Finding(signal="plateau", value=nats, threshold=-_PLATEAU_NATS)]
+
+    def state(self) -> dict[str, Any]:
+        """Return everything, ready for JSON."""
+        return {
+            "losses": {name: usual.state() for name, usual in self._losses.items()},
+            "blocks": list(self._blocks),
+            "block": list(self._block),
+            "highest_rate": self._highest_rate,
+            "is_told": self._is_told,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on with what `state` returned."""
+        self._losses = {name: Usual(**entry) for name, entry in state["losses"].items()}
+        self._blocks, self._block = list(state["blocks"]), list(state["block"])
+        self._highest_rate, self._is_told = state["highest_rate"], state["is_told"]
 
 
 class ScoreCourse:

@@ -1,9 +1,10 @@
-"""The signals that are only told: weights, layers, the course of the loss, the pace."""
+"""What is not a matter of one update: weights, layers, the course of the loss, the pace. Most of it is only told."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -61,6 +62,14 @@ class Reports:
     def after_evaluation(self, record: EvaluationRecord) -> list[Finding]:
         """Return what the scores show."""
         return self._scores.add_evaluation(record)
+
+    def state(self) -> dict[str, Any]:
+        """Return what remedies depend on, ready for JSON."""
+        return {"course": self._course.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on with what `state` returned."""
+        self._course.restore(state["course"])
 
 
 def _is_whole(model: nn.Module) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from banyan.core.registry import Registry
 
-Action = Literal["reported", "skipped", "rescaled", "rewound", "rate_lowered", "stopped"]
+Action = Literal["reported", "skipped", "rescaled", "rewound", "rate_lowered", "scores_shrunk", "stopped"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,6 +131,12 @@ _add(
     "the same batch came again and again",
     cause="a data loader that stands still",
     advice="look at how the data is read; a fresh start of the run reads it anew",
+)
+_add(
+    "mostly_padding",
+    "more than half of what a batch holds is padding",
+    cause="rows far longer than the examples, which are too long to be packed together, or not packed at all",
+    advice="lower train.seq_len to what most examples need",
 )
 _add(
     "codebook_collapse",

@@ -25,11 +25,13 @@ from banyan.train.health.gate import IMPOSSIBLE, KEPT_OUT, BatchGate
 from banyan.train.health.judge import Evidence, Judgement, UpdateJudge
 from banyan.train.health.ledger import Ledger
 from banyan.train.health.loss import LossRise
+from banyan.train.health.noise import GradientNoise
 from banyan.train.health.reports import Reports
 from banyan.train.health.signals import Action, Finding
 from banyan.train.layer_rates import LayerRates
-from banyan.train.remedies import Remedy, Stop
-from banyan.train.step import Verdict
+from banyan.train.remedies import Remedy, ShrinkScores, Stop
+from banyan.train.score_bound import can_shrink_scores
+from banyan.train.step import LossFunction, Verdict
 
 LossesOf = Callable[[TrainableBatch], Sequence[float]]  # mean loss of each task in nats, with the weights as they are
 FORGOTTEN_NATS = 0.1  # above what an earlier batch scored when it was learned
@@ -54,6 +56,7 @@ class HealthWatch:
         layer_rates: LayerRates | None = None,
     ) -> None:
         self._config = config
+        self._model = model
         self._balance = balance
         self._task_names = tuple(task_names)
         self._clip_norm = clip_norm
@@ -64,9 +67,8 @@ class HealthWatch:
         self._rise = LossRise(nats_per_unit=math.fsum(balance.scales) / balance.num_tasks)
         self._anchors = Anchors()
         self._cures = Cures(config)
-        self._reports = Reports(
-            config, model=model, balance=balance, task_names=task_names, layer_rates=layer_rates
-        )
+        self._reports = Reports(config, model=model, balance=balance, task_names=task_names, layer_rates=layer_rates)
+        self._noise = GradientNoise(model)
         self._ledger = Ledger()
         self._step = 0
         self._batch: TrainableBatch | None = None
@@ -104,6 +106,11 @@ class HealthWatch:
         self._judgement = self._judge.judge(self._evidence)
         return self._judgement.verdict
 
+    def listening(self, loss_function: LossFunction, *, step: int) -> LossFunction:
+        """Return the loss function for a step, with an ear for the gradient of each micro-batch if it is time."""
+        is_due = step % self._config.noise_probe_every == 0
+        return self._noise.listening(loss_function) if is_due else loss_function
+
     def after_step(self, record: StepRecord, *, input_seconds: float) -> list[Remedy]:
         """Take in a step that was made or skipped, and return what should be done about it."""
         assert self._batch is not None, "a step has a batch"
@@ -118,6 +125,9 @@ class HealthWatch:
             remedies += self._report(finding, step=record.step)
         if self._gate.is_broken and self._config.stop:
             remedies.append(_broken_data(self._ledger.last_signal))
+        if (noise := self._noise.after_step(grad_norm=record.grad_norm)) is not None:
+            detail = {"noise_over_batch": noise}
+            self._ledger.note(EventRecord(step=record.step, kind="gradient_noise", detail=detail))
         self._ledger.follow_up(step=record.step, usual_loss=self._rise.level)
         return remedies
 
@@ -170,8 +180,13 @@ class HealthWatch:
         )
 
     def _report(self, finding: Finding, *, step: int) -> list[Remedy]:
-        remedies = self._cures.lower_rate(finding, step=step) if finding.signal == "attention_logits" else []
-        self._tell(finding, action="rate_lowered" if remedies else "reported", is_decisive=False)
+        remedies: list[Remedy] = []
+        if finding.signal == "attention_logits":
+            can_shrink = can_shrink_scores(self._model, finding.where or "")
+            remedies = self._cures.large_scores(finding, step=step, can_shrink=can_shrink)
+        elif finding.signal == "plateau":
+            remedies = self._cures.lower_rate(finding, step=step)
+        self._tell(finding, action=_action_of(remedies), is_decisive=False)
         return remedies
 
     def _tell(self, finding: Finding, *, action: Action, is_decisive: bool = True) -> None:
@@ -225,6 +240,8 @@ class HealthWatch:
             "gate": self._gate.state(),
             "cures": self._cures.state(),
             "ledger": self._ledger.state(),
+            "reports": self._reports.state(),
+            "noise": self._noise.state(),
             "learned_place": self._learned_place,
         }
 
@@ -238,7 +255,16 @@ class HealthWatch:
         self._gate.restore(state["gate"])
         self._cures.restore(state["cures"])
         self._ledger.restore(state["ledger"])
+        if "reports" in state:  # older checkpoints lack these two
+            self._reports.restore(state["reports"])
+            self._noise.restore(state["noise"])
         self._learned, self._learned_place = None, state["learned_place"]
+
+
+def _action_of(remedies: Sequence[Remedy]) -> Action:
+    if not remedies:
+        return "reported"
+    return "scores_shrunk" if isinstance(remedies[0], ShrinkScores) else "rate_lowered"
 
 
 def _broken_data(signal: str) -> Stop:
