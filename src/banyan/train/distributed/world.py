@@ -130,6 +130,12 @@ class ProcessRanks:
                 f"this run trains a {type(model).__name__}.",
                 hint="leave them at 1: every rank then holds the whole model",
             )
+        if model.adapters:
+            raise ConfigError(
+                f"parallel.shard={self._num_shard} tensor={self._num_tensor} divide whole matrices, and this run "
+                "teaches an adapter beside them.",
+                hint="leave them at 1: every rank then holds the whole model, of which little learns",
+            )
         sizes = (self._num_data, self._num_shard, self._num_tensor)
         logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)  # of two gathers in a row
         mesh = init_device_mesh(self._device.type, sizes, mesh_dim_names=(DATA, SHARD, TENSOR))
