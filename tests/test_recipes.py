@@ -53,15 +53,18 @@ def tiny_trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trunk that the other recipes begin with, at a tiny size."""
     if data_directory() is None:
         pytest.skip("BANYAN_DATA is not set: this recipe learns from data sets of the catalog")
-    cuts = [f"tasks.{name}.data.max_examples=12" for name in ("novels", "classics")]
+    cuts = [
+        f"tasks.{name}.data.{cut}" for name in ("novels", "classics") for cut in ("max_examples=12", "validation=null")
+    ]
     recipe = read_config(Recipe, ROOT / "recipes/trunk.yaml", overrides=[*TINY, *cuts])
     return train(recipe, reporter=SilentReporter(), run_directory=tmp_path_factory.mktemp("trunk")).run_directory
 
 
 @pytest.mark.parametrize("path", CHILDREN, ids=lambda path: path.stem)
 def test_a_shipped_recipe_that_begins_with_a_trunk_learns_its_tasks(
-    path: Path, tiny_trunk: Path, tmp_path: Path
+    path: Path, tiny_trunk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("banyan.workflows.forgetting._MAX_CHARACTERS", 2000)
     mapping = read_mapping(path)
     names = [task["name"] for task in mapping["tasks"]]
     tiny = [key for key in TINY if not key.startswith(("model", "tokenizer"))]

@@ -12,6 +12,7 @@ from banyan.core.errors import BanyanError, CheckpointError, FileError
 from banyan.core.files import sha256_of
 from banyan.runtime.description import read_description
 from banyan.runtime.loading import load
+from banyan.testing.foreign_models import save_tiny_foreign_model
 from banyan.testing.transfer_runs import TransferRuns, weights_of
 from banyan.train.callbacks import Callback, StepRecord
 from banyan.workflows.parent import find_parent
@@ -101,3 +102,18 @@ def test_a_drawing_task_needs_a_parent_that_draws(runs: TransferRuns) -> None:
     (runs.folder / "pictures.jsonl").write_text(json.dumps({"text": "a dot", "image": image, "label": "1"}) + "\n")
     with pytest.raises(BanyanError, match="task draw draws, and the parent parent has no image codes"):
         runs.run("child", [picture], transfer={"parent": str(runs.folder / "parent")})
+
+
+@pytest.mark.parametrize("family", ["qwen2.5", "llama3", "gpt2"])
+def test_a_child_of_an_imported_model_reads_and_talks_as_its_parent(transfer_runs: TransferRuns, family: str) -> None:
+    parent = save_tiny_foreign_model(family, transfer_runs.folder / f"foreign {family}")
+    tasks = [transfer_runs.task("trip"), transfer_runs.task("text", "language_modeling")]
+    transfer = {"parent": str(parent), "replay": {"share": 0.2, "generated": 3, "max_new_tokens": 4}}
+    steps = {"steps": 2, "evaluate_every": 2, "seq_len": 320}
+    name = f"child-of-{family.replace('.', '')}"
+    outcome = transfer_runs.run(name, tasks, transfer=transfer, train=steps)
+    child = outcome.result.last_checkpoint
+    assert (child / "tokenizer.json").read_bytes() == (parent / "tokenizer.json").read_bytes()
+    assert read_description(child).chat == read_description(parent).chat
+    with load(child) as model:
+        assert model.predict("trip", ["oak trip 3"])[0].text in ("land", "water")

@@ -15,7 +15,7 @@ from banyan.runtime.loading import load
 from banyan.tasks.base import Task
 from banyan.tasks.config import TaskDataConfig
 from banyan.tasks.evaluate import TaskEvaluation, evaluate_bits
-from banyan.tasks.language_modeling import LanguageModeling
+from banyan.tasks.language_modeling import LanguageModeling, TextExample
 from banyan.workflows.datasets import read_places, spread
 from banyan.workflows.evaluation import DataSources
 from banyan.workflows.recipe import Recipe
@@ -27,6 +27,7 @@ FOLDER = "old_abilities"  # of a run: the parent's recipe, which names its data,
 HELD_OUT = "held-out text"
 REPORT_FILE = "report.md"
 _SCORES_FILE = "scores.json"
+_MAX_CHARACTERS = 200_000  # of running text that is scored for one ability: half a novel
 
 
 @config
@@ -124,8 +125,14 @@ def _examples(model: LoadedModel, task: Task[Any], recipe: Recipe, folder: Path)
         sources = DataSources(model, {}, split=split, recipe=parent_recipe)
         with suppress(FileError, DataError):
             if found := sources.examples(task, limit=recipe.evaluation.max_test_examples):
-                return found
+                return _shortened(found) if isinstance(task, LanguageModeling) else found
     return []
+
+
+def _shortened(examples: Sequence[TextExample]) -> list[TextExample]:
+    """Return the beginnings of texts, each as long as the others may be."""
+    share = max(1, _MAX_CHARACTERS // max(1, len(examples)))
+    return [TextExample(text=example.text[:share]) for example in examples]
 
 
 def held_out_texts(recipe: Recipe) -> Sequence[str]:
@@ -134,5 +141,5 @@ def held_out_texts(recipe: Recipe) -> Sequence[str]:
     if places is None:
         return []
     reader = LanguageModeling(name=HELD_OUT.replace(" ", "_"))
-    texts = [reader.parse(row).text for row in read_places(places, "test", TaskDataConfig())]
-    return spread(texts, recipe.evaluation.max_test_examples)
+    texts = [reader.parse(row) for row in read_places(places, "test", TaskDataConfig())]
+    return [example.text for example in _shortened(spread(texts, recipe.evaluation.max_test_examples))]

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from banyan.core.errors import DataError
+from banyan.core.errors import ConfigError, DataError
 from banyan.core.files import sha256_of
 from banyan.core.types import Document, Row, TokenSequence
 from banyan.data.corpus import CORPUS_FILE, corpus_key, load_shards, load_sound_shards, read_report
@@ -259,13 +259,21 @@ class _Renderer:
     def _cut(
         self, task: Task[Any], shards: Sequence[ShardReader], *, left_out: Sequence[Collection[int]] = ()
     ) -> SequenceSource:
+        vocabulary = self._vocabulary
+        masks = task.masks if isinstance(task, LanguageModeling) else None
+        if masks is not None and not hasattr(vocabulary, "null_id"):
+            raise ConfigError(
+                f"task {task.name}: masks hide tokens behind <|null|>, which the chat format {vocabulary.chat.name} "
+                "does not have.",
+                hint="leave masks out, or set transfer.grow_vocabulary.task_tokens=true",
+            )
         return ShardWindows(
             task.name,
             shards,
             seq_len=self._seq_len,
-            start_ids=self._vocabulary.start_ids,
-            end_id=self._vocabulary.eos_id,
+            start_ids=vocabulary.start_ids or (vocabulary.bos_id,),  # the first token needs one to be predicted from
+            end_id=vocabulary.eos_id,
             left_out=left_out,
-            masks=task.masks if isinstance(task, LanguageModeling) else None,
-            hidden_id=self._vocabulary.null_id,
+            masks=masks,
+            hidden_id=0 if masks is None else vocabulary.null_id,
         )

@@ -113,8 +113,9 @@ def _texts_of(model: LoadedModel, replay: ReplayRecipe, *, seed: int, reporter: 
     """Return texts from the very beginning, drawn with the model's own probabilities."""
     vocabulary = model.vocabulary
     length = min(replay.max_new_tokens, model.max_seq_len - 1)
-    decoding = Text(max_tokens=length, stop_token_ids=(vocabulary.eos_id,))
-    prompt = Prompt(task=GENERATED, token_ids=(vocabulary.bos_id,), mask=MaskKind.CAUSAL, decoding=decoding)
+    decoding = Text(max_tokens=length, stop_token_ids=vocabulary.text_stop_ids)
+    start_ids = vocabulary.start_ids or (vocabulary.bos_id,)
+    prompt = Prompt(task=GENERATED, token_ids=start_ids, mask=MaskKind.CAUSAL, decoding=decoding)
     texts: list[str] = []
     drawn = 0
     while len(texts) < replay.generated and drawn < 4 * replay.generated + _TEXTS_AT_ONCE:
