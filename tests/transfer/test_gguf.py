@@ -302,8 +302,8 @@ def test_llama_cpp_computes_the_same_logits(llama: Callable[..., dict[str, Any]]
     token_ids = torch.randint(0, 300, (1, 40), generator=torch.Generator().manual_seed(0))
     found = llama(export(tmp_path / "model", tmp_path / "out"), ids=tuple(token_ids[0].tolist()))["logits"]
     expected = model.logits(model(token_ids))[0].detach()
-    # llama.cpp looks GELU up in a table of float16.
-    tolerance = 2e-2 if family == "gpt2" else 1e-3
+    # llama.cpp looks GELU up in a table of float16, which moves these logits by up to 0.0034.
+    tolerance = 1e-2 if family == "gpt2" else 1e-3
     torch.testing.assert_close(torch.tensor(np.array(found), dtype=torch.float32), expected, atol=tolerance, rtol=0.0)
 
 

@@ -6,16 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from safetensors import safe_open
+from transformers import AutoModelForCausalLM
 
 from banyan.core.errors import BanyanError, CheckpointError, ConfigError, FileError, SpaceError, UnknownNameError
 from banyan.core.model_directory import WEIGHTS_FILE, new_model_directory, write_manifest
 from banyan.model.checkpoint import save_model
 from banyan.model.presets import model_config
 from banyan.runtime.description import describe_model, write_description
+from banyan.runtime.loading import load
+from banyan.testing.adapters import save_random_adapter
 from banyan.testing.model_directories import save_tiny_model
 from banyan.testing.models import tiny_model
+from banyan.testing.tasks import TASKS
 from banyan.testing.vocabulary import tiny_vocabulary
 from banyan.train.run_files import EVENTS_FILE
 from banyan.train.state import STATE_FILE
@@ -89,6 +94,25 @@ def test_the_card_of_a_run_carries_its_scores(run: Path, tmp_path: Path) -> None
     report = export(run / "best", tmp_path / "out")
     card = (report.directory / "README.md").read_text("utf-8")
     assert "# oak\n" in card and "| lm | language_modeling | yes | bits_per_byte 2.5 (validation examples) |" in card
+
+
+def test_an_adapter_is_merged_into_what_goes_out(model: Path, tmp_path: Path) -> None:
+    adapter = save_random_adapter(tmp_path / "moods", model, tasks=list(TASKS.values()), seed=1)
+    report = export(model, tmp_path / "out", adapter=adapter)
+    with load(adapter, base=model) as ours:
+        token_ids = torch.tensor([ours.continuation("The tree")[0].token_ids])
+        expected = ours.model.logits(ours.model(token_ids, adapters_B=[ours.adapter]))
+    found = AutoModelForCausalLM.from_pretrained(report.directory)(token_ids).logits
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0.0)
+    assert "# tree-moods\n" in (report.directory / "README.md").read_text("utf-8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["moods", "out"]
+
+
+def test_an_adapter_alone_is_refused_with_the_way_out(model: Path, tmp_path: Path) -> None:
+    adapter = save_random_adapter(tmp_path / "moods", model, tasks=list(TASKS.values()))
+    with pytest.raises(ConfigError, match="is an adapter") as caught:
+        export(adapter, tmp_path / "out")
+    assert caught.value.hint is not None and f"--merge {adapter}" in caught.value.hint
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, Path.touch], ids=["a folder", "a file"])

@@ -26,6 +26,7 @@ def export_command(
         str | None,
         typer.Option("--type", help="f32, f16, bf16, or q8_0 (gguf). hf keeps what is stored, gguf writes f16."),
     ] = None,
+    merge: Annotated[Path | None, typer.Option(help="An adapter of the model, merged into what is written.")] = None,
     licence: Annotated[
         str | None, typer.Option("--license", help="Licence the weights are given under, for example apache-2.0.")
     ] = None,
@@ -38,7 +39,13 @@ def export_command(
     """
     with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
         report = export_model(
-            model, directory, format=format, weight_type=weight_type, licence=licence, reporter=reporter
+            model,
+            directory,
+            format=format,
+            weight_type=weight_type,
+            licence=licence,
+            adapter=merge,
+            reporter=reporter,
         )
     emit(report, as_json=as_json, quiet=quiet, text=lambda: tell(report))
 

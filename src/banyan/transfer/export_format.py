@@ -74,9 +74,8 @@ class ExportSource:
 class ExportFormat(Protocol):
     """One way of writing a model for other tools."""
 
-    types: ClassVar[
-        Mapping[WeightType | None, str]
-    ]  # what --type may say, and what each means; None: where nothing is said
+    # What --type may say, and what each means; None: where nothing is said.
+    types: ClassVar[Mapping[WeightType | None, str]]
 
     def check(self, source: ExportSource) -> None:
         """Refuse what the format cannot express.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from banyan.core.errors import ConfigError
@@ -13,6 +16,7 @@ from banyan.core.types import MaskKind
 from banyan.data.languages import language_code
 from banyan.model.checkpoint import read_model_description
 from banyan.model.tensor_file import open_tensors
+from banyan.runtime.adapters import is_adapter
 from banyan.runtime.loading import ModelParts, read_parts
 from banyan.tasks.base import Task
 from banyan.tasks.dialogue import Dialogue
@@ -23,6 +27,7 @@ from banyan.transfer.export_formats import EXPORT_FORMATS
 from banyan.transfer.foreign_model import check_tensors, expected_shapes
 from banyan.transfer.model_card import CARD_FILE, CardFacts, TaskLine, model_card
 from banyan.workflows.measured_scores import measured_scores
+from banyan.workflows.merging import merge_adapter
 from banyan.workflows.reporter import Reporter
 
 _ROOM_BESIDE_WEIGHTS = 16 << 20  # bytes: tokenizer, configs, card
@@ -50,9 +55,10 @@ def export_model(
     format: str,
     weight_type: str | None = None,
     licence: str | None = None,
+    adapter: Path | None = None,
     reporter: Reporter,
 ) -> ExportReport:
-    """Write a model for other tools, whole or not at all.
+    """Write a model for other tools, whole or not at all; with an adapter, as it answers under that.
 
     Raises: ConfigError if the folder exists, or the format cannot express the model; CheckpointError or FileError if
     the model cannot be read; SpaceError if there is no room; MissingExtraError.
@@ -62,17 +68,19 @@ def export_model(
     if directory.exists() or directory.is_symlink():
         raise ConfigError(f"{directory} exists; an export begins a new folder.", hint="name another folder")
     reporter.stage("check")
-    parts = read_parts(model)
-    source = _source(parts, licence=licence)
-    chosen.check(source)
-    left_behind = tuple(stays_behind(parts))
-    check_room(nearest_existing(directory), num_bytes=chosen.num_bytes(source, written_as) + _ROOM_BESIDE_WEIGHTS)
-    reporter.stage("write")
-    with atomic_directory(directory) as temporary:
-        chosen.write(source, temporary, weight_type=written_as, progress=reporter.progress)
+    with _one_model(model, adapter, near=directory) as whole:
+        parts = read_parts(whole)
+        source = _source(parts, name=_name(model, adapter), licence=licence)
+        chosen.check(source)
+        left_behind = tuple(stays_behind(parts))
+        check_room(nearest_existing(directory), num_bytes=chosen.num_bytes(source, written_as) + _ROOM_BESIDE_WEIGHTS)
+        reporter.stage("write")
         facts = _card_facts(parts, source, format=format, weight_type=written_as, left_behind=left_behind)
-        atomic_write_text(temporary / CARD_FILE, model_card(facts))
-        files = {path.name: path.stat().st_size for path in sorted(temporary.iterdir())}
+        facts = replace(facts, scores=measured_scores(adapter or model))
+        with atomic_directory(directory) as temporary:
+            chosen.write(source, temporary, weight_type=written_as, progress=reporter.progress)
+            atomic_write_text(temporary / CARD_FILE, model_card(facts))
+            files = {path.name: path.stat().st_size for path in sorted(temporary.iterdir())}
     return ExportReport(
         model=model,
         directory=directory,
@@ -84,6 +92,29 @@ def export_model(
         left_behind=left_behind,
         remarks=chosen.remarks(source, written_as),
     )
+
+
+@contextmanager
+def _one_model(model: Path, adapter: Path | None, *, near: Path) -> Iterator[Path]:
+    """Give the folder of the model that is to go out; a merged one lies there only as long as it is needed."""
+    if is_adapter(model):
+        raise ConfigError(
+            f"{model} is an adapter, which other tools open beside its model only.",
+            hint=f"name the model, and the adapter with --merge {model}",
+        )
+    if adapter is None:
+        yield model
+        return
+    merged = near.with_name(f"{near.name}.merged-{os.getpid()}")
+    try:
+        merge_adapter(model, adapter, merged)
+        yield merged
+    finally:
+        shutil.rmtree(merged, ignore_errors=True)
+
+
+def _name(model: Path, adapter: Path | None) -> str:
+    return name_of(model) if adapter is None else f"{name_of(model)}-{name_of(adapter)}"
 
 
 def parse_weight_type(name: str, chosen: ExportFormat, asked: str | None) -> WeightType | None:
@@ -115,7 +146,7 @@ def _travels(task: Task[object]) -> bool:
     return task.head is None and task.mask is MaskKind.CAUSAL and not isinstance(task, ImageGeneration)
 
 
-def _source(parts: ModelParts, *, licence: str | None) -> ExportSource:
+def _source(parts: ModelParts, *, name: str, licence: str | None) -> ExportSource:
     place = str(parts.directory)
     config, _ = read_model_description(parts.directory)
     architecture = exportable_architecture(place, config)
@@ -123,7 +154,7 @@ def _source(parts: ModelParts, *, licence: str | None) -> ExportSource:
     check_tensors(weights, expected_shapes(config, num_tensors=len(weights), place=place), place=place)
     return ExportSource(
         directory=parts.directory,
-        name=name_of(parts.directory),
+        name=name,
         config=config,
         architecture=architecture,
         vocabulary=parts.vocabulary,
@@ -165,7 +196,6 @@ def _card_facts(
         licence=source.licence,
         languages=source.languages,
         tasks=[TaskLine(name=t.name, kind=t.kind, travels=_travels(t)) for t in parts.tasks.values()],
-        scores=measured_scores(parts.directory),
         left_behind=left_behind,
         remarks=chosen.remarks(source, weight_type),
         dataset_fingerprint=description.dataset_fingerprint,
