@@ -96,10 +96,11 @@ class AnswerRecorder:
         `source` is the question under the names of the task's own format; None: `body` has those names.
         """
         assert self._store is not None, "AnswerRecorder is used as a context manager"
+        known = self._model.tasks.get(task)  # any model goes on with a text, also one that has no task for it
         request = StoredRequest(
             endpoint=self._endpoint,
             task=task,
-            task_kind=self._model.task(task).kind,
+            task_kind=known.kind if known else "",
             model_name=name_of(self._model.directory),
             model_sha256=self._model.sha256,
             body=_json_ready(body),
