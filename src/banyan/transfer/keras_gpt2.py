@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from banyan.core.errors import CheckpointError, missing_extra
+from banyan.core.errors import BanyanError, CheckpointError, missing_extra
 from banyan.core.model_directory import CONFIG_FILE
 from banyan.model.tensor_source import TensorInfo, TensorSource
 from banyan.transfer.foreign_config import ForeignConfig
@@ -100,7 +101,9 @@ class _KerasTensors(TensorSource):
         self._path = path
         self._file = _open_h5(path)
         self._found: dict[str, _Found] = {}
-        for found in _datasets(self._file, path):
+        with _in_one_line(path):
+            datasets = list(_datasets(self._file, path))
+        for found in datasets:
             name = _our_name(found.path)
             if name in self._found:
                 raise CheckpointError(f"{path} holds {name} twice: {self._found[name].path} and {found.path}.")
@@ -108,11 +111,8 @@ class _KerasTensors(TensorSource):
 
     def __getitem__(self, name: str) -> Tensor:
         found = self._found[name]
-        try:
-            numbers = self._file[found.path][()]
-        except (OSError, RuntimeError) as error:
-            raise CheckpointError(f"{self._path}: {found.path} cannot be read: it is truncated or corrupt.") from error
-        return torch.from_numpy(numbers).reshape(found.shape)
+        with _in_one_line(self._path):
+            return torch.from_numpy(self._file[found.path][()]).reshape(found.shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._found))
@@ -135,9 +135,18 @@ def _open_h5(path: Path) -> Any:
         import h5py  # an extra: only whoever has such a file needs it
     except ImportError as error:
         raise missing_extra("h5py", "keras", needed_for=f"reading {path.name}") from error
-    try:
+    with _in_one_line(path):
         return h5py.File(path, "r")
-    except OSError as error:
+
+
+@contextmanager
+def _in_one_line(path: Path) -> Iterator[None]:
+    """Turn what HDF5 says of a damaged file, which is of many kinds, into our one line."""
+    try:
+        yield
+    except BanyanError:
+        raise
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError) as error:
         raise CheckpointError(f"{path} cannot be read as HDF5: it is truncated or corrupt.") from error
 
 
