@@ -61,8 +61,14 @@ def with_head(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors | {"lm_head.weight": tensors[name].clone()}
 
 
+def with_head_alone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        n: t for n, t in with_head(tensors).items() if n not in ("transformer.wte.weight", "model.embed_tokens.weight")
+    }
+
+
 @pytest.mark.parametrize("shape", ["gpt2", "llama"])
-@pytest.mark.parametrize("change", [without_prefix, with_buffers, with_head])
+@pytest.mark.parametrize("change", [without_prefix, with_buffers, with_head, with_head_alone])
 def test_other_names_tables_and_a_second_copy_of_the_head_change_nothing(
     tmp_path: Path, shape: str, change: Change
 ) -> None:

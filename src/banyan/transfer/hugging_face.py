@@ -77,15 +77,19 @@ def fit_names(found: TensorSource, config: ForeignConfig, *, place: str) -> tupl
     """
     shapes = expected_shapes(config.model, num_tensors=len(found), place=f"{place}: {CONFIG_FILE}")
     prefix = _BASE_PREFIX.get(config.architecture, _LLAMA_PREFIX)
-    left_out = tuple(name for name in found if _BUFFER.fullmatch(name))
+    left_out = {name for name in found if _BUFFER.fullmatch(name)}
     if config.model.tie_embeddings and _HEAD in found:
-        left_out = (*left_out, _HEAD)
-    names = _ours_to_theirs(found.keys() - set(left_out), known=shapes.keys(), prefix=prefix, place=place)
+        left_out.add(_HEAD)
+    names = _ours_to_theirs(found.keys() - left_out, known=shapes.keys(), prefix=prefix, place=place)
+    embedding = next(name for name in _EMBEDDINGS if name in shapes)
+    if _HEAD in left_out and embedding not in names:  # of two names for one tensor, the other was kept
+        names[embedding] = _HEAD
+        left_out.remove(_HEAD)
     tensors = Renamed(found, names)
     check_tensors(tensors, shapes, place=place)
     if _HEAD in left_out:
-        _check_head_is_tied(found, tensors, place=place)
-    return tensors, left_out
+        _check_head_is_tied(found, tensors, embedding=embedding, place=place)
+    return tensors, tuple(sorted(left_out))
 
 
 def _ours_to_theirs(theirs: Iterable[str], *, known: Iterable[str], prefix: str, place: str) -> dict[str, str]:
@@ -98,8 +102,7 @@ def _ours_to_theirs(theirs: Iterable[str], *, known: Iterable[str], prefix: str,
     return names
 
 
-def _check_head_is_tied(found: TensorSource, tensors: TensorSource, *, place: str) -> None:
-    embedding = next(name for name in _EMBEDDINGS if name in tensors)
+def _check_head_is_tied(found: TensorSource, tensors: TensorSource, *, embedding: str, place: str) -> None:
     if found.info(_HEAD) != tensors.info(embedding) or not torch.equal(found[_HEAD], tensors[embedding]):
         raise CheckpointError(
             f"{place}: {_HEAD} differs from {embedding}, and the config says that they are one (tie_word_embeddings).",
