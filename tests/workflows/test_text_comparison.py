@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,7 @@ def test_files_without_equal_numbers_are_compared_without_pairs(
 def test_a_folder_gets_scores_texts_and_a_plot(directory: Path, real_file: Path, tmp_path: Path) -> None:
     found = compare(directory, real_file, output=tmp_path / "out")
     written = json.loads((tmp_path / "out" / "comparison.json").read_text("utf-8"))
+    assert written["length_quantiles"]["real"][1] == statistics.median(found.lengths["real"])
     assert written["scores"]["chrF"]["generated"]["value"] == found.named("chrF").generated.value
     assert (tmp_path / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
     assert len((tmp_path / "out" / "samples.jsonl").read_text("utf-8").splitlines()) == found.num_real

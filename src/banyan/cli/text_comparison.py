@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from banyan.cli.output import emit, print_table, say
-from banyan.workflows.text_comparison import ComparedScore, Side, TextComparison, summary
+from banyan.workflows.text_comparison import QUANTILES, ComparedScore, Side, TextComparison, summary
 
 
 def show_comparison(found: TextComparison, *, output: Path | None, as_json: bool, quiet: bool) -> None:
@@ -16,6 +16,9 @@ def show_comparison(found: TextComparison, *, output: Path | None, as_json: bool
 def _tell(found: TextComparison, output: Path | None) -> None:
     print_table(("score", "generated", "95 % interval", "real", "95 % interval"), map(_row, found.scores))
     say(f"{found.num_generated} generated and {found.num_real} real texts")
+    for name, quantiles in found.length_quantiles.items():
+        shares = " / ".join(f"{share:.0%}" for share in QUANTILES)
+        say(f"{name}: {shares} of the texts have at most {' / '.join(f'{q:.0f}' for q in quantiles)} words")
     if found.num_too_short:
         say(f"{found.num_too_short} real texts are too short to be begun and gone on with")
     for note in found.notes:

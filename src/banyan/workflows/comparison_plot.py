@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _GENERATED, _REAL = "tab:green", "tab:blue"
-_BARS = ("bits_per_byte", "seq-rep-2", "seq-rep-4")
+_BARS = ("seq-rep-2", "seq-rep-4")
+_TOLD = ("bits_per_byte", "BLEU", "chrF", "ROUGE-L")
 _LINES = {"distinct-": "different n-grams", "in real text-": "n-grams that the real text has, too"}
 _COPIES = "in training text-"
 
@@ -15,7 +16,7 @@ Values = Mapping[str, tuple[float, float | None]]  # score → (generated, real)
 
 
 def draw_texts(values: Values, *, lengths: Mapping[str, Sequence[int]]) -> bytes:
-    """Return a PNG: variety by n, overlap by n, repetition and bits per byte, and how long the texts are."""
+    """Return a PNG: variety by n, overlap by n, repetition and copying, and how long the texts are."""
     # Here, for it takes half a second to import. The bare figure draws with Agg and needs no display.
     from matplotlib.figure import Figure
 
@@ -23,11 +24,23 @@ def draw_texts(values: Values, *, lengths: Mapping[str, Sequence[int]]) -> bytes
     places = figure.subplots(2, 2).flatten()
     for place, (prefix, title) in zip(places, _LINES.items(), strict=False):
         _draw_orders(place, values, prefix, title)
+    figure.suptitle(_told(values), fontsize=9)
     _draw_bars(places[2], values)
     _draw_lengths(places[3], lengths)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=100)
     return picture.getvalue()
+
+
+def _told(values: Values) -> str:
+    """Return the scores that are no shares, as a line."""
+    parts = [
+        f"{name} {generated:.3g}" + ("" if real is None else f" (real {real:.3g})")
+        for name in _TOLD
+        if name in values
+        for generated, real in [values[name]]
+    ]
+    return "   ".join(parts)
 
 
 def _draw_orders(place: Any, values: Values, prefix: str, title: str) -> None:
@@ -47,7 +60,7 @@ def _draw_bars(place: Any, values: Values) -> None:
     place.bar([x - 0.2 for x in across], [values[name][0] for name in names], 0.4, color=_GENERATED, label="generated")
     place.bar([x + 0.2 for x in across], [values[name][1] or 0 for name in names], 0.4, color=_REAL, label="real")
     place.set_xticks(list(across), [name.replace(" text-", "\ntext-") for name in names], fontsize=7)
-    place.set_title("expectation and repetition", fontsize=9)
+    place.set_title("n-grams that came before", fontsize=9)
     place.legend(fontsize=7)
 
 

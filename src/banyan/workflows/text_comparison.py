@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from banyan.core.config import read_config
 from banyan.core.errors import BanyanError
 from banyan.core.files import atomic_write_bytes, atomic_write_json, atomic_write_text
@@ -44,6 +46,7 @@ from banyan.workflows.text_statistics import (
     units_of,
 )
 
+QUANTILES = (0.1, 0.5, 0.9)
 JSON_FILE, PLOT_FILE, SAMPLES_FILE = "comparison.json", "comparison.png", "samples.jsonl"
 _MAX_TRAINING_CHARACTERS = 64_000_000
 _UNSPACED_SHARE = 0.2  # of a text's characters that makes it one by character for BLEU
@@ -77,6 +80,17 @@ class TextComparison:
     signatures: Mapping[str, str]  # of the official scorers
     notes: tuple[str, ...]  # what could not be compared, and why
     samples: TextSamples
+
+    @property
+    def lengths(self) -> dict[str, list[int]]:
+        """Words (Chinese: characters) of each text."""
+        sides = {"generated": self.samples.generated, "real": self.samples.real}
+        return {name: [len(units_of(text)) for text in texts] for name, texts in sides.items()}
+
+    @property
+    def length_quantiles(self) -> dict[str, list[float]]:
+        """How many words the shortest tenth, the shorter half and the shorter nine tenths have at most."""
+        return {name: np.quantile(found, QUANTILES).tolist() for name, found in self.lengths.items()}
 
     def named(self, name: str) -> ComparedScore:
         """Return one score."""
@@ -166,12 +180,8 @@ def write_comparison(found: TextComparison, directory: Path) -> None:
     columns = itertools.zip_longest(samples.prompts, samples.real, samples.generated)
     rows = [dict(zip(("prompt", "real", "generated"), row, strict=True)) for row in columns]
     atomic_write_text(directory / SAMPLES_FILE, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    lengths = {
-        "generated": [len(units_of(text)) for text in samples.generated],
-        "real": [len(units_of(text)) for text in samples.real],
-    }
     values = {score.name: (score.generated.value, score.real.value if score.real else None) for score in found.scores}
-    atomic_write_bytes(directory / PLOT_FILE, draw_texts(values, lengths=lengths))
+    atomic_write_bytes(directory / PLOT_FILE, draw_texts(values, lengths=found.lengths))
 
 
 def summary(found: TextComparison) -> dict[str, object]:
@@ -183,6 +193,7 @@ def summary(found: TextComparison) -> dict[str, object]:
         "scores": {
             score.name: {"generated": _plain(score.generated), "real": _plain(score.real)} for score in found.scores
         },
+        "length_quantiles": {"quantiles": list(QUANTILES), **found.length_quantiles},
         "signatures": dict(found.signatures),
         "notes": list(found.notes),
     }

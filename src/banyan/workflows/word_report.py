@@ -233,4 +233,5 @@ def _shown(model: LoadedModel, token_id: int) -> str:
     vocabulary = model.vocabulary
     if not vocabulary.is_text(token_id):
         return vocabulary.describe(token_id)
-    return vocabulary.decode_bytes([token_id]).decode("utf-8", errors="replace")
+    # A part of a character is shown as its bytes, \xe8\x8b.
+    return vocabulary.decode_bytes([token_id]).decode("utf-8", errors="backslashreplace")
