@@ -23,6 +23,12 @@ Run = Callable[..., Any]
         (["MODEL", "--port", "99999"], 2, "--port"),
         (["MODEL", "--device", "tpu9"], 2, "device='tpu9'"),
         (["MODEL", "--slots", "0"], 2, "--slots"),
+        (["MODEL", "--adapter", "reviews"], 2, "--adapter reviews is not of the form name=DIR"),
+        (["MODEL", "--adapter", "a=none", "--adapter", "a=none"], 2, "--adapter a is given twice"),
+        (["MODEL", "--adapter", "a b=none"], 2, "'a b' cannot name an adapter"),
+        (["MODEL", "--adapter", "a=none"], 3, "none is not an adapter's folder"),
+        (["MODEL", "--adapter", "a=MODEL"], 3, "is not an adapter's folder"),
+        (["MODEL", "--base", "none"], 2, "is a whole model"),
     ],
 )
 def test_what_cannot_be_served_is_one_line(banyan: Run, model: Path, words: list[str], code: int, problem: str) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.core.registry import did_you_mean
+from banyan.model.attention import AttentionPlan
 from banyan.model.heads import TaskHeads
-from banyan.model.low_rank import adapter_key
+from banyan.model.low_rank import adapter_key, adapter_pass
 
 PARTS = ("q", "k", "v", "output", "gate", "up", "down")
 GROUPS = {
@@ -119,6 +121,20 @@ class Adapters(nn.Module):
         """Forget an adapter."""
         del self._modules[adapter_key(self[name].config.name)]
         self.active = None if self.active == name else self.active
+
+    def join(
+        self,
+        plan: AttentionPlan,
+        names_B: Sequence[str | None] | None,
+        *,
+        x_BTD: Tensor,
+        noise_keys_BT: Tensor | None = None,
+    ) -> AttentionPlan:
+        """Return the plan of a pass with the adapters that its rows go through; None: the active one, if any."""
+        if not self:
+            return plan
+        names = [self.active] * len(x_BTD) if names_B is None else [name or self.active for name in names_B]
+        return replace(plan, adapters=adapter_pass(names, like=x_BTD, noise_keys_BT=noise_keys_BT))
 
     @property
     def drops(self) -> bool:

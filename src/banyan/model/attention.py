@@ -79,7 +79,7 @@ class Attention(nn.Module):
 
     def _project(self, x_BTD: Tensor, adapters: AdapterPass | None = None) -> tuple[Tensor, Tensor]:
         """Return queries and keys side by side as heads (B, T, H + G, K), and values (B, T, G, K)."""
-        qkv = through(self.qkv, x_BTD, adapters).unflatten(-1, (-1, self.head_dim))
+        qkv = torch.unflatten(through(self.qkv, x_BTD, adapters), -1, (-1, self.head_dim))
         num_qk = self.num_heads + self.num_kv_heads
         return qkv[:, :, :num_qk], qkv[:, :, num_qk:]
 

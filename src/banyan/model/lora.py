@@ -31,7 +31,9 @@ _PARTS_OF = {
     "feed_forward.up": ("up",),
     "feed_forward.down": ("down",),
 }
-_WHOLE = {("q", "k", "v"): "qkv"}  # what several parts are called where other tools keep them as one matrix
+_WHOLE: dict[tuple[str, ...], str] = {
+    ("q", "k", "v"): "qkv"
+}  # what several parts are called where other tools keep them as one matrix
 
 
 def add_adapters(model: Transformer, config: LoraConfig, *, generator: torch.Generator) -> None:

@@ -29,8 +29,8 @@ class AdapterPass:
 
     Each runs over all rows, and its share of a row is 1 or 0: so the sizes of its products, and with them the rounding
     of a row, do not depend on which adapters the other rows go through, or on which others the model carries.
-    Measured, 16 rows of one token, 768 to 2,304, rank 8, one core: 773 us without adapters, and 23 us more for each one
-    that takes part; 180 us for any number where each row gathers its own factors; 20 to 160 us for 1 to 16 that lie side
+    Measured, 16 rows of one token, 768 to 2,304, rank 8, one core: 773 us without adapters, 23 us more for each one
+    that takes part; 180 us for any number where each row gathers its own factors; 20 to 160 us for 1 to 16 lying side
     by side in one matrix, but its width is that of all that are loaded, and with it the last bits.
     """
 
@@ -92,7 +92,7 @@ class LowRank(nn.Module):
 
     def _spread(self, low_BTR: Tensor) -> Tensor:
         """Send each part's own low-rank numbers to its own rows; nothing to the rows of parts that stay."""
-        lows, ups = iter(low_BTR.split(self.rank, dim=-1)), iter(self.up_factors())
+        lows, ups = iter(torch.split(low_BTR, self.rank, dim=-1)), iter(self.up_factors())
         return torch.cat(
             [
                 F.linear(next(lows), next(ups))
@@ -105,11 +105,11 @@ class LowRank(nn.Module):
 
     def down_factors(self) -> tuple[Tensor, ...]:
         """Return the first factor of every adapted part, (rank, in) each."""
-        return self.down.split(self.rank)
+        return torch.split(self.down, self.rank)
 
     def up_factors(self) -> tuple[Tensor, ...]:
         """Return the second factor of every adapted part, (rows, rank) each."""
-        return self.up.split([part.num_rows for part in self.adapted_parts])
+        return torch.split(self.up, [part.num_rows for part in self.adapted_parts])
 
     @torch.no_grad()
     def change(self) -> Tensor:

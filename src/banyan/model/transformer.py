@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +20,7 @@ from banyan.model.initialisation import init_weights
 from banyan.model.kv_cache import CachePass, CacheRows
 from banyan.model.linear import Product
 from banyan.model.lookback import Lookback
-from banyan.model.low_rank import adapter_key, adapter_pass
+from banyan.model.low_rank import adapter_key
 from banyan.model.masks import attention_mask
 from banyan.model.norm import build_norm
 from banyan.model.rope import RopeTable
@@ -115,7 +114,7 @@ class Transformer(nn.Module):
             position_ids_BT, plan = self._plan_cached(token_ids_BT, attend_until_BT, cache)
         x_BTD = self._embed(token_ids_BT, position_ids_BT, grid_ids_BT, cache=plan.cache)
         noise_keys_BT = self._noise_keys(token_ids_BT, noise_seeds_B)
-        plan = self._with_adapters(plan, adapters_B, like_BT=token_ids_BT, noise_keys_BT=noise_keys_BT)
+        plan = self.adapters.join(plan, adapters_B, x_BTD=x_BTD, noise_keys_BT=noise_keys_BT)
         block_keys_BT = noise_keys_BT if self.config.dropout else None
         for block in self.blocks if num_blocks is None else self.blocks[:num_blocks]:
             x_BTD = block(x_BTD, plan, block_keys_BT)
@@ -144,7 +143,7 @@ class Transformer(nn.Module):
         like_BT = x_BTD[..., 0]
         _, plan = self._plan(like_BT, position_ids_BT, segment_ids_BT, attend_until_BT)
         noise_keys_BT = self._noise_keys(like_BT, noise_seeds_B)
-        plan = self._with_adapters(plan, None, like_BT=like_BT, noise_keys_BT=noise_keys_BT)
+        plan = self.adapters.join(plan, None, x_BTD=x_BTD, noise_keys_BT=noise_keys_BT)
         block_keys_BT = noise_keys_BT if self.config.dropout else None
         for block in self.blocks[first_block:]:
             x_BTD = block(x_BTD, plan, block_keys_BT)
@@ -164,8 +163,8 @@ class Transformer(nn.Module):
         Raises: ContextLengthError if the tokens do not fit into max_seq_len.
         """
         position_ids_BT, plan = self._plan(token_ids_BT, None, None, attend_until_BT)
-        plan = self._with_adapters(plan, adapters_B, like_BT=token_ids_BT)
         x_BTD = self._embed(token_ids_BT, position_ids_BT, grid_ids_BT, cache=None)
+        plan = self.adapters.join(plan, adapters_B, x_BTD=x_BTD)
         for block in self.blocks:
             yield x_BTD
             x_BTD = block(x_BTD, plan)
@@ -229,21 +228,6 @@ class Transformer(nn.Module):
         rope, mask = self._angles(cache.position_ids_BT), cache.mask(attend_until_BT)
         return cache.position_ids_BT, AttentionPlan(mask=mask, rope=rope, cache=cache)
 
-    def _with_adapters(
-        self,
-        plan: AttentionPlan,
-        names: Sequence[str | None] | None,
-        *,
-        like_BT: Tensor,
-        noise_keys_BT: Tensor | None = None,
-    ) -> AttentionPlan:
-        if not self.adapters:
-            return plan
-        active = self.adapters.active
-        names = [active] * len(like_BT) if names is None else [name or active for name in names]
-        adapters = adapter_pass(names, like=self.embedding.weight, noise_keys_BT=noise_keys_BT)
-        return plan if adapters is None else replace(plan, adapters=adapters)
-
     def _noise_keys(self, token_ids_BT: Tensor, noise_seeds_B: Tensor | None) -> Tensor | None:
         if not (self.training and (self.config.dropout or self.adapters.drops)):
             return None
@@ -293,9 +277,5 @@ class Transformer(nn.Module):
 
 def count_parameters(model: nn.Module, *, adapter: str | None = None) -> int:
     """Return the number of weights without those of adapters, but for one; a shared weight counts once."""
-    own = None if adapter is None else adapter_key(adapter)
-    return sum(
-        parameter.numel()
-        for name, parameter in model.named_parameters()
-        if "adapters" not in (path := name.split(".")) or own in path
-    )
+    named = [(name.split("."), parameter) for name, parameter in model.named_parameters()]
+    return sum(p.numel() for path, p in named if "adapters" not in path or (adapter and adapter_key(adapter) in path))
