@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, GPT2Tokenizer
 
 from banyan.core.errors import CheckpointError
 from banyan.testing.foreign_tokenizers import FAMILIES, foreign_files, write_foreign_tokenizer
+from banyan.testing.vocabulary import tiny_vocabulary
 from banyan.tokenizers.foreign import read_foreign_tokenizer
 from banyan.tokenizers.vocabulary import Vocabulary, load_vocabulary
 
@@ -199,3 +200,32 @@ def test_a_tokenizer_of_llama2c_that_is_cut_off_is_refused(length: int, llama2c_
     (tmp_path / "tok.bin").write_bytes(llama2c_file.read_bytes()[:length])
     with pytest.raises(CheckpointError, match="llama2.c"):
         read_foreign_tokenizer(tmp_path)
+
+
+def test_our_own_tokenizer_is_recognised_when_it_comes_back(tmp_path: Path) -> None:
+    ours = tiny_vocabulary()
+    ours.save(tmp_path / "exported")
+    back = read_foreign_tokenizer(tmp_path / "exported")
+    assert back.chat_format.name == "banyan"
+    (tmp_path / "imported").mkdir()
+    for name, content in back.to_files().items():
+        (tmp_path / "imported" / name).write_bytes(content)
+    again = load_vocabulary(tmp_path / "imported", chat="banyan")
+    assert [again.describe(n) for n in range(again.size)] == [ours.describe(n) for n in range(ours.size)]
+
+
+def test_a_number_that_means_none_makes_no_word_special(tmp_path: Path) -> None:
+    write_foreign_tokenizer("gpt2", tmp_path)
+    (tmp_path / "config.json").write_text('{"pad_token_id": 0, "bos_token_id": [1, -1]}')
+    ours = read_foreign_tokenizer(tmp_path)
+    assert ours.pad_id == ours.bos_id == ours.eos_ids[0]
+    assert ours.text.is_text(0)
+
+
+def test_an_end_token_that_is_only_numbered_is_a_control_token(tmp_path: Path) -> None:
+    _, config = foreign_files("llama2")
+    write_foreign_tokenizer("llama2", tmp_path)
+    config = {key: value for key, value in config.items() if key != "eos_token"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text('{"eos_token_id": 2}')
+    assert read_foreign_tokenizer(tmp_path).eos_ids == (2,)

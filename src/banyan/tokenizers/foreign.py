@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,10 @@ from banyan.core.model_directory import CONFIG_FILE, TOKENIZER_FILE
 from banyan.tokenizers.chat_formats import ChatFormat
 from banyan.tokenizers.chat_recognition import Recognition, recognise_chat_format
 from banyan.tokenizers.chat_template import chat_template
-from banyan.tokenizers.foreign_bpe import SPACE_MARK, ForeignBytePair, token_names
+from banyan.tokenizers.foreign_bpe import ForeignBytePair, token_names
 from banyan.tokenizers.gpt2_files import MERGES_FILE, VOCAB_FILE, gpt2_config, gpt2_description
 from banyan.tokenizers.llama2c_file import llama2c_config, llama2c_description
+from banyan.tokenizers.token_roles import TokenRoles, find_token_roles
 
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 _GENERATION_CONFIG_FILE = "generation_config.json"
@@ -27,9 +26,6 @@ _TEMPLATE_FILE = "chat_template.jinja"
 _LLAMA2C_FILES = "tok*.bin"
 _SENTENCEPIECE_FILE = "tokenizer.model"
 _MAX_TOKENIZER_BYTES = 64 << 20  # the largest in public use have half of that
-_ROLES_OF_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
-# Added tokens that look like these are for code to write, even where their file does not call them special.
-_MARKER = re.compile(rf"[\s{SPACE_MARK}]*(<.+>|\[.+\])\s*", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +33,36 @@ class ForeignTokenizer:
     """Everything about a foreign tokenizer that rendering, checking and writing need."""
 
     text: ForeignBytePair
-    control_ids: Mapping[str, int]  # tokens that only our own code writes, by name
-    special_ids: Mapping[str, int]  # those of them that are never shown as text
-    bos_id: int  # begins a text that nothing stands before; the end token where the family has none of its own
-    eos_ids: tuple[int, ...]  # every id that ends an answer, the tokenizer's own first
-    pad_id: int
-    starts_with_bos: bool  # whether the family puts its first token before every text
+    roles: TokenRoles
     recognition: Recognition
     description: Mapping[str, Any]  # tokenizer.json
     config: Mapping[str, Any]  # tokenizer_config.json
     content: bytes | None  # of the source's tokenizer.json; None: made from other files
+
+    @property
+    def control_ids(self) -> dict[str, int]:
+        """Tokens that only our own code writes, by name."""
+        return {**self.roles.markers, **self.roles.special}
+
+    @property
+    def bos_id(self) -> int:
+        """What begins a text that nothing stands before; the end token where the family has no other."""
+        return self.roles.eos_ids[0] if self.roles.bos_id is None else self.roles.bos_id
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """Every id that ends an answer, the tokenizer's own first."""
+        return self.roles.eos_ids
+
+    @property
+    def pad_id(self) -> int:
+        """What fills up a batch; the end token where none was named."""
+        return self.roles.eos_ids[0] if self.roles.pad_id is None else self.roles.pad_id
+
+    @property
+    def starts_with_bos(self) -> bool:
+        """Whether the family puts its first token before every text."""
+        return self.roles.starts_with_bos
 
     @property
     def vocab_size(self) -> int:
@@ -57,11 +73,6 @@ class ForeignTokenizer:
     def chat_format(self) -> ChatFormat:
         """How a conversation with the model is laid out."""
         return self.recognition.chat
-
-    @cached_property
-    def names(self) -> Mapping[int, str]:
-        """Every token as its file writes it, by id."""
-        return token_names(self.description)
 
     def to_files(self, *, chat: ChatFormat | None = None) -> dict[str, bytes]:
         """Return tokenizer.json (as it came) and tokenizer_config.json (with the template of our chat format)."""
@@ -92,26 +103,12 @@ def _read(source: Path) -> ForeignTokenizer:
     config = {**_optional(directory / _SPECIAL_TOKENS_FILE), **config}
     description = _with_tokens_of_config(description, config)
     model = {**_optional(directory / CONFIG_FILE), **_optional(directory / _GENERATION_CONFIG_FILE)}
-    ids = {name: token_id for token_id, name in token_names(description).items()}
-    special = _special_ids(description, config, ids)
-    markers = {
-        entry["content"]: entry["id"] for entry in description["added_tokens"] if _MARKER.fullmatch(entry["content"])
-    }
-    control = {**markers, **special}
-    text = ForeignBytePair(description, special_ids=set(special.values()), marker_ids=set(markers.values()))
-    eos_ids = _eos_ids(config, model, ids)
-    bos_id = _id_of(config, "bos_token", ids, _first_id(model.get("bos_token_id"), text.vocab_size))
-    pad_id = _id_of(config, "pad_token", ids, _first_id(model.get("pad_token_id"), text.vocab_size))
+    roles = find_token_roles(description, config, model)
     return ForeignTokenizer(
-        text=text,
-        control_ids=control,
-        special_ids=special,
-        bos_id=eos_ids[0] if bos_id is None else bos_id,
-        eos_ids=eos_ids,
-        pad_id=eos_ids[0] if pad_id is None else pad_id,
-        starts_with_bos=bos_id is not None and _puts_bos_first(description, config),
+        text=ForeignBytePair(description, special_ids=roles.special.values(), marker_ids=roles.markers.values()),
+        roles=roles,
         recognition=recognise_chat_format(
-            control,
+            {**roles.markers, **roles.special},
             template=_template(directory, config),
             model_type=_optional(directory / CONFIG_FILE).get("model_type"),
         ),
@@ -176,61 +173,6 @@ def _with_tokens_of_config(description: dict[str, Any], config: Mapping[str, Any
         if token_id.isdigit() and int(token_id) not in known and isinstance(entry, dict)
     ]
     return {**description, "added_tokens": [*(description.get("added_tokens") or []), *missing]}
-
-
-def _special_ids(description: Mapping[str, Any], config: Mapping[str, Any], ids: Mapping[str, int]) -> dict[str, int]:
-    named = [name for role in _ROLES_OF_TOKENS if (name := _content(config.get(role)))]
-    unknown = description["model"].get("unk_token")
-    special = [entry["content"] for entry in description["added_tokens"] if entry.get("special")]
-    return {name: ids[name] for name in (*special, *named, unknown) if name in ids}
-
-
-def _content(token: Any) -> str | None:
-    """Return the text of a token that is written as such or as a mapping."""
-    value = token.get("content") if isinstance(token, dict) else token
-    return value if isinstance(value, str) else None
-
-
-def _id_of(config: Mapping[str, Any], role: str, ids: Mapping[str, int], default: int | None) -> int | None:
-    name = _content(config.get(role))
-    if name is None:
-        return default
-    if name not in ids:
-        raise CheckpointError(
-            f"{TOKENIZER_CONFIG_FILE} names the {role} {name!r}, and the tokenizer has no such token."
-        )
-    return ids[name]
-
-
-def _first_id(value: Any, vocab_size: int) -> int | None:
-    return next(iter(_valid_ids(value, vocab_size)), None)
-
-
-def _valid_ids(value: Any, vocab_size: int) -> list[int]:
-    """Return the token ids of a config's entry, a number or a list; -1 and the like mean none."""
-    items: Iterable[Any] = value if isinstance(value, list) else [value]
-    return [item for item in items if type(item) is int and 0 <= item < vocab_size]
-
-
-def _eos_ids(config: Mapping[str, Any], model: Mapping[str, Any], ids: Mapping[str, int]) -> tuple[int, ...]:
-    own = _id_of(config, "eos_token", ids, None)
-    listed = _valid_ids(model.get("eos_token_id"), max(ids.values()) + 1)
-    found = tuple(dict.fromkeys([*([] if own is None else [own]), *listed]))
-    if not found:
-        raise CheckpointError(
-            "the tokenizer has no end token, so no answer would ever end.",
-            hint=f"name it as eos_token in {TOKENIZER_CONFIG_FILE}, or as eos_token_id in {CONFIG_FILE}",
-        )
-    return found
-
-
-def _puts_bos_first(description: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
-    """Tell whether the family begins every text with its first token."""
-    stated = config.get("add_bos_token")
-    if isinstance(stated, bool):
-        return stated
-    bos = _content(config.get("bos_token"))
-    return bos is not None and f'"id": {json.dumps(bos)}' in json.dumps(description.get("post_processor"))
 
 
 def _template(directory: Path, config: Mapping[str, Any]) -> str | None:

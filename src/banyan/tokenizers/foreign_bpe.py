@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -19,29 +19,29 @@ from banyan.tokenizers.bpe import NUM_BYTES, byte_alphabet, require_utf8
 
 SPACE_MARK = "\u2581"  # how SentencePiece writes a space; text that holds this character reads back as a space
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
-_MAX_IDS = 4_000_000  # far above every vocabulary in use; a larger number is a damaged file
+_MAX_IDS = 1_000_000  # four times the largest vocabulary in use; a larger id is a damaged file
 
 
 class ForeignBytePair:
     """Turns text into a foreign model's ids and back; ids that are no text (control tokens, holes) have no bytes."""
 
     def __init__(
-        self, description: Mapping[str, Any], *, special_ids: Collection[int], marker_ids: Collection[int] = ()
+        self, description: Mapping[str, Any], *, special_ids: Iterable[int], marker_ids: Iterable[int] = ()
     ) -> None:
         """Take a tokenizer.json apart. No text becomes a special token or a marker; only markers are read as text.
 
         Raises: CheckpointError if it is no BPE of the two kinds, or cannot write every byte.
         """
-        names = token_names(description)
+        names, special = token_names(description), set(special_ids)
         self._is_sentencepiece = _is_sentencepiece(description)
         added = {entry["content"] for entry in _added_entries(description)}
         spell = _sentencepiece_bytes if self._is_sentencepiece else _byte_level_bytes
         self._bytes_of: list[bytes | None] = [None] * (max(names) + 1)
         for token_id, name in names.items():
-            if token_id not in special_ids:
+            if token_id not in special:
                 self._bytes_of[token_id] = name.encode("utf-8") if name in added else spell(name)
         _require_all_bytes(self._bytes_of)
-        hidden = {*special_ids, *marker_ids}
+        hidden = {*special, *marker_ids}
         texts = {token_id: name for token_id, name in names.items() if token_id not in hidden}
         plain = _without_control_tokens(description, names, size=len(self._bytes_of), texts=texts)
         self._adds_space, self._adds_space_after_special = _added_spaces(plain)
