@@ -1,6 +1,5 @@
 """What a frozen trunk makes of the data is computed once, kept exactly, and goes on where it was interrupted."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +43,6 @@ def test_the_loss_from_features_is_the_joint_loss(tmp_path: Path, first_block: i
     torch.testing.assert_close(kept.loss_sums, joint_loss(model, batch, task_heads=HEADS).loss_sums)
     parts = [feature_loss(model, part, task_heads=HEADS, first_block=first_block) for part in batch.split(2)]
     torch.testing.assert_close(sum(part.loss_sums for part in parts), kept.loss_sums)
-
-
-def test_a_batch_of_features_is_the_mixtures_batch(tmp_path: Path) -> None:
-    model, plain = tiny_learner(), tiny_loader()
-    loader = FeatureLoader(tiny_loader(), _features(model, tmp_path))
-    for _ in range(3):
-        batch, expected = loader.next_batch(), plain.next_batch()
-        assert all(torch.equal(getattr(batch, f.name), getattr(expected, f.name)) for f in dataclasses.fields(expected))
-    assert loader.state() == plain.state()
 
 
 def test_an_interrupted_computation_goes_on_and_ends_with_the_same_file(
