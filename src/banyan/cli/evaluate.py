@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from banyan.cli.base_model import BaseOption
 from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
 from banyan.cli.probe import run_probe
 from banyan.cli.progress import TerminalReporter
@@ -32,6 +33,7 @@ def evaluate_command(
     max_examples: Annotated[int, typer.Option(min=1, help="At most so many of each task.")] = 500,
     save_predictions: Annotated[Path | None, typer.Option(help="Write every prediction there, as JSON lines.")] = None,
     database: Annotated[str | None, typer.Option(help="Database URL; the scores are recorded there.")] = None,
+    base: BaseOption = None,
     compare: Annotated[
         Path | None, typer.Option(help="Compare what the model writes with the text of this file or folder.")
     ] = None,
@@ -87,6 +89,7 @@ def evaluate_command(
             max_examples=max_examples,
             save_predictions=save_predictions,
             database=database,
+            base=base,
             reporter=reporter,
         )
     emit(summary(run), as_json=as_json, quiet=quiet, text=lambda: tell(run))

@@ -55,12 +55,13 @@ def evaluate(
     max_examples: int,
     save_predictions: Path | None,
     database: str | None,
+    base: Path | None = None,
     reporter: Reporter,
 ) -> EvaluationRun:
     """Score a model and record every score in the database.
 
     `data` holds `task=file` pairs; where there are any and no tasks are named, those tasks are scored. A task without
-    one is scored on a split of the data it was trained with.
+    one is scored on a split of the data it was trained with. `base` is where an adapter's model lies, if it has moved.
     Raises: UnknownNameError for a task the model lacks; ConfigError, FileError, DataError if there is no data.
     """
     if split not in SPLITS:
@@ -69,7 +70,7 @@ def evaluate(
     if tasks and (unused := [name for name in files if name not in tasks]):
         raise ConfigError(f"--data {unused[0]}={files[unused[0]]} is for a task that --task leaves out.")
     reporter.stage("load")
-    with load(directory) as model:
+    with load(directory, base=base) as model:
         sources = DataSources(model, files, split=split)
         chosen = tasks or tuple(files) or tuple(model.tasks)
         examples = {name: sources.examples(model.task(name), limit=max_examples) for name in chosen}
