@@ -7,19 +7,17 @@ them. In both the image codes come last, and special tokens enter a sequence onl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from banyan.core.errors import CheckpointError, ConfigError, InputError
 from banyan.core.files import atomic_write_bytes, read_json, read_text
 from banyan.core.model_directory import CONFIG_FILE, TOKENIZER_FILE
+from banyan.tokenizers.banyan_files import banyan_files
 from banyan.tokenizers.banyan_layout import MAX_TASKS, SPECIAL_TOKENS, BanyanLayout
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.tokenizers.chat_formats import BANYAN, CHAT_FORMATS, ROLES, ChatFormat
-from banyan.tokenizers.chat_template import chat_template
-from banyan.tokenizers.foreign import TOKENIZER_CONFIG_FILE, ForeignTokenizer, read_foreign_tokenizer
+from banyan.tokenizers.foreign import ForeignTokenizer, read_foreign_tokenizer
 from banyan.tokenizers.layout import ChatLayout, Conversation, Said, SpecialIds
 from banyan.tokenizers.text import Offsets, TextTokenizer
 
@@ -269,26 +267,10 @@ class Vocabulary:
 
     def save(self, directory: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, as Hugging Face tools read them."""
-        files = self._own_files() if self.foreign is None else self.foreign.to_files(chat=self.chat)
+        own = self.layout.special.control_ids
+        files = banyan_files(self.text, own) if self.foreign is None else self.foreign.to_files(chat=self.chat)
         for name, content in files.items():
             atomic_write_bytes(directory / name, content)
-
-    def _own_files(self) -> dict[str, bytes]:
-        description = json.loads(self.text.to_json())
-        ids = self.layout.special.control_ids
-        description["added_tokens"] = [_added_token(name, token_id) for name, token_id in ids.items()]
-        config = {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": "<|bos|>",
-            "eos_token": "<|eos|>",
-            "pad_token": "<|pad|>",
-            "clean_up_tokenization_spaces": False,
-            "chat_template": chat_template(self.chat),
-        }
-        return {
-            TOKENIZER_FILE: (json.dumps(description, ensure_ascii=False, indent=1) + "\n").encode(),
-            TOKENIZER_CONFIG_FILE: (json.dumps(config, ensure_ascii=False, indent=2) + "\n").encode(),
-        }
 
     @classmethod
     def load(cls, directory: Path, *, task_names: Sequence[str] = (), num_image_codes: int = 0) -> Vocabulary:
@@ -382,11 +364,6 @@ def _check_rows(foreign: ForeignTokenizer, text_size: int) -> None:
             f"the tokenizer has ids up to {foreign.vocab_size - 1}, the model {text_size} rows; "
             "they belong to different models."
         )
-
-
-def _added_token(name: str, token_id: int) -> dict[str, Any]:
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    return {"id": token_id, "content": name, **flags}
 
 
 def _describe_bytes(data: bytes) -> str:
