@@ -13,9 +13,11 @@ from banyan.model.checkpoint import save_model
 from banyan.runtime.description import describe_model, write_description
 from banyan.runtime.loading import load
 from banyan.tasks.language_modeling import LanguageModeling
+from banyan.testing.foreign_tokenizers import write_foreign_tokenizer
 from banyan.testing.model_directories import save_tiny_model
 from banyan.testing.models import tiny_model
 from banyan.testing.vocabulary import tiny_vocabulary
+from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.transfer.vocabulary import GrowConfig
 from banyan.workflows.growing import grow_directory, move_directory, source_texts
 from banyan.workflows.tokenizers import train_tokenizer
@@ -79,6 +81,35 @@ def test_a_moved_model_answers_all_its_tasks(source: Path, russian: Path, tmp_pa
         assert list(model.tasks) == list(old.tasks)
         assert model.vocabulary.decode(model.vocabulary.encode(RUSSIAN)) == RUSSIAN
         assert model.bits_per_byte([RUSSIAN]) > 0 and len(model.draw("a tree", seed=1)) == 1
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama2", "qwen3"])
+def test_a_model_of_our_own_moves_to_a_foreign_tokenizer_with_its_special_tokens(
+    family: str, source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    write_foreign_tokenizer(family, tmp_path / "theirs")
+    move_directory(source, tmp_path / "theirs", tmp_path / "moved")
+    with load(tmp_path / "moved", device="cpu") as model, load(source, device="cpu") as old:
+        assert model.vocabulary.chat.name == "banyan" and list(model.tasks) == list(old.tasks)
+        assert model.vocabulary.decode(model.vocabulary.encode(RUSSIAN)) == RUSSIAN
+        for name in ("bos_id", "sep_id", "end_id"):
+            before, now = getattr(old.vocabulary, name), getattr(model.vocabulary, name)
+            assert model.model.embedding.weight[now].equal(old.model.embedding.weight[before])
+        assert set(model.predict("topic", ["A tree"])[0].labels or ()) == {"tree", "树"}
+
+
+def test_a_model_moves_to_the_text_tokenizer_that_a_run_keeps(source: Path, tmp_path: Path) -> None:
+    text = BytePairTokenizer.train([RUSSIAN] * 4, vocab_size=300)
+    (tmp_path / "tokenizer.json").write_text(text.to_json(), encoding="utf-8")
+    report = move_directory(source, tmp_path / "tokenizer.json", tmp_path / "moved")
+    assert report.num_copied >= 256 and report.num_unknown_special == 0
+
+
+def test_a_file_of_another_name_is_refused(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.txt").write_text("{}", encoding="utf-8")
+    with pytest.raises(BanyanError, match=r"is not called tokenizer\.json"):
+        move_directory(source, tmp_path / "tokenizer.txt", tmp_path / "moved")
 
 
 def test_words_of_a_file_are_added(source: Path, tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from banyan.core.errors import ConfigError
-from banyan.core.files import atomic_write_bytes, read_bytes
-from banyan.core.model_directory import IMAGE_TOKENIZER_FILE, name_of, new_model_directory
+from banyan.core.errors import ConfigError, FileError
+from banyan.core.files import atomic_write_bytes, read_bytes, read_json, read_text
+from banyan.core.model_directory import IMAGE_TOKENIZER_FILE, TOKENIZER_FILE, name_of, new_model_directory
 from banyan.data.catalog import CATALOG, load_split
 from banyan.data.checking import strings_of
 from banyan.data.sources import read_documents
@@ -16,12 +17,17 @@ from banyan.model.checkpoint import load_model, save_model
 from banyan.model.transformer import Transformer
 from banyan.runtime.description import describe_model, write_description
 from banyan.runtime.loading import ModelParts, read_parts
+from banyan.tokenizers.bpe import BytePairTokenizer
+from banyan.tokenizers.chat_formats import BANYAN
+from banyan.tokenizers.foreign import read_foreign_tokenizer
 from banyan.tokenizers.images import ImageTokenizer, load_image_tokenizer, save_image_tokenizer
-from banyan.tokenizers.vocabulary import Vocabulary, load_vocabulary
+from banyan.tokenizers.vocabulary import SPECIAL_TOKENS, Vocabulary, load_vocabulary
 from banyan.transfer.retokenize import Retokenized, retokenize
 from banyan.transfer.vocabulary import GrowConfig, GrownVocabulary, grow_rows, grow_vocabulary
 from banyan.workflows.recipe import RECIPE_FILE
 from banyan.workflows.word_list import read_words
+
+_MAX_TOKENIZER_BYTES = 64 << 20
 
 # The command line, which may not import the room of transfer, finds here how to ask for tokens.
 __all__ = [
@@ -81,10 +87,30 @@ def source_texts(sources: Sequence[str]) -> Iterator[str]:
 def read_target(path: Path, *, like: Vocabulary) -> Vocabulary:
     """Read the tokenizer that a model moves to: a tokenizer.json, or a folder that holds one.
 
-    Raises: FileError, CheckpointError if it cannot be used, or lacks what the model's chat format needs.
+    The chat format stays: a model of Banyan's own brings its special tokens to a tokenizer that does not have them.
+    Raises: FileError, CheckpointError if it cannot be used, or lacks what another chat format needs.
     """
-    directory = path if path.is_dir() else path.parent
-    return read_vocabulary_like(directory, like=like)
+    if path.is_file() and path.name != TOKENIZER_FILE:
+        raise FileError(f"{path} is not called {TOKENIZER_FILE}.", hint="give the folder of a tokenizer")
+    directory = path.parent if path.is_file() else path
+    names, num_codes = like.task_names, like.num_image_codes
+    text = read_text(directory / TOKENIZER_FILE, max_bytes=_MAX_TOKENIZER_BYTES)
+    is_own_chat = like.chat.name == BANYAN.name
+    if is_own_chat and not _has_special_tokens(directory):
+        return Vocabulary(BytePairTokenizer.from_json(text), task_names=names, num_image_codes=num_codes)
+    if not is_own_chat or all(json.dumps(name) in text for name in SPECIAL_TOKENS):
+        return load_vocabulary(directory, chat=like.chat.name, task_names=names, num_image_codes=num_codes)
+    foreign = read_foreign_tokenizer(directory)
+    plain = Vocabulary(
+        foreign.text, task_names=names, num_image_codes=num_codes, foreign=foreign, chat=foreign.chat_format
+    )
+    return grow_vocabulary(plain, GrowConfig(task_tokens=True)).vocabulary
+
+
+def _has_special_tokens(directory: Path) -> bool:
+    """Whether a tokenizer.json is more than the text tokenizer that a run keeps."""
+    description = read_json(directory / TOKENIZER_FILE, max_bytes=_MAX_TOKENIZER_BYTES)
+    return isinstance(description, dict) and bool(description.get("added_tokens"))
 
 
 def grow_directory(
@@ -132,13 +158,6 @@ def move_directory(source: Path, tokenizer: Path, output: Path) -> MoveReport:
         num_copied=moved.num_copied,
         num_composed=moved.num_composed,
         num_unknown_special=moved.num_unknown_special,
-    )
-
-
-def read_vocabulary_like(directory: Path, *, like: Vocabulary) -> Vocabulary:
-    """Read a tokenizer for a model that has a vocabulary already: the same chat format, tasks and image codes."""
-    return load_vocabulary(
-        directory, chat=like.chat.name, task_names=like.task_names, num_image_codes=like.num_image_codes
     )
 
 
