@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from banyan.core.errors import CheckpointError
+from banyan.model.lora import LoraConfig, add_adapters
+from banyan.testing.models import tiny_model
 from banyan.testing.training import tiny_learner, tiny_loader
 from banyan.train.optimizer import ModelOptimizer, OptimizerConfig, build_optimizer
 from banyan.train.state import Progress, TransformerFiles, frozen_copy, restore_state, save_state
@@ -86,6 +88,14 @@ def test_an_optimizer_file_that_cannot_be_read_is_refused(tmp_path: Path, damage
     optimizer = build_optimizer(model, OptimizerConfig())
     with pytest.raises(CheckpointError, match=r"optimizer\.safetensors cannot be read"):
         restore_state(tmp_path, model=model, weight_files=TransformerFiles(), optimizer=optimizer)
+
+
+def test_a_frozen_copy_shares_what_lies_below_an_adapter_and_nothing_else() -> None:
+    model = tiny_model()
+    add_adapters(model, LoraConfig(), generator=torch.Generator().manual_seed(0))
+    copied = dict(frozen_copy(model).named_parameters())
+    shared = {name for name, parameter in model.named_parameters() if parameter is copied[name]}
+    assert shared == {name for name in copied if ".adapters." not in name}
 
 
 def test_a_frozen_copy_holds_the_same_bits_and_shares_nothing() -> None:

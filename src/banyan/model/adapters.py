@@ -143,3 +143,11 @@ class Adapters(nn.Module):
 
     def _all(self) -> list[Adapter]:
         return [cast(Adapter, module) for module in self._modules.values()]
+
+
+def saved_weights(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the weights that a run saves: all of a model, or only those of the adapters it carries and its heads."""
+    named = dict(model.named_parameters())
+    if not (isinstance(adapters := getattr(model, "adapters", None), Adapters) and len(adapters)):
+        return named
+    return {name: p for name, p in named.items() if "adapters" in name.split(".") or name.startswith("heads.")}

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from banyan.core.errors import SpaceError
 from banyan.core.files import as_write_error, check_room
+from banyan.model.adapters import saved_weights
 from banyan.train.callbacks import CheckpointRecord, EventRecord
 from banyan.train.checkpoints import CheckpointFolder, Quarantined
 from banyan.train.division import Division
@@ -275,7 +276,8 @@ class RunSaver:
 
     def _checkpoint_bytes(self) -> int:
         """Return how large a checkpoint is at most."""
-        weights = sum(parameter.numel() * parameter.element_size() for parameter in self._parts.model.parameters())
+        own = saved_weights(self._parts.model).values()
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in own)
         num_copies = 1 + _OPTIMIZER_FACTOR + self._parts.optimizer.is_averaging
         return num_copies * weights + sum(map(len, self._parts.sidecars.values()))
 

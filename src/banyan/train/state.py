@@ -20,6 +20,7 @@ from banyan import __version__
 from banyan.core.config import config_from_mapping
 from banyan.core.errors import BanyanError, CheckpointError
 from banyan.core.files import read_json
+from banyan.model.adapters import saved_weights
 from banyan.model.checkpoint import load_model, save_model
 from banyan.model.peft_format import restore_adapter, save_adapter
 from banyan.model.tensor_file import TensorFile
@@ -106,10 +107,13 @@ class AdapterFiles:
 
 
 def frozen_copy(model: nn.Module) -> nn.Module:
-    """Return the same module with copies of all its tensors in main memory, which no later step can change."""
-    copies: dict[int, Any] = {}  # by identity, so that tied weights stay tied
+    """Return the same module with copies of all its tensors in main memory, which no later step can change.
+
+    What lies below an adapter is not copied: it never changes, and is not saved.
+    """
+    copies: dict[int, Any] = {id(parameter): parameter for parameter in model.parameters()}  # tied weights stay tied
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in saved_weights(model).values():
             copies[id(parameter)] = nn.Parameter(parameter.to("cpu", copy=True), requires_grad=False)
         for buffer in model.buffers():
             copies[id(buffer)] = buffer.to("cpu", copy=True)
