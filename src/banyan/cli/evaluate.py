@@ -12,10 +12,17 @@ from banyan.cli.output import JsonOption, QuietOption, console, emit, print_tabl
 from banyan.cli.probe import run_probe
 from banyan.cli.progress import TerminalReporter
 from banyan.cli.sampling import SeedOption, TemperatureOption
-from banyan.cli.text_comparison import show_comparison
+from banyan.cli.text_comparison import (
+    CompareOption,
+    ComparisonQuestion,
+    GeneratedOption,
+    NumOption,
+    PromptTokensOption,
+    SampleTokensOption,
+    run_comparison,
+)
 from banyan.core.errors import ConfigError
 from banyan.workflows.evaluation import EvaluationRun, evaluate
-from banyan.workflows.text_comparison import compare_texts
 
 app = typer.Typer(add_completion=False)
 
@@ -34,15 +41,11 @@ def evaluate_command(
     save_predictions: Annotated[Path | None, typer.Option(help="Write every prediction there, as JSON lines.")] = None,
     database: Annotated[str | None, typer.Option(help="Database URL; the scores are recorded there.")] = None,
     base: BaseOption = None,
-    compare: Annotated[
-        Path | None, typer.Option(help="Compare what the model writes with the text of this file or folder.")
-    ] = None,
-    generated: Annotated[
-        Path | None, typer.Option(help="--compare: take generated text from here in place of the model's.")
-    ] = None,
-    prompt_tokens: Annotated[int, typer.Option(min=1, help="--compare: tokens of each real text to begin with.")] = 32,
-    sample_tokens: Annotated[int, typer.Option(min=8, help="--compare: tokens to go on with, at most.")] = 128,
-    num: Annotated[int, typer.Option(min=1, help="--compare: at most so many texts.")] = 100,
+    compare: CompareOption = None,
+    generated: GeneratedOption = None,
+    prompt_tokens: PromptTokensOption = 32,
+    sample_tokens: SampleTokensOption = 128,
+    num: NumOption = 100,
     probe: Annotated[
         str | None, typer.Option(help="Which layer holds a task: a task, a catalog name, or a file of text and label.")
     ] = None,
@@ -65,20 +68,16 @@ def evaluate_command(
         run_probe(model, probe, max_examples=max_examples, seed=seed or 0, output=output, as_json=as_json, quiet=quiet)
         return
     if compare is not None:
-        with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
-            comparison = compare_texts(
-                model,
-                compare,
-                generated=generated,
-                prompt_tokens=prompt_tokens,
-                sample_tokens=sample_tokens,
-                max_samples=num,
-                temperature=temperature,
-                seed=seed,
-                output=output,
-                reporter=reporter,
-            )
-        show_comparison(comparison, output=output, as_json=as_json, quiet=quiet)
+        asked = ComparisonQuestion(
+            real=compare,
+            generated=generated,
+            prompt_tokens=prompt_tokens,
+            sample_tokens=sample_tokens,
+            max_samples=num,
+            temperature=temperature,
+            seed=seed,
+        )
+        run_comparison(model, asked, base=base, output=output, as_json=as_json, quiet=quiet)
         return
     with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
         run = evaluate(

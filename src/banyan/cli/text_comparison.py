@@ -1,15 +1,66 @@
-"""What `banyan evaluate --compare` prints: one table, scores of generated text beside those of real text."""
+"""`banyan evaluate --compare`: its options, and one table: generated text beside real text, score by score."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from banyan.cli.output import emit, print_table, say
-from banyan.workflows.text_comparison import QUANTILES, ComparedScore, Side, TextComparison, summary
+import typer
+
+from banyan.cli.output import console, emit, print_table, say
+from banyan.cli.progress import TerminalReporter
+from banyan.workflows.text_comparison import (
+    QUANTILES,
+    ComparedScore,
+    Side,
+    TextComparison,
+    compare_texts,
+    summary,
+)
+
+CompareOption = Annotated[
+    Path | None, typer.Option(help="Compare what the model writes with the text of this file or folder.")
+]
+GeneratedOption = Annotated[
+    Path | None, typer.Option(help="--compare: take generated text from here in place of the model's.")
+]
+PromptTokensOption = Annotated[int, typer.Option(min=1, help="--compare: tokens of each real text to begin with.")]
+SampleTokensOption = Annotated[int, typer.Option(min=8, help="--compare: tokens to go on with, at most.")]
+NumOption = Annotated[int, typer.Option(min=1, help="--compare: at most so many texts.")]
 
 
-def show_comparison(found: TextComparison, *, output: Path | None, as_json: bool, quiet: bool) -> None:
-    """Report a comparison as the user asked for it."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparisonQuestion:
+    """What is compared with what."""
+
+    real: Path
+    generated: Path | None
+    prompt_tokens: int
+    sample_tokens: int
+    max_samples: int
+    temperature: float | None
+    seed: int | None
+
+
+def run_comparison(
+    model: Path, asked: ComparisonQuestion, *, base: Path | None, output: Path | None, as_json: bool, quiet: bool
+) -> None:
+    """Compare texts, write what was found if asked, and report it as the user asked for it."""
+    with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
+        found = compare_texts(
+            model,
+            asked.real,
+            generated=asked.generated,
+            prompt_tokens=asked.prompt_tokens,
+            sample_tokens=asked.sample_tokens,
+            max_samples=asked.max_samples,
+            temperature=asked.temperature,
+            seed=asked.seed,
+            output=output,
+            base=base,
+            reporter=reporter,
+        )
     emit({**summary(found), "output": output}, as_json=as_json, quiet=quiet, text=lambda: _tell(found, output))
 
 

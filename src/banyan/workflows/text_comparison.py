@@ -108,14 +108,16 @@ def compare_texts(
     temperature: float | None = None,
     seed: int | None = None,
     output: Path | None = None,
+    base: Path | None = None,
     reporter: Reporter,
 ) -> TextComparison:
     """Compare what a model writes (or a file of generated text) with real text.
 
+    `base` is where the model of an adapter lies, if it has moved.
     Raises: FileError, DataError, ConfigError if there is nothing to compare.
     """
     reporter.stage("load")
-    with load(directory) as model:
+    with load(directory, base=base) as model:
         reporter.stage("read" if generated else "generate")
         if generated is not None:
             samples = read_beside(real, generated, max_samples=max_samples)
