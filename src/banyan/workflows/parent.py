@@ -177,7 +177,7 @@ def _refuse_adapter(directory: Path) -> None:
     if is_adapter(directory):
         raise CheckpointError(
             f"transfer.parent={directory} is an adapter, and a run begins with a whole model.",
-            hint=f"merge it first: banyan export {directory} DIR --merge",
+            hint="merge it into its model first: docs/guides/lora.md says how",
         )
 
 
