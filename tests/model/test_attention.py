@@ -2,8 +2,16 @@ import pytest
 import torch
 
 from banyan.model.attention import Attention, AttentionPlan
+from banyan.model.config import ModelConfig
+from banyan.model.initialisation import init_weights
 from banyan.model.rope import RopeTable
 from banyan.testing.models import tiny_model_config
+
+
+def attention(config: ModelConfig) -> Attention:
+    layer = Attention(config, layer=0)
+    init_weights(layer, generator=torch.Generator().manual_seed(0))
+    return layer
 
 
 def plan(mask: torch.Tensor | None = None, *, rope: tuple[torch.Tensor, torch.Tensor] | None = None) -> AttentionPlan:
@@ -26,14 +34,14 @@ def slow_attention(layer: Attention, x_TD: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("num_kv_heads", [1, 2, 4])
 def test_attention_equals_the_loop_over_heads_and_positions(num_kv_heads: int) -> None:
-    layer = Attention(tiny_model_config(num_kv_heads=num_kv_heads, qk_norm="none"), layer=0).double()
+    layer = attention(tiny_model_config(num_kv_heads=num_kv_heads, qk_norm="none")).double()
     x = torch.randn(2, 6, 32, dtype=torch.float64)
     expected = torch.stack([slow_attention(layer, row) for row in x])
     torch.testing.assert_close(layer(x, plan()), expected)
 
 
 def test_a_query_never_sees_a_later_key() -> None:
-    layer = Attention(tiny_model_config(), layer=0)
+    layer = attention(tiny_model_config())
     x = torch.randn(2, 6, 32)
     before = layer(x, plan())
     x[:, -1] = 1e3  # only the last query may notice
@@ -44,7 +52,7 @@ def test_a_query_never_sees_a_later_key() -> None:
 
 @pytest.mark.parametrize("qk_norm", ["plain", "gain"])
 def test_qk_norm_makes_attention_blind_to_the_length_of_queries_and_keys(qk_norm: str) -> None:
-    layer = Attention(tiny_model_config(qk_norm=qk_norm), layer=0)
+    layer = attention(tiny_model_config(qk_norm=qk_norm))
     rope = RopeTable(tiny_model_config()).at(torch.arange(6), dtype=torch.float32)
     x = torch.randn(1, 6, 32)
     before = layer(x, plan(rope=rope))
@@ -54,7 +62,7 @@ def test_qk_norm_makes_attention_blind_to_the_length_of_queries_and_keys(qk_norm
 
 
 def test_gains_of_queries_and_keys_act_on_their_own_heads() -> None:
-    layer = Attention(tiny_model_config(qk_norm="gain"), layer=0)
+    layer = attention(tiny_model_config(qk_norm="gain"))
     x = torch.randn(1, 6, 32)
     with torch.no_grad():
         layer.q_gain.fill_(3.0)

@@ -13,7 +13,7 @@ def doubled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def test_a_layer_computes_and_names_its_weights_as_torchs_does() -> None:
     layer, reference = Linear(5, 3), torch.nn.Linear(5, 3)
-    reference.load_state_dict(layer.state_dict())
+    layer.load_state_dict(reference.state_dict())
     x = torch.randn(2, 5)
     assert torch.equal(layer(x), reference(x))
 

@@ -167,7 +167,9 @@ def test_every_layer_is_what_so_many_blocks_give_with_the_norm_after_all_alone(s
         assert torch.equal(found, model(token_ids, attend_until_BT=until, num_blocks=num_blocks))
     assert len(layers) == 3
     assert torch.equal(layers[-1], model(token_ids, attend_until_BT=until))
-    assert torch.equal(layers[1], model.blocks[0](layers[0], model._plan(token_ids, None, None, until)[1]))
+    assert torch.equal(
+        layers[1], model.blocks[0](layers[0], model._planner.plan(token_ids, None, None, until, dtype=torch.float32)[1])
+    )
 
 
 @torch.no_grad()

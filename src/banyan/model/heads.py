@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.core.registry import did_you_mean
 from banyan.core.types import HeadSpec
+from banyan.model.linear import BareLinear
 
 
 class TaskHeads(nn.Module):
@@ -23,7 +24,7 @@ class TaskHeads(nn.Module):
         for spec in self.specs:
             if spec.num_outputs < 1:
                 raise ConfigError(f"head {spec.name!r} has no labels; a {spec.kind} head needs at least one.")
-        self.layers = nn.ModuleList(nn.Linear(embed_dim, spec.num_outputs) for spec in self.specs)
+        self.layers = nn.ModuleList(BareLinear(embed_dim, spec.num_outputs) for spec in self.specs)
 
     def __getitem__(self, name: str) -> nn.Linear:
         if name not in self._index:

@@ -1,4 +1,4 @@
-"""Linear layers whose matrix product can be carried out by another routine, chosen from outside."""
+"""Layers without weights of their own drawing, and linear ones whose product another routine can carry out."""
 
 from __future__ import annotations
 
@@ -12,8 +12,25 @@ from torch import Tensor, nn
 Product: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (input, weight, bias) → input · weightᵀ + bias
 
 
-class Linear(nn.Linear):
-    """PyTorch's linear layer with an exchangeable product; weights, names and results stay what they are."""
+class BareLinear(nn.Linear):
+    """PyTorch's linear layer without weights of its own drawing: `init_weights` draws them, or a file has them.
+
+    Measured: PyTorch's drawing on the meta device loads its compiler, which takes 2 seconds of every start.
+    """
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
+
+
+class BareEmbedding(nn.Embedding):
+    """PyTorch's table of embeddings, as bare as `BareLinear`."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
+
+
+class Linear(BareLinear):
+    """A bare linear layer with an exchangeable product; weights, names and results stay what they are."""
 
     product: Product = staticmethod(F.linear)
     adapters: nn.ModuleDict | None  # what others add to its output, by adapter; `low_rank.through` runs them

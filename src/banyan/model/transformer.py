@@ -8,22 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from banyan.core.errors import ConfigError, ContextLengthError, ShapeError
+from banyan.core.errors import ConfigError, ShapeError
 from banyan.core.types import HeadSpec
 from banyan.model.adapters import Adapters
-from banyan.model.attention import AttentionPlan
 from banyan.model.block import Block
 from banyan.model.config import ModelConfig
 from banyan.model.dropout import position_keys
 from banyan.model.heads import TaskHeads
 from banyan.model.initialisation import init_weights
 from banyan.model.kv_cache import CachePass, CacheRows
-from banyan.model.linear import Product
+from banyan.model.linear import BareEmbedding, BareLinear, Product
 from banyan.model.lookback import Lookback
 from banyan.model.low_rank import adapter_key
-from banyan.model.masks import attention_mask
 from banyan.model.norm import build_norm
-from banyan.model.rope import RopeTable
+from banyan.model.pass_planner import PassPlanner
 
 
 class Transformer(nn.Module):
@@ -38,7 +36,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         device = torch.get_default_device()
-        # PyTorch's layers draw weights of their own from the global generator; on the meta device they draw none.
+        # On the meta device nothing is held twice before the weights are drawn, or read from a file.
         with torch.device("meta"):
             self._build(config, heads)
         if device.type != "meta":
@@ -46,18 +44,18 @@ class Transformer(nn.Module):
             self.init_weights(torch.Generator().manual_seed(0))
 
     def _build(self, config: ModelConfig, heads: Sequence[HeadSpec]) -> None:
-        self.embedding = nn.Embedding(config.vocab_size, config.embed_dim)
+        self.embedding = BareEmbedding(config.vocab_size, config.embed_dim)
         has_positions = config.position == "learned"
-        self.position_embedding = nn.Embedding(config.max_seq_len, config.embed_dim) if has_positions else None
+        self.position_embedding = BareEmbedding(config.max_seq_len, config.embed_dim) if has_positions else None
         self.lookback = Lookback(config) if config.lookback else None
-        self.grid_embedding = nn.Embedding(config.num_grid_cells, config.embed_dim) if config.grid_size else None
+        self.grid_embedding = BareEmbedding(config.num_grid_cells, config.embed_dim) if config.grid_size else None
         self.blocks = nn.ModuleList(Block(config, layer=layer) for layer in range(config.num_layers))
         self.final_norm = build_norm(config)
         is_tied = config.tie_embeddings
-        self.word_head = None if is_tied else nn.Linear(config.embed_dim, config.vocab_size, bias=False)
+        self.word_head = None if is_tied else BareLinear(config.embed_dim, config.vocab_size, bias=False)
         self.heads = TaskHeads(heads, embed_dim=config.embed_dim)
         self.adapters = Adapters()
-        self._rope = RopeTable(config) if config.position == "rope" else None
+        self._planner = PassPlanner(config)
 
     @property
     def head_specs(self) -> tuple[HeadSpec, ...]:
@@ -106,14 +104,11 @@ class Transformer(nn.Module):
         """
         if num_blocks is not None:
             self._check_num_blocks(num_blocks, has_cache=cache is not None)
-        if cache is None:
-            position_ids_BT, plan = self._plan(token_ids_BT, position_ids_BT, segment_ids_BT, attend_until_BT)
-        elif position_ids_BT is not None or segment_ids_BT is not None:
-            raise ShapeError("position_ids and segment_ids cannot be given with a cache: each slot is one segment.")
-        else:
-            position_ids_BT, plan = self._plan_cached(token_ids_BT, attend_until_BT, cache)
+        position_ids_BT, plan = self._planner.plan(
+            token_ids_BT, position_ids_BT, segment_ids_BT, attend_until_BT, cache=cache, dtype=self.dtype
+        )
         x_BTD = self._embed(token_ids_BT, position_ids_BT, grid_ids_BT, cache=plan.cache)
-        noise_keys_BT = self._noise_keys(token_ids_BT, noise_seeds_B)
+        noise_keys_BT = self._noise_keys(token_ids_BT.shape, noise_seeds_B)
         plan = self.adapters.join(plan, adapters_B, x_BTD=x_BTD, noise_keys_BT=noise_keys_BT)
         block_keys_BT = noise_keys_BT if self.config.dropout else None
         for block in self.blocks if num_blocks is None else self.blocks[:num_blocks]:
@@ -141,8 +136,8 @@ class Transformer(nn.Module):
         if first_block == self.config.num_layers:
             return x_BTD
         like_BT = x_BTD[..., 0]
-        _, plan = self._plan(like_BT, position_ids_BT, segment_ids_BT, attend_until_BT)
-        noise_keys_BT = self._noise_keys(like_BT, noise_seeds_B)
+        _, plan = self._planner.plan(like_BT, position_ids_BT, segment_ids_BT, attend_until_BT, dtype=self.dtype)
+        noise_keys_BT = self._noise_keys(like_BT.shape, noise_seeds_B)
         plan = self.adapters.join(plan, None, x_BTD=x_BTD, noise_keys_BT=noise_keys_BT)
         block_keys_BT = noise_keys_BT if self.config.dropout else None
         for block in self.blocks[first_block:]:
@@ -162,7 +157,7 @@ class Transformer(nn.Module):
         Shapes: as `forward`; yields num_layers + 1 tensors (B, T, D).
         Raises: ContextLengthError if the tokens do not fit into max_seq_len.
         """
-        position_ids_BT, plan = self._plan(token_ids_BT, None, None, attend_until_BT)
+        position_ids_BT, plan = self._planner.plan(token_ids_BT, None, None, attend_until_BT, dtype=self.dtype)
         x_BTD = self._embed(token_ids_BT, position_ids_BT, grid_ids_BT, cache=None)
         plan = self.adapters.join(plan, adapters_B, x_BTD=x_BTD)
         for block in self.blocks:
@@ -205,39 +200,12 @@ class Transformer(nn.Module):
         softcap = self.config.logit_softcap
         return torch.tanh(logits / softcap) * softcap if softcap else logits
 
-    def _plan(
-        self, token_ids_BT: Tensor, position_ids: Tensor | None, segment_ids: Tensor | None, attend_until: Tensor | None
-    ) -> tuple[Tensor, AttentionPlan]:
-        seq_len, device = token_ids_BT.shape[1], token_ids_BT.device
-        self._check_length(seq_len)
-        position_ids = torch.arange(seq_len, device=device)[None] if position_ids is None else position_ids
-        mask = attention_mask(
-            seq_len=seq_len,
-            segment_ids_BT=segment_ids,
-            attend_until_BT=attend_until,
-            sliding_window=self.config.sliding_window,
-            device=device,
-        )
-        return position_ids, AttentionPlan(mask=mask, rope=self._angles(position_ids), cache=None)
-
-    def _plan_cached(
-        self, token_ids_BT: Tensor, attend_until_BT: Tensor | None, rows: CacheRows
-    ) -> tuple[Tensor, AttentionPlan]:
-        num_rows, seq_len = token_ids_BT.shape
-        cache = rows.begin(num_rows=num_rows, seq_len=seq_len)
-        rope, mask = self._angles(cache.position_ids_BT), cache.mask(attend_until_BT)
-        return cache.position_ids_BT, AttentionPlan(mask=mask, rope=rope, cache=cache)
-
-    def _noise_keys(self, token_ids_BT: Tensor, noise_seeds_B: Tensor | None) -> Tensor | None:
+    def _noise_keys(self, shape_BT: torch.Size, noise_seeds_B: Tensor | None) -> Tensor | None:
         if not (self.training and (self.config.dropout or self.adapters.drops)):
             return None
-        num_rows, seq_len = token_ids_BT.shape
         if noise_seeds_B is None:
-            noise_seeds_B = torch.randint(2**62, (num_rows,), device=token_ids_BT.device)
-        return position_keys(noise_seeds_B, seq_len=seq_len)
-
-    def _angles(self, position_ids: Tensor) -> tuple[Tensor, Tensor] | None:
-        return None if self._rope is None else self._rope.at(position_ids, dtype=self.dtype)
+            noise_seeds_B = torch.randint(2**62, (shape_BT[0],), device=self.device)
+        return position_keys(noise_seeds_B, seq_len=shape_BT[1])
 
     def _embed(
         self, token_ids_BT: Tensor, position_ids: Tensor, grid_ids_BT: Tensor | None, *, cache: CachePass | None
@@ -265,14 +233,6 @@ class Transformer(nn.Module):
             raise ShapeError("num_blocks cannot be given with a cache: the blocks left out would lack their keys.")
         if not 0 <= num_blocks <= self.config.num_layers:
             raise ConfigError(f"num_blocks={num_blocks} must lie in 0..{self.config.num_layers}, the model's blocks.")
-
-    def _check_length(self, seq_len: int) -> None:
-        if seq_len > self.config.max_seq_len:
-            raise ContextLengthError(
-                f"{seq_len} tokens are more than the model can address (max_seq_len={self.config.max_seq_len}).",
-                num_prompt_tokens=seq_len,
-                max_seq_len=self.config.max_seq_len,
-            )
 
 
 def count_parameters(model: nn.Module, *, adapter: str | None = None) -> int:

@@ -1,0 +1,79 @@
+"""What all layers of one forward pass share, worked out once: positions, angles, and who may read whom."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from banyan.core.errors import ContextLengthError, ShapeError
+from banyan.model.attention import AttentionPlan
+from banyan.model.config import ModelConfig
+from banyan.model.kv_cache import CacheRows
+from banyan.model.masks import attention_mask
+from banyan.model.rope import RopeTable
+
+
+class PassPlanner:
+    """Plans the passes of one model."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._config = config
+        self._rope = RopeTable(config) if config.position == "rope" else None
+
+    def plan(
+        self,
+        token_ids_BT: Tensor,
+        position_ids_BT: Tensor | None,
+        segment_ids_BT: Tensor | None,
+        attend_until_BT: Tensor | None,
+        *,
+        dtype: torch.dtype,
+        cache: CacheRows | None = None,
+    ) -> tuple[Tensor, AttentionPlan]:
+        """Return the position of every token and the plan of the pass; of the tokens only the shape counts.
+
+        Shapes: all (B, T); returns (B or 1, T).
+        Raises: ContextLengthError if the tokens do not fit into max_seq_len; ShapeError if a cache is given together
+        with positions or segments.
+        """
+        if cache is None:
+            return self._plan_whole(token_ids_BT, position_ids_BT, segment_ids_BT, attend_until_BT, dtype=dtype)
+        if position_ids_BT is not None or segment_ids_BT is not None:
+            raise ShapeError("position_ids and segment_ids cannot be given with a cache: each slot is one segment.")
+        num_rows, seq_len = token_ids_BT.shape
+        cache_pass = cache.begin(num_rows=num_rows, seq_len=seq_len)
+        positions_BT = cache_pass.position_ids_BT
+        rope, mask = self._angles(positions_BT, dtype), cache_pass.mask(attend_until_BT)
+        return positions_BT, AttentionPlan(mask=mask, rope=rope, cache=cache_pass)
+
+    def _plan_whole(
+        self,
+        token_ids_BT: Tensor,
+        position_ids: Tensor | None,
+        segment_ids: Tensor | None,
+        attend_until: Tensor | None,
+        *,
+        dtype: torch.dtype,
+    ) -> tuple[Tensor, AttentionPlan]:
+        seq_len, device = token_ids_BT.shape[1], token_ids_BT.device
+        self._check_length(seq_len)
+        position_ids = torch.arange(seq_len, device=device)[None] if position_ids is None else position_ids
+        mask = attention_mask(
+            seq_len=seq_len,
+            segment_ids_BT=segment_ids,
+            attend_until_BT=attend_until,
+            sliding_window=self._config.sliding_window,
+            device=device,
+        )
+        return position_ids, AttentionPlan(mask=mask, rope=self._angles(position_ids, dtype), cache=None)
+
+    def _angles(self, position_ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+        return None if self._rope is None else self._rope.at(position_ids, dtype=dtype)
+
+    def _check_length(self, seq_len: int) -> None:
+        if seq_len > self._config.max_seq_len:
+            raise ContextLengthError(
+                f"{seq_len} tokens are more than the model can address (max_seq_len={self._config.max_seq_len}).",
+                num_prompt_tokens=seq_len,
+                max_seq_len=self._config.max_seq_len,
+            )
