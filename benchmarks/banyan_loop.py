@@ -26,12 +26,13 @@ from banyan.train.memory import settle_freed_memory  # noqa: E402
 from banyan.train.optimizer import OptimizerConfig, build_optimizer  # noqa: E402
 from banyan.train.precision import in_precision  # noqa: E402
 from banyan.train.step import train_step  # noqa: E402
+from banyan.train.tied_table import with_head_apart  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 
 from turns import SHAPES, Shape, TokenStream, contender_options, take_turns  # noqa: E402
 
-MODES = ("eager", "compiled", "lean", "lean-eager", "bfloat16", "int8")
+MODES = ("eager", "compiled", "lean", "lean-eager", "lean-muon", "bfloat16", "int8")
 
 
 def new_model(shape: Shape) -> Transformer:
@@ -70,10 +71,13 @@ class Loop:
         is_lean = mode.startswith("lean")
         settle_freed_memory(is_kept=not is_lean)
         self.model = new_model(shape)
-        self.optimizer = build_optimizer(self.model, OptimizerConfig(name="adamw", learning_rate=1e-3))
+        name = "muon" if mode == "lean-muon" else "adamw"
+        self.optimizer = build_optimizer(self.model, OptimizerConfig(name=name, learning_rate=1e-3))
         precision = mode if mode in ("bfloat16", "int8") else "float32"
         loss = in_precision(partial(joint_loss, task_heads=(None,)), model=self.model, precision=precision)
-        is_compiled = mode not in ("eager", "lean-eager") and compiler_problem() is None
+        if not is_lean:
+            loss = with_head_apart(loss, model=self.model)
+        is_compiled = mode not in ("eager", "lean-eager", "lean-muon") and compiler_problem() is None
         self.loss_function = with_blocks(loss, model=self.model, is_compiled=is_compiled, is_lean=is_lean)
         self.update = BackwardUpdate(self.model, self.optimizer, clip_norm=1.0) if is_lean else None
         self.balance = default_balance(self.model, (None,))

@@ -77,7 +77,7 @@ def contenders(options: argparse.Namespace) -> list[Contender]:
         rows.append(
             Contender(name="litgpt-eager", script="peers/litgpt_loop.py", mode="eager", python=options.litgpt_python)
         )
-    modes = ("eager", "compiled", "lean", "lean-eager", "bfloat16", "int8")
+    modes = ("eager", "compiled", "lean", "lean-eager", "lean-muon", "bfloat16", "int8")
     rows += [Contender(name=f"banyan-{mode}", script="banyan_loop.py", mode=mode) for mode in modes]
     wanted = options.contenders
     return [row for row in rows if not wanted or row.name in (*wanted, ANCHOR)]

@@ -11,15 +11,14 @@ import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from banyan.core.errors import ConfigError
-from banyan.model.transformer import Transformer
 from banyan.train.config import TrainConfig
 from banyan.train.optimizer import ModelOptimizer
+from banyan.train.tied_table import head_apart
 
 _LENGTH = "gradient_length"  # of a weight in the last step; kept with what the optimizer remembers of it
 
@@ -37,10 +36,10 @@ class BackwardUpdate:
         self._optimizer = optimizer
         self._clip_norm = clip_norm
         self._lengths: list[float] = []  # of the gradients of this step, before clipping
-        self._aside: dict[nn.Parameter, Tensor] = {}  # gradients of heads that are embeddings too
+        self._aside: dict[nn.Parameter, Tensor] = {}  # gradients of heads whose tables are embeddings too
         for module in model.modules():
             if isinstance(module, nn.Embedding):
-                module.sparse = True  # a tied table is as large as all else that the backward pass holds: not twice
+                module.sparse = True  # of a gradient as large as the table, a batch fills but a few rows
 
     @property
     def earlier_norm(self) -> float:
@@ -54,23 +53,9 @@ class BackwardUpdate:
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
-        """Keep apart, for a loss computed inside the block, the gradients of a table that is embedding and head.
-
-        PyTorch would add them up in a third tensor of their size.
-        """
-        model = self._model
-        table = model.output_weight() if isinstance(model, Transformer) else None
-        if not isinstance(model, Transformer) or model.word_head is not None or not _learns(table):
+        """Keep aside, of losses computed inside the block, the gradient of a head whose table is the embedding too."""
+        with head_apart(self._model, take=self._aside.__setitem__):
             yield
-            return
-        head = nn.Parameter(table.detach())  # the same memory
-        aside = partial(self._put_aside, table=table)
-        head.register_post_accumulate_grad_hook(aside)  # type: ignore[no-untyped-call]
-        model.output_weight = lambda: head  # type: ignore[method-assign]
-        try:
-            yield
-        finally:
-            del model.output_weight
 
     @contextmanager
     def moving(self, *, scale: float = 1.0) -> Iterator[None]:
@@ -90,11 +75,6 @@ class BackwardUpdate:
                 del self._aside[table]
                 table.grad = gradient
                 self._move(table, factor=factor)
-
-    def _put_aside(self, head: Tensor, *, table: nn.Parameter) -> None:
-        """Keep the gradient of the head until that of the embedding comes, which is the last of all."""
-        assert head.grad is not None
-        self._aside[table], head.grad = head.grad, None
 
     @torch.no_grad()
     def _move(self, parameter: Tensor, *, factor: float) -> None:
@@ -119,10 +99,6 @@ class BackwardUpdate:
 
     def _shortening(self, norm: float) -> float:
         return 1.0 if self._clip_norm is None else min(1.0, self._clip_norm / (norm + 1e-6))
-
-
-def _learns(table: Tensor | None) -> TypeGuard[nn.Parameter]:
-    return isinstance(table, nn.Parameter) and table.requires_grad
 
 
 def backward_update(

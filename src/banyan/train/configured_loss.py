@@ -10,6 +10,7 @@ from banyan.train.compilation import compiler_problem, is_worth_compiling, with_
 from banyan.train.config import TrainConfig
 from banyan.train.precision import in_precision
 from banyan.train.step import LossFunction
+from banyan.train.tied_table import with_head_apart
 
 LOG = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ def configured_loss(
     if is_compiled and (problem := compiler_problem()):
         LOG.warning("compile=false reason=%r", problem)
         is_compiled = False
+    if world_size == 1 and not config.update_in_backward:  # which does it in its own way
+        computed = with_head_apart(computed, model=model)
     return with_blocks(computed, model=model, is_compiled=is_compiled, is_lean=config.low_memory)
 
 

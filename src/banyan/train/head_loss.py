@@ -16,7 +16,7 @@ from torch import Tensor
 from banyan.model.linear import Product
 
 BLOCK_LOGITS = 1 << 24  # in one block: 64 MiB, enough rows for fast products
-BLOCK_GRADIENTS = 1 << 22  # of the weight, made in one product before they are added to the others: 16 MiB
+BLOCK_GRADIENTS = 1 << 21  # of the weight, made in one product before they are added to the others: 8 MiB
 
 
 def head_cross_entropy(
