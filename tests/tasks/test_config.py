@@ -1,8 +1,11 @@
 import pytest
 
 from banyan.core.errors import ConfigError, DataError, UnknownNameError
+from banyan.core.types import MaskKind
+from banyan.data.masking import MaskShares
 from banyan.tasks.classification import Classification
 from banyan.tasks.config import TaskConfig, TaskDataConfig, build_task
+from banyan.tasks.language_modeling import LanguageModeling
 from banyan.tasks.registry import task_from_spec
 
 
@@ -40,3 +43,25 @@ def test_an_unknown_kind_suggests_the_nearest() -> None:
 def test_values_outside_their_range_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         TaskConfig(**{"name": "mood", "kind": "classification", **changes})
+
+
+@pytest.mark.parametrize("mask", ["causal", "prefix", "full"])
+def test_a_recipe_may_say_how_a_question_is_read(mask: str) -> None:
+    config = TaskConfig(name="mood", kind="classification", labels=("a", "b"), mask=mask)  # type: ignore[arg-type]
+    task = build_task(config)
+    assert task.reading is MaskKind(mask)
+    assert task_from_spec(task.spec()).reading is MaskKind(mask)
+
+
+@pytest.mark.parametrize("kind", ["dialogue", "language_modeling"])
+def test_what_is_always_read_in_order_cannot_be_asked_to_be_read_otherwise(kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"mask=full cannot be chosen for {kind}, which is always read causal"):
+        build_task(TaskConfig(name="talk", kind=kind, mask="full"))
+
+
+def test_shares_of_masks_reach_the_task() -> None:
+    config = TaskConfig(name="text", kind="language_modeling", masks=MaskShares(prefix=0.3, full=0.2))
+    task = build_task(config)
+    assert isinstance(task, LanguageModeling)
+    assert task.masks == MaskShares(prefix=0.3, full=0.2)
+    assert task_from_spec(task.spec()) == task

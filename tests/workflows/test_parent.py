@@ -10,6 +10,7 @@ import pytest
 
 from banyan.core.errors import BanyanError, CheckpointError, FileError
 from banyan.core.files import sha256_of
+from banyan.core.types import MaskKind
 from banyan.runtime.description import read_description
 from banyan.runtime.loading import load
 from banyan.testing.foreign_models import save_tiny_foreign_model
@@ -115,5 +116,6 @@ def test_a_child_of_an_imported_model_reads_and_talks_as_its_parent(transfer_run
     child = outcome.result.last_checkpoint
     assert (child / "tokenizer.json").read_bytes() == (parent / "tokenizer.json").read_bytes()
     assert read_description(child).chat == read_description(parent).chat
+    assert outcome.material.tasks[0].reading is MaskKind.CAUSAL  # it has never read in another way
     with load(child) as model:
         assert model.predict("trip", ["oak trip 3"])[0].text in ("land", "water")

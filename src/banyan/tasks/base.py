@@ -10,7 +10,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from banyan.core.config import config, config_to_mapping
 from banyan.core.errors import ConfigError
@@ -47,13 +47,20 @@ class Task(ABC, Generic[E]):
 
     kind: ClassVar[str]
     main_metric: ClassVar[str]  # the score that chooses the best checkpoint
-    mask: ClassVar[MaskKind]
+    usual_mask: ClassVar[MaskKind]  # how a question is read unless the recipe says otherwise
+    may_choose_mask: ClassVar[bool] = True
 
     name: str
     columns: dict[str, str] = field(default_factory=dict)  # our column name → the name the user's rows have
     truncate: bool = True  # cut a source that is too long; False: refuse it
     max_source_tokens: int | None = None  # None: as many as the model's context leaves room for
     instruction: str | None = None  # what a model without task tokens is told; None: made from kind and name
+    mask: Literal["causal", "prefix", "full"] | None = None  # how a question is read; None: as its kind usually is
+
+    @property
+    def reading(self) -> MaskKind:
+        """How a question is read: in the order of its words, or in both directions."""
+        return self.usual_mask if self.mask is None else MaskKind(self.mask)
 
     @property
     def head(self) -> HeadSpec | None:

@@ -32,7 +32,7 @@ class Classification(Task[ClassificationExample]):
 
     kind: ClassVar[str] = "classification"
     main_metric: ClassVar[str] = "accuracy"
-    mask: ClassVar[MaskKind] = MaskKind.PREFIX
+    usual_mask: ClassVar[MaskKind] = MaskKind.PREFIX
 
     labels: tuple[str, ...]
     answer: Literal["head", "words"] = "head"
@@ -96,7 +96,7 @@ class Classification(Task[ClassificationExample]):
         return Prompt(
             task=self.name,
             token_ids=(*head, *source, *tail),
-            mask=self.mask,
+            mask=self.reading,
             decoding=decoding,
             num_dropped_tokens=num_dropped,
         )

@@ -60,6 +60,7 @@ class TaskConfig:
     may_be_empty: bool | None = None  # question answering: some questions have no answer; None: as in the data
     system: str | None = None  # dialogue: said at the start of every conversation
     instruction: str | None = None  # what an imported model is told to do with a text; None: made from kind and name
+    mask: Literal["causal", "prefix", "full"] | None = None  # how a question is read; None: as its kind usually is
     masks: MaskShares | None = None  # language modelling: shares of the text that are read in both directions
 
     def __post_init__(self) -> None:
@@ -86,6 +87,12 @@ def build_task(config: TaskConfig, *, rows: Sequence[Row] = (), **extra: Any) ->
     for key in values.keys() - known:
         raise ConfigError(
             f"task {config.name}: a {config.kind} task does not use {key!r}; it uses {', '.join(sorted(known))}."
+        )
+    if config.mask is not None and not kind.may_choose_mask:
+        raise ConfigError(
+            f"task {config.name}: mask={config.mask} cannot be chosen for {config.kind}, which is always read "
+            f"{kind.usual_mask.value}.",
+            hint="leave mask out",
         )
     if rows:
         values = kind.fields_from_rows(rows, columns=config.data.columns) | values

@@ -35,7 +35,8 @@ class Dialogue(Task[DialogueExample]):
 
     kind: ClassVar[str] = "dialogue"
     main_metric: ClassVar[str] = "token_f1"
-    mask: ClassVar[MaskKind] = MaskKind.CAUSAL
+    usual_mask: ClassVar[MaskKind] = MaskKind.CAUSAL
+    may_choose_mask: ClassVar[bool] = False
 
     max_answer_tokens: int = 256
     system: str | None = None  # said at the start of every conversation that has no system message
@@ -94,7 +95,7 @@ class Dialogue(Task[DialogueExample]):
         return Prompt(
             task=self.name,
             token_ids=token_ids,
-            mask=self.mask,
+            mask=self.reading,
             decoding=Text(
                 max_tokens=min(self.max_answer_tokens, max_tokens - len(token_ids)),
                 stop_token_ids=vocabulary.reply_stop_ids,

@@ -41,7 +41,8 @@ class ImageGeneration(Task[PictureExample]):
 
     kind: ClassVar[str] = "image_generation"
     main_metric: ClassVar[str] = "accuracy"
-    mask: ClassVar[MaskKind] = MaskKind.PREFIX
+    usual_mask: ClassVar[MaskKind] = MaskKind.PREFIX
+    may_choose_mask: ClassVar[bool] = False
 
     grid_size: int  # rows = columns of codes, from the image tokenizer
     num_codes: int
@@ -106,7 +107,7 @@ class ImageGeneration(Task[PictureExample]):
         return Prompt(
             task=self.name,
             token_ids=(*head, *source, *tail),
-            mask=self.mask,
+            mask=self.reading,
             decoding=grid,
             unconditional_token_ids=(*head, vocabulary.null_id, *tail),
             num_dropped_tokens=num_dropped,

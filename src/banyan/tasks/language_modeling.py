@@ -30,7 +30,8 @@ class LanguageModeling(Task[TextExample]):
 
     kind: ClassVar[str] = "language_modeling"
     main_metric: ClassVar[str] = "bits_per_byte"
-    mask: ClassVar[MaskKind] = MaskKind.CAUSAL
+    usual_mask: ClassVar[MaskKind] = MaskKind.CAUSAL
+    may_choose_mask: ClassVar[bool] = False
 
     template: str | None = None  # "{title}\n{text}": the document, made of several columns
     max_answer_tokens: int = 256
@@ -72,7 +73,7 @@ class LanguageModeling(Task[TextExample]):
         return Prompt(
             task=self.name,
             token_ids=(*start, *source),
-            mask=self.mask,
+            mask=self.reading,
             decoding=Text(
                 max_tokens=min(self.max_answer_tokens, max_tokens - len(start) - len(source)),
                 stop_token_ids=vocabulary.text_stop_ids,

@@ -82,7 +82,7 @@ class QuestionAnswering(Task[QuestionExample]):
 
     kind: ClassVar[str] = "question_answering"
     main_metric: ClassVar[str] = "f1"
-    mask: ClassVar[MaskKind] = MaskKind.PREFIX
+    usual_mask: ClassVar[MaskKind] = MaskKind.PREFIX
 
     may_be_empty: bool = False  # questions without an answer occur
     max_answer_tokens: int = 32
@@ -149,7 +149,7 @@ class QuestionAnswering(Task[QuestionExample]):
         return Prompt(
             task=self.name,
             token_ids=(*head, *context, *tail),
-            mask=self.mask,
+            mask=self.reading,
             decoding=Span(
                 head=self.name,
                 first=len(head),

@@ -47,7 +47,7 @@ class Tagging(Task[TaggingExample]):
 
     kind: ClassVar[str] = "tagging"
     main_metric: ClassVar[str] = "f1"
-    mask: ClassVar[MaskKind] = MaskKind.FULL
+    usual_mask: ClassVar[MaskKind] = MaskKind.FULL
 
     labels: tuple[str, ...]  # of entities, without B- and I-
     unit: UnitKind = "word"  # "character": one tag for every character, as in CLUENER and MSRA
@@ -143,7 +143,7 @@ class Tagging(Task[TaggingExample]):
         return Prompt(
             task=self.name,
             token_ids=(*head, *source, *tail),
-            mask=self.mask,
+            mask=self.reading,
             decoding=Tags(labels=tag_set(self.labels), head=self.name, positions=positions),
             notes=example,
             num_dropped_tokens=num_dropped,

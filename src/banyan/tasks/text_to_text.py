@@ -20,7 +20,7 @@ E = TypeVar("E")
 class TextToText(Task[E]):
     """Writes a text about a source that is read in both directions."""
 
-    mask: ClassVar[MaskKind] = MaskKind.PREFIX
+    usual_mask: ClassVar[MaskKind] = MaskKind.PREFIX
 
     max_answer_tokens: int = 64  # longer answers are cut in training and in decoding
 
@@ -55,7 +55,7 @@ class TextToText(Task[E]):
         return Prompt(
             task=self.name,
             token_ids=token_ids,
-            mask=self.mask,
+            mask=self.reading,
             decoding=Text(
                 max_tokens=min(self.max_answer_tokens, max_tokens - len(token_ids)),
                 stop_token_ids=vocabulary.answer_stop_ids,

@@ -133,7 +133,7 @@ def stays_behind(parts: ModelParts) -> Iterator[str]:
     tasks = parts.tasks.values()
     heads = [task.name for task in tasks if task.head is not None]
     drawn = [task.name for task in tasks if isinstance(task, ImageGeneration)]
-    masked = [t.name for t in tasks if t.mask is not MaskKind.CAUSAL and t.name not in (*heads, *drawn)]
+    masked = [t.name for t in tasks if t.reading is not MaskKind.CAUSAL and t.name not in (*heads, *drawn)]
     if heads:
         yield f"answers read from a head of their own: {', '.join(heads)}"
     if drawn or parts.image_tokenizer is not None:
@@ -143,7 +143,7 @@ def stays_behind(parts: ModelParts) -> Iterator[str]:
 
 
 def _travels(task: Task[object]) -> bool:
-    return task.head is None and task.mask is MaskKind.CAUSAL and not isinstance(task, ImageGeneration)
+    return task.head is None and task.reading is MaskKind.CAUSAL and not isinstance(task, ImageGeneration)
 
 
 def _source(parts: ModelParts, *, name: str, licence: str | None) -> ExportSource:

@@ -29,7 +29,13 @@ from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.workflows.datasets import SPLITS, Splits, load_splits
 from banyan.workflows.new_vocabulary import with_tasks
-from banyan.workflows.parent import Parent, child_tasks, open_parent, with_inherited_labels
+from banyan.workflows.parent import (
+    Parent,
+    child_tasks,
+    open_parent,
+    read_as_the_parent_does,
+    with_inherited_labels,
+)
 from banyan.workflows.pictures import draws, with_codes
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.replay import write_texts
@@ -94,7 +100,7 @@ def gather_material(
     if keep_tokenizers:
         claim_tokenizers(recipe, tokenizers, key=fingerprint)
     image_tokenizer = run_image_tokenizer(recipe, splits, tokenizers, key=fingerprint, parent=parent)
-    configs = [with_inherited_labels(config, parent) for config in recipe.tasks]
+    configs = [read_as_the_parent_does(with_inherited_labels(config, parent), parent) for config in recipe.tasks]
     tasks = tuple(_build(config, splits[config.name], image_tokenizer) for config in configs)
     known = tasks if parent is None else child_tasks(parent, tasks, keep_tasks=recipe.transfer.keep_tasks)
     names = [task.name for task in known]

@@ -21,6 +21,7 @@ from banyan.runtime.loading import ModelParts, read_parts
 from banyan.tasks.base import Task
 from banyan.tasks.config import TaskConfig
 from banyan.tasks.image_generation import ImageGeneration
+from banyan.tasks.registry import TASK_KINDS
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.train.checkpoints import CheckpointFolder
@@ -236,3 +237,10 @@ def with_inherited_labels(config: TaskConfig, parent: Parent | None) -> TaskConf
     if before is None or before.kind != config.kind or config.labels or not labels:
         return config
     return dataclasses.replace(config, labels=tuple(labels))
+
+
+def read_as_the_parent_does(config: TaskConfig, parent: Parent | None) -> TaskConfig:
+    """Return a task's config that is read causally where the parent has never read in another way and none is named."""
+    if parent is None or parent.vocabulary.foreign is None or not TASK_KINDS[config.kind].may_choose_mask:
+        return config
+    return config if config.mask is not None else dataclasses.replace(config, mask="causal")
