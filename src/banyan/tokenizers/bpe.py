@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from banyan.core.errors import CheckpointError, ConfigError, InputError
+from banyan.core.memory import give_back_freed_memory
 
 NUM_BYTES = 256
 _MAX_TOKEN_BYTES = 16  # keeps whole template sentences and rulers of dashes from becoming one token
@@ -56,6 +57,7 @@ class BytePairTokenizer:
             show_progress=False,
         )
         tokenizer.train_from_iterator(texts, trainer=trainer)
+        give_back_freed_memory()
         return cls(tokenizer)
 
     @property
