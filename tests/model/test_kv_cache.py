@@ -200,3 +200,17 @@ def test_the_size_of_a_cache_is_known() -> None:
     cache = KVCache(tiny_model_config(), num_slots=3, max_seq_len=15)
     num_layers, num_slots, num_kv_heads, head_dim, float_bytes = 2, 3, 2, 8, 4
     assert cache.num_bytes == 2 * num_layers * num_slots * num_kv_heads * KEY_STRETCH * head_dim * float_bytes
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_copied_slot_goes_on_as_the_one_it_was_copied_from(shape: str) -> None:
+    model = tiny_model(tiny_model_config(**SHAPES[shape]))
+    cache, prompt = KVCache(model.config, num_slots=3), random_ids(1, 7)
+    model(random_ids(1, 12, seed=1), cache=cache.rows([2]))
+    model(prompt, cache=cache.rows([0]))
+    cache.copy(0, 2)
+    fed = random_ids(1, 2, seed=2)
+    found = model(fed, cache=cache.rows([2]))
+    assert_near(found, model(torch.cat([prompt, fed], dim=1))[:, -2:])
+    assert cache.lengths.tolist() == [7, 0, 9]

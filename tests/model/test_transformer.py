@@ -158,21 +158,6 @@ def test_a_tied_model_counts_its_table_once() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("shape", SHAPES)
-def test_every_layer_is_what_so_many_blocks_give_with_the_norm_after_all_alone(shape: str) -> None:
-    model, token_ids = tiny_model(tiny_model_config(**SHAPES[shape])), random_ids(2, 9)
-    until = torch.tensor([[4] * 9, [0] * 9])
-    layers = list(model.layers(token_ids, attend_until_BT=until))
-    for num_blocks, found in enumerate(layers):
-        assert torch.equal(found, model(token_ids, attend_until_BT=until, num_blocks=num_blocks))
-    assert len(layers) == 3
-    assert torch.equal(layers[-1], model(token_ids, attend_until_BT=until))
-    assert torch.equal(
-        layers[1], model.blocks[0](layers[0], model._planner.plan(token_ids, None, None, until, dtype=torch.float32)[1])
-    )
-
-
-@torch.no_grad()
 def test_a_part_of_the_blocks_reads_packed_rows() -> None:
     model, parts = tiny_model(), [random_ids(1, 5), random_ids(1, 4, seed=1)]
     packed = model(

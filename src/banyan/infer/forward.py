@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from banyan.core.types import NO_GRID, MaskKind, Prompt, TokenSequence
+from banyan.model.partial_passes import layers
 from banyan.model.transformer import Transformer
 
 
@@ -96,9 +97,9 @@ def _read_layers(model: Transformer, rows: Sequence[Row], inputs: dict[str, Any]
     """Keep what is wanted of each layer as it comes, and stop after the last that anybody wants."""
     num_layers = model.config.num_layers
     wanted = [row.layers or (num_layers,) for row in rows]
-    deepest = max(max(layers) for layers in wanted)
+    deepest = max(max(numbers) for numbers in wanted)
     kept: list[dict[int, Tensor]] = [{} for _ in rows]
-    for layer, hidden_BTD in zip(range(deepest + 1), model.layers(**inputs), strict=False):
+    for layer, hidden_BTD in zip(range(deepest + 1), layers(model, **inputs), strict=False):
         for place, row in enumerate(rows):
             if layer in wanted[place]:
                 kept[place][layer] = _wanted(row, hidden_BTD[place])

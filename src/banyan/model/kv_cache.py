@@ -80,6 +80,14 @@ class KVCache:
         for slot in slots:
             self.slot_lengths[slot] = 0
 
+    def copy(self, source: int, target: int) -> None:
+        """Let one slot hold what another holds."""
+        length = self.slot_lengths[source]
+        for stored in (*self.keys, *self.values):
+            stored[target, :, :length] = stored[source, :, :length]
+        self.token_ids[target] = self.token_ids[source]
+        self.slot_lengths[target] = length
+
     def truncate(self, slot: int, length: int) -> None:
         """Forget all but the first `length` tokens of a slot."""
         if not 0 <= length <= self.slot_lengths[slot]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +55,7 @@ class Transformer(nn.Module):
         self.word_head = None if is_tied else BareLinear(config.embed_dim, config.vocab_size, bias=False)
         self.heads = TaskHeads(heads, embed_dim=config.embed_dim)
         self.adapters = Adapters()
-        self._planner = PassPlanner(config)
+        self.planner = PassPlanner(config)
 
     @property
     def head_specs(self) -> tuple[HeadSpec, ...]:
@@ -104,11 +104,11 @@ class Transformer(nn.Module):
         """
         if num_blocks is not None:
             self._check_num_blocks(num_blocks, has_cache=cache is not None)
-        position_ids_BT, plan = self._planner.plan(
+        position_ids_BT, plan = self.planner.plan(
             token_ids_BT, position_ids_BT, segment_ids_BT, attend_until_BT, cache=cache, dtype=self.dtype
         )
-        x_BTD = self._embed(token_ids_BT, position_ids_BT, grid_ids_BT, cache=plan.cache)
-        noise_keys_BT = self._noise_keys(token_ids_BT.shape, noise_seeds_B)
+        x_BTD = self.embed(token_ids_BT, position_ids_BT, grid_ids_BT, cache=plan.cache)
+        noise_keys_BT = self.noise_keys(token_ids_BT.shape, noise_seeds_B)
         plan = self.adapters.join(plan, adapters_B, x_BTD=x_BTD, noise_keys_BT=noise_keys_BT)
         block_keys_BT = noise_keys_BT if self.config.dropout else None
         for block in self.blocks if num_blocks is None else self.blocks[:num_blocks]:
@@ -117,53 +117,6 @@ class Transformer(nn.Module):
             plan.cache.finish()
         is_whole = num_blocks is None or num_blocks == self.config.num_layers
         return self.final_norm(x_BTD) if is_whole else x_BTD
-
-    def onward(
-        self,
-        x_BTD: Tensor,
-        *,
-        first_block: int,
-        position_ids_BT: Tensor | None = None,
-        segment_ids_BT: Tensor | None = None,
-        attend_until_BT: Tensor | None = None,
-        noise_seeds_B: Tensor | None = None,
-    ) -> Tensor:
-        """Return what `forward` returns, from the hidden states that it gives with `num_blocks` of `first_block`.
-
-        Shapes: x (B, T, D), and as `forward`; returns (B, T, D).
-        Raises: ContextLengthError if the tokens do not fit into max_seq_len.
-        """
-        if first_block == self.config.num_layers:
-            return x_BTD
-        like_BT = x_BTD[..., 0]
-        _, plan = self._planner.plan(like_BT, position_ids_BT, segment_ids_BT, attend_until_BT, dtype=self.dtype)
-        noise_keys_BT = self._noise_keys(like_BT.shape, noise_seeds_B)
-        plan = self.adapters.join(plan, None, x_BTD=x_BTD, noise_keys_BT=noise_keys_BT)
-        block_keys_BT = noise_keys_BT if self.config.dropout else None
-        for block in self.blocks[first_block:]:
-            x_BTD = block(x_BTD, plan, block_keys_BT)
-        return self.final_norm(x_BTD)  # type: ignore[no-any-return]
-
-    def layers(
-        self,
-        token_ids_BT: Tensor,
-        *,
-        attend_until_BT: Tensor | None = None,
-        grid_ids_BT: Tensor | None = None,
-        adapters_B: Sequence[str | None] | None = None,
-    ) -> Iterator[Tensor]:
-        """Yield the hidden states of every position layer by layer, in one pass: what `num_blocks` of 0, 1, 2 … gives.
-
-        Shapes: as `forward`; yields num_layers + 1 tensors (B, T, D).
-        Raises: ContextLengthError if the tokens do not fit into max_seq_len.
-        """
-        position_ids_BT, plan = self._planner.plan(token_ids_BT, None, None, attend_until_BT, dtype=self.dtype)
-        x_BTD = self._embed(token_ids_BT, position_ids_BT, grid_ids_BT, cache=None)
-        plan = self.adapters.join(plan, adapters_B, x_BTD=x_BTD)
-        for block in self.blocks:
-            yield x_BTD
-            x_BTD = block(x_BTD, plan)
-        yield self.final_norm(x_BTD)
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """Score every text and special id as the next token.
@@ -200,16 +153,18 @@ class Transformer(nn.Module):
         softcap = self.config.logit_softcap
         return torch.tanh(logits / softcap) * softcap if softcap else logits
 
-    def _noise_keys(self, shape_BT: torch.Size, noise_seeds_B: Tensor | None) -> Tensor | None:
+    def noise_keys(self, shape_BT: torch.Size, noise_seeds_B: Tensor | None) -> Tensor | None:
+        """Return what dropout is drawn from at each position (B, T), or None where nothing is dropped."""
         if not (self.training and (self.config.dropout or self.adapters.drops)):
             return None
         if noise_seeds_B is None:
             noise_seeds_B = torch.randint(2**62, (shape_BT[0],), device=self.device)
         return position_keys(noise_seeds_B, seq_len=shape_BT[1])
 
-    def _embed(
+    def embed(
         self, token_ids_BT: Tensor, position_ids: Tensor, grid_ids_BT: Tensor | None, *, cache: CachePass | None
     ) -> Tensor:
+        """Shapes: all (B, T), int64; returns (B, T, D), what the first block reads."""
         x_BTD = self._embed_tokens(token_ids_BT, position_ids, cache)
         if self.position_embedding is not None:
             x_BTD = x_BTD + self.position_embedding(position_ids)

@@ -19,6 +19,7 @@ from banyan.core.types import HeadKind, HeadSpec, TokenSequence
 from banyan.data.batch import collate
 from banyan.data.features import FeatureBatch
 from banyan.data.sequences import SequenceSource
+from banyan.model.partial_passes import onward
 from banyan.model.transformer import Transformer
 from banyan.train.losses import TaskLosses, hidden_losses
 
@@ -209,7 +210,8 @@ def feature_loss(
     Raises: DataError if a span example marks no start or no end.
     """
     placed = batch.to(model.device)
-    hidden_BTD = model.onward(
+    hidden_BTD = onward(
+        model,
         placed.features,
         first_block=first_block,
         position_ids_BT=placed.position_ids,
