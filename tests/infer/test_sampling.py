@@ -24,6 +24,10 @@ from banyan.infer.sampling import GREEDY, SamplingConfig
         ("guidance_scale", -1.0),
         ("max_tokens", 0),
         ("stop", ("",)),
+        ("num_beams", 0),
+        ("length_penalty", math.nan),
+        ("no_repeat_ngram", -1),
+        ("min_tokens", -1),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(field: str, value: object) -> None:
@@ -50,3 +54,9 @@ def test_nothing_asked_for_means_greedy_without_penalties() -> None:
     assert GREEDY.is_greedy and not GREEDY.has_penalties
     assert not SamplingConfig(temperature=0.1).is_greedy
     assert SamplingConfig(presence_penalty=0.1).has_penalties
+
+
+@pytest.mark.parametrize("aside", [{"temperature": 0.5}, {"stop": ("x",)}, {"repetition_penalty": 1.1}])
+def test_a_search_draws_nothing(aside: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="num_beams=2 does not go with"):
+        SamplingConfig(num_beams=2, **aside)  # type: ignore[arg-type]

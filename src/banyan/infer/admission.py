@@ -37,6 +37,7 @@ class Limits:
         """
         self._check_ids(prompt.token_ids)
         is_guided = isinstance(prompt.decoding, ImageGrid) and sampling.guidance_scale != 1
+        self._check_beams(prompt, sampling)
         max_tokens = self._max_picture_tokens(prompt) if isinstance(prompt.decoding, ImageGrid) else 0
         if isinstance(prompt.decoding, Text):
             max_tokens = self._max_text_tokens(prompt, prompt.decoding, sampling)
@@ -45,7 +46,7 @@ class Limits:
         return Request(
             prompt=prompt,
             sampling=sampling,
-            num_slots=2 if is_guided else 1,
+            num_slots=2 if is_guided else sampling.num_beams,
             max_tokens=max_tokens,
             adapter=adapter,
             on_token=on_token,
@@ -109,6 +110,15 @@ class Limits:
         if self.num_slots < 2:
             raise ConfigError("guidance draws two pictures at once; the engine needs num_slots of 2 or more.")
         self._check_ids(prompt.unconditional_token_ids)
+
+    def _check_beams(self, prompt: Prompt, sampling: SamplingConfig) -> None:
+        if sampling.num_beams > 1 and isinstance(prompt.decoding, ImageGrid):
+            raise ConfigError(f"task {prompt.task} draws pictures, which are not searched for; use num_beams=1.")
+        if sampling.num_beams > self.num_slots:
+            raise ConfigError(
+                f"num_beams={sampling.num_beams} cannot be searched at once; the engine has {self.num_slots} "
+                "slots, and each beam takes one."
+            )
 
     def _check_ids(self, token_ids: tuple[int, ...]) -> None:
         if not token_ids:

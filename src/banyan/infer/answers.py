@@ -14,19 +14,17 @@ from banyan.infer.randomness import uniform
 from banyan.infer.requests import Request
 from banyan.infer.samplers import Draw, build_samplers
 from banyan.infer.stopping import AnswerText
+from banyan.infer.text_rules import blocked_tokens
 from banyan.tokenizers.vocabulary import Vocabulary
 
 
 class Answer(ABC):
-    """An answer that is being drawn, and the cache slots it holds meanwhile."""
+    """An answer in the making, and the cache slots it holds meanwhile."""
 
     def __init__(self, request: Request, *, slots: Sequence[int]) -> None:
         self.request = request
         self.slots = tuple(slots)
-        self.token_ids: list[int] = []
-        self.log_probs: list[float] = []
         self.finish_reason: FinishReason | None = None
-        self._samplers = build_samplers(request.sampling)
 
     @property
     def is_over(self) -> bool:
@@ -34,16 +32,40 @@ class Answer(ABC):
         return self.finish_reason is not None or self.request.ticket.is_done
 
     @property
+    def next_grid_id(self) -> int:
+        """The picture cell that the next token will be drawn for."""
+        return NO_GRID
+
+    @property
+    @abstractmethod
+    def fed(self) -> dict[int, tuple[int, int]]:
+        """What each slot reads next: a token, and the picture cell that it predicts."""
+
+    @abstractmethod
+    def completion(self) -> Completion:
+        """Return the finished answer."""
+
+
+class DrawnAnswer(Answer):
+    """An answer of which every step draws one token."""
+
+    def __init__(self, request: Request, *, slots: Sequence[int]) -> None:
+        super().__init__(request, slots=slots)
+        self.token_ids: list[int] = []
+        self.log_probs: list[float] = []
+        self._samplers = build_samplers(request.sampling)
+
+    @property
+    def fed(self) -> dict[int, tuple[int, int]]:
+        """The last token, to every slot."""
+        return {slot: (self.token_ids[-1], self.next_grid_id) for slot in self.slots}
+
+    @property
     def draw(self) -> Draw:
         """What the next token is drawn with: a function of the seed and of its place in the sequence, no more."""
         sampling = self.request.sampling
         place = len(self.request.prompt) + len(self.token_ids)
         return Draw(samplers=self._samplers, uniform=None if sampling.is_greedy else uniform(sampling.seed, place))
-
-    @property
-    def next_grid_id(self) -> int:
-        """The picture cell that the next token will be drawn for."""
-        return NO_GRID
 
     @abstractmethod
     def shape(self, logits_SV: Tensor) -> Tensor:
@@ -56,12 +78,8 @@ class Answer(ABC):
     def accept(self, drawn: int, log_prob: float) -> None:
         """Take the token that was drawn (its column in the logits), tell the listeners, and see whether it ends."""
 
-    @abstractmethod
-    def completion(self) -> Completion:
-        """Return the finished answer."""
 
-
-class TextAnswer(Answer):
+class TextAnswer(DrawnAnswer):
     """Free text: ordinary tokens until a stop token, a stop text, or no more room."""
 
     def __init__(
@@ -87,7 +105,10 @@ class TextAnswer(Answer):
     def shape(self, logits_SV: Tensor) -> Tensor:
         """Apply the penalties and take out what free text cannot hold: special tokens, unused rows."""
         logits_V = logits_SV[0] if self._penalties is None else self._penalties(logits_SV[0])
-        return logits_V.masked_fill(self._forbidden_V, -float("inf"))
+        logits_V = logits_V.masked_fill(self._forbidden_V, -float("inf"))
+        if blocked := blocked_tokens(self.token_ids, self.request.sampling, stop_ids=self._stop_ids):
+            logits_V[sorted(blocked)] = -float("inf")
+        return logits_V
 
     def accept(self, drawn: int, log_prob: float) -> None:
         """Add the token to the text; a token that may belong to a stop text is told only when it turns out not to."""
@@ -128,7 +149,7 @@ class TextAnswer(Answer):
             self.request.on_text(text)
 
 
-class PictureAnswer(Answer):
+class PictureAnswer(DrawnAnswer):
     """A picture: exactly one image code for each cell, row by row."""
 
     def __init__(self, request: Request, *, slots: Sequence[int], grid: ImageGrid) -> None:

@@ -1,14 +1,15 @@
-"""Answers token by token: they join and leave between steps, and each step draws one token for all of them."""
+"""Answers token by token: they join and leave between steps, and each step gives one token to all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from banyan.core.types import ImageGrid, Text
-from banyan.infer.answers import Answer, PictureAnswer, TextAnswer
+from banyan.infer.answers import Answer, DrawnAnswer, PictureAnswer, TextAnswer
+from banyan.infer.beam_answer import BeamAnswer
 from banyan.infer.requests import Request
 from banyan.infer.samplers import draw_tokens
 from banyan.infer.slots import SlotModel
@@ -50,7 +51,7 @@ class Decoder:
         self._retire()
 
     def step(self) -> None:
-        """Draw the next token of every answer in the making."""
+        """Take the next token of every answer in the making."""
         self._retire()
         live = list(self._live)
         if live:
@@ -70,7 +71,8 @@ class Decoder:
         assert isinstance(decoding, Text), f"{decoding} is not answered token by token"
         stop_ids = frozenset(decoding.stop_token_ids)
         forbidden_V = self._forbidden_tokens(stop_ids)
-        return TextAnswer(request, slots=slots, vocabulary=self._vocabulary, stop_ids=stop_ids, forbidden_V=forbidden_V)
+        way = BeamAnswer if request.sampling.num_beams > 1 else TextAnswer
+        return way(request, slots=slots, vocabulary=self._vocabulary, stop_ids=stop_ids, forbidden_V=forbidden_V)
 
     def _forbidden_tokens(self, stop_ids: frozenset[int]) -> Tensor:
         """Return which columns of the text logits may not be drawn: all but ordinary tokens and these stop tokens."""
@@ -83,34 +85,41 @@ class Decoder:
     def _read(self, answer: Answer) -> Tensor:
         """Return the last hidden state of each of the answer's prompts, (its slots, D)."""
         request, grid_id = answer.request, answer.next_grid_id
-        prompt = request.prompt
-        branches = (prompt.token_ids, prompt.unconditional_token_ids)
+        mask, adapter = request.prompt.mask, request.adapter
         read = self._slots.read_prompt
-        # A picture asked for without guidance has one slot, and its second prompt is not read.
-        pairs = zip(answer.slots, branches, strict=False)
+        # All beams begin with one prompt, so there may be more slots than prompts.
+        pairs = zip(answer.slots, request.branches, strict=False)
         return torch.cat(
-            [
-                read(slot, token_ids, mask=prompt.mask, grid_id=grid_id, adapter=request.adapter)
-                for slot, token_ids in pairs
-            ]
+            [read(slot, token_ids, mask=mask, grid_id=grid_id, adapter=adapter) for slot, token_ids in pairs]
         )
 
     def _advance(self, live: Sequence[Answer]) -> Tensor:
         """Return the hidden state of every slot after its answer's last token, (num_slots, D)."""
-        return self._slots.advance(
-            {slot: (answer.token_ids[-1], answer.next_grid_id) for answer in live for slot in answer.slots}
-        )
+        return self._slots.advance({slot: fed for answer in live for slot, fed in answer.fed.items()})
 
     def _draw(self, answers: Sequence[Answer], hidden_ND: Tensor, slots: Sequence[int]) -> None:
-        """Draw one token for each answer; row n of the hidden states belongs to `slots[n]`."""
+        """Take one token for each answer; row n of the hidden states belongs to `slots[n]`."""
         row_of = {slot: row for row, slot in enumerate(slots)}
-        for kind, logits_of in ((TextAnswer, self._model.logits), (PictureAnswer, self._model.image_logits)):
-            group = [answer for answer in answers if isinstance(answer, kind)]
-            if group:
-                logits_NV = logits_of(hidden_ND).float()
-                self._draw_group(group, [logits_NV[[row_of[slot] for slot in answer.slots]] for answer in group])
+        pictures = [answer for answer in answers if isinstance(answer, PictureAnswer)]
+        texts = [answer for answer in answers if isinstance(answer, TextAnswer)]
+        searches = [answer for answer in answers if isinstance(answer, BeamAnswer)]
+        if pictures:
+            self._draw_group(pictures, self._model.image_logits(hidden_ND).float(), row_of)
+        if texts or searches:
+            logits_NV = self._model.logits(hidden_ND).float()
+            self._draw_group(texts, logits_NV, row_of)
+            for search in searches:
+                rows = [row_of[slot] for slot in search.live_slots]
+                self._try([search], lambda s=search, r=rows: self._widen(s, logits_NV[r]))  # type: ignore[misc]
 
-    def _draw_group(self, answers: Sequence[Answer], logits: Sequence[Tensor]) -> None:
+    def _widen(self, search: BeamAnswer, logits_NV: Tensor) -> None:
+        for target, source in search.widen(logits_NV).items():
+            self._slots.copy(source, target)
+
+    def _draw_group(self, answers: Sequence[DrawnAnswer], logits_NV: Tensor, row_of: Mapping[int, int]) -> None:
+        if not answers:
+            return
+        logits = [logits_NV[[row_of[slot] for slot in answer.slots]] for answer in answers]
         shaped_NV = torch.stack([answer.shape(own) for answer, own in zip(answers, logits, strict=True)])
         drawn = draw_tokens(shaped_NV, [answer.draw for answer in answers])
         # What is reported is the model's own opinion, before anything the request asked for changed it.

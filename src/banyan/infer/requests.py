@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
-from banyan.core.types import Completion, Prompt
+from banyan.core.types import Completion, ImageGrid, Prompt
 from banyan.infer.sampling import SamplingConfig
 
 R = TypeVar("R")
@@ -56,7 +56,7 @@ class Request:
 
     prompt: Prompt
     sampling: SamplingConfig
-    num_slots: int  # rows of the cache it needs at once
+    num_slots: int  # rows of the cache it needs at once: one, two for guidance, one for each beam
     max_tokens: int  # the most its answer may have; the context's end is counted in
     adapter: str | None = None  # that answers it; None: the model itself
     on_token: TokenCallback | None = None
@@ -69,7 +69,12 @@ class Request:
         return self.ticket.is_done
 
     @property
+    def branches(self) -> tuple[tuple[int, ...], ...]:
+        """The prompts to read: its own, and for a picture with guidance the one without its wish."""
+        is_guided = isinstance(self.prompt.decoding, ImageGrid) and self.num_slots == 2
+        return (self.prompt.token_ids, *([self.prompt.unconditional_token_ids] if is_guided else []))
+
+    @property
     def num_tokens(self) -> int:
         """Tokens to read before the first one of the answer."""
-        branches = (self.prompt.token_ids, self.prompt.unconditional_token_ids)
-        return sum(len(token_ids) for token_ids in branches[: self.num_slots])
+        return sum(map(len, self.branches))

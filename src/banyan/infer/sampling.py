@@ -12,7 +12,9 @@ from banyan.core.errors import ConfigError
 class SamplingConfig:
     """How an answer is drawn from the model; as it stands, the most probable token every time.
 
-    The order of work is: penalties, temperature, top-k, top-p, min-p, draw.
+    The order of work is: penalties, what may not come (`no_repeat_ngram`, `min_tokens`), temperature, top-k, top-p,
+    min-p, draw. With beams nothing is drawn: the answer with the best score is looked for, and its score is
+    log-probability / length**length_penalty.
     """
 
     temperature: float = 0.0  # 0: always the most probable token; 1: the model's own distribution
@@ -26,6 +28,10 @@ class SamplingConfig:
     max_tokens: int | None = None  # None: what the task allows
     stop: tuple[str, ...] = ()  # texts that end the answer and are not part of it
     guidance_scale: float = 1.0  # pictures: how far to move from the wishless picture towards the wish; 1: off
+    num_beams: int = 1  # answers kept in view at once while the best one is looked for; 1: no search
+    length_penalty: float = 1.0  # beams: the power of the length that scores are divided by; 0: none, above 1: longer
+    no_repeat_ngram: int = 0  # no run of so many tokens comes twice in an answer; 0: off
+    min_tokens: int = 0  # tokens before an answer may end by itself
 
     def __post_init__(self) -> None:
         self._require("temperature", self.temperature >= 0, "be 0 or more")
@@ -37,6 +43,12 @@ class SamplingConfig:
         self._require("frequency_penalty", True, "be a finite number")
         self._require("guidance_scale", self.guidance_scale >= 0, "be 0 or more (1 is off)")
         self._require("max_tokens", self.max_tokens is None or self.max_tokens >= 1, "be 1 or more")
+        self._require("num_beams", self.num_beams >= 1, "be 1 (no search) or more")
+        self._require("length_penalty", True, "be a finite number")
+        self._require("no_repeat_ngram", self.no_repeat_ngram >= 0, "be 0 (off) or more")
+        self._require("min_tokens", self.min_tokens >= 0, "be 0 (off) or more")
+        if self.num_beams > 1:
+            self._require_search()
         if "" in self.stop:
             raise ConfigError(f"sampling.stop={list(self.stop)!r} holds an empty text, which would stop every answer.")
 
@@ -44,6 +56,14 @@ class SamplingConfig:
         value = getattr(self, name)
         if not holds or (isinstance(value, float) and not math.isfinite(value)):
             raise ConfigError(f"sampling.{name}={value!r} cannot be used; it must {rule}.")
+
+    def _require_search(self) -> None:
+        aside = [("temperature", not self.is_greedy), ("stop", bool(self.stop)), ("penalties", self.has_penalties)]
+        if wrong := [name for name, is_set in aside if is_set]:
+            raise ConfigError(
+                f"sampling.num_beams={self.num_beams} does not go with {' and '.join(wrong)}: a search draws nothing.",
+                hint="use temperature=0 without stop texts and penalties, or num_beams=1",
+            )
 
     @property
     def is_greedy(self) -> bool:

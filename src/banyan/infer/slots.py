@@ -75,6 +75,11 @@ class SlotModel:
         )
         return hidden_BTD[:, -1]
 
+    def copy(self, source: int, target: int) -> None:
+        """Let a slot remember what another one does, so that both can go on from there."""
+        self._cache.copy(source, target)
+        self._adapters[target] = self._adapters[source]
+
     def advance(self, fed: Mapping[int, tuple[int, int]]) -> Tensor:
         """Feed one token, with the picture cell it predicts, to each of some slots.
 
