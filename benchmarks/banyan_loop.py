@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from banyan.train.balance import default_balance  # noqa: E402
 from banyan.train.compilation import compiler_problem, with_blocks  # noqa: E402
 from banyan.train.lean_step import lean_step  # noqa: E402
 from banyan.train.losses import joint_loss  # noqa: E402
-from banyan.train.memory import settle_freed_memory  # noqa: E402
+from banyan.train.memory import settle_freed_memory, trim_freed_memory  # noqa: E402
 from banyan.train.optimizer import OptimizerConfig, build_optimizer  # noqa: E402
 from banyan.train.precision import in_precision  # noqa: E402
 from banyan.train.step import train_step  # noqa: E402
@@ -85,11 +86,13 @@ class Loop:
 
     def step(self) -> float:
         parts = {"optimizer": self.optimizer, "loss_function": self.loss_function, "balance": self.balance}
+        began = time.perf_counter()
         batch = batch_of(*self.stream.next())
         if self.update is not None:
             result = lean_step(self.model, batch, update=self.update, **parts)
         else:
             result = train_step(self.model, batch, clip_norm=1.0, **parts)
+        trim_freed_memory(step_seconds=time.perf_counter() - began)
         return result.task_losses[0]
 
 

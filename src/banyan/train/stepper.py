@@ -19,7 +19,7 @@ from banyan.train.callbacks import StepRecord
 from banyan.train.config import TrainConfig
 from banyan.train.health.watch import HealthWatch
 from banyan.train.lean_step import lean_step
-from banyan.train.memory import explained_memory_errors
+from banyan.train.memory import explained_memory_errors, trim_freed_memory
 from banyan.train.optimizer import ModelOptimizer
 from banyan.train.ramps import shape_at
 from banyan.train.ranks import ALONE, Ranks
@@ -80,6 +80,7 @@ class Stepper:
             drawn = time.perf_counter()
             result = self._learn(batch, step=step, place=place, watch=watch)
         seconds = time.perf_counter() - started
+        trim_freed_memory(step_seconds=seconds)
         progress.step = step
         progress.seconds += seconds
         progress.num_tokens += result.num_tokens
