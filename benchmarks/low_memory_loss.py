@@ -57,7 +57,7 @@ def main() -> None:
             heard = Losses()
             ends[name] = run(at_once(bench, is_lean=is_lean), heard=heard)
             curves[name] = heard.losses
-    for step in sorted({50, 100, 200, 300, options.steps}):
+    for step in sorted({options.steps * part // 4 for part in range(1, 5)}):
         means = {name: statistics.fmean(losses[step - STRETCH : step]) for name, losses in curves.items()}
         print(f"step {step:>5}: " + ", ".join(f"{name} {loss:.4f}" for name, loss in means.items()))
     ratio = ends["in the backward pass"] / ends["ordinary"]

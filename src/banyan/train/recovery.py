@@ -39,7 +39,8 @@ class Recovery:
         Raises: DivergedError if there is nothing to go back to.
         """
         earlier, statistics, source = self._bring_back(remedy)
-        scale = min(progress.learning_rate_scale, earlier.learning_rate_scale) * remedy.rate_factor
+        # What diverged is the rate of now; one that had been raised since is cured by going back.
+        scale = min(progress.learning_rate_scale * remedy.rate_factor, earlier.learning_rate_scale)
         resumed = dataclasses.replace(
             earlier,
             seconds=progress.seconds,  # spent is spent
