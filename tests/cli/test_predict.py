@@ -304,3 +304,11 @@ def test_words_that_cannot_be_scored_are_one_line(
     (tmp_path / "empty.txt").write_text("", encoding="utf-8")
     ran = banyan("predict", model, *words)
     assert (ran.code, ran.out) == (code, "") and problem in ran.error
+
+
+def test_a_free_text_can_be_searched_for(banyan: Run, model: Path) -> None:
+    words = ("--num-beams", 3, "--length-penalty", 0.6, "--no-repeat-ngram", 2, "--max-tokens", 6)
+    answer = banyan("predict", model, "translation", "en>zh: three red things", *words, "--json").answer
+    assert answer["predictions"][0]["text"]
+    ran = banyan("predict", model, "translation", "en>zh: three", "--num-beams", 3, "--temperature", 0.5)
+    assert ran.code == 2 and "num_beams=3 does not go with temperature" in ran.error

@@ -1,6 +1,6 @@
 from banyan.infer.sampling import SamplingConfig
 from banyan.serve.sampling_fields import sampling_of, seed_of
-from banyan.serve.schemas import ImageRequest, SamplingFields
+from banyan.serve.schemas import ImageRequest, SamplingFields, TaskRequest
 
 BASE = SamplingConfig(temperature=0.8, top_p=0.95, max_tokens=64)
 
@@ -26,3 +26,9 @@ def test_every_choice_has_a_seed_of_its_own_and_the_first_keeps_the_requests() -
 def test_a_request_without_a_seed_gets_a_fresh_one() -> None:
     assert seed_of(SamplingFields(seed=0)) == 0
     assert len({seed_of(SamplingFields()) for _ in range(5)}) > 1
+
+
+def test_a_request_may_ask_for_a_search() -> None:
+    asked = TaskRequest(input="a", temperature=0.0, num_beams=4, length_penalty=0.6, no_repeat_ngram=3, min_tokens=2)
+    chosen = sampling_of(asked, BASE, seed=0)
+    assert (chosen.num_beams, chosen.length_penalty, chosen.no_repeat_ngram, chosen.min_tokens) == (4, 0.6, 3, 2)

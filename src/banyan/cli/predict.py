@@ -10,7 +10,16 @@ import typer
 from banyan.cli.base_model import BaseOption
 from banyan.cli.output import JsonOption, QuietOption, console, emit, say
 from banyan.cli.progress import TerminalReporter
-from banyan.cli.sampling import MaxTokensOption, SeedOption, TemperatureOption, changed
+from banyan.cli.sampling import (
+    BeamsOption,
+    LengthPenaltyOption,
+    MaxTokensOption,
+    MinTokensOption,
+    NoRepeatOption,
+    SeedOption,
+    TemperatureOption,
+    changed,
+)
 from banyan.cli.streams import harmless
 from banyan.cli.words import (
     ContextOption,
@@ -51,6 +60,10 @@ def predict(
     continue_tokens: ContinueOption = 8,
     temperature: TemperatureOption = None,
     max_tokens: MaxTokensOption = None,
+    num_beams: BeamsOption = None,
+    length_penalty: LengthPenaltyOption = None,
+    no_repeat: NoRepeatOption = None,
+    min_tokens: MinTokensOption = None,
     seed: SeedOption = None,
     database: Annotated[str | None, typer.Option(help="Database URL; every answer is stored there.")] = None,
     base: BaseOption = None,
@@ -68,12 +81,11 @@ def predict(
         asked = WordQuestion(words=words, contexts=context, top_k=top_k, continue_tokens=continue_tokens)
         run_words(model, task, asked, base=base, output=output, as_json=as_json, quiet=quiet)
         return
-    if bool(texts) == (file is not None):
-        raise ConfigError("give either texts or --file, not both and not neither.", hint="banyan predict --help")
-    if (file is None) != (output is None):
-        raise ConfigError("--file and --output belong together.", hint="add --output answers.jsonl")
+    _check_input(texts, file, output)
+    given = {"num_beams": num_beams, "length_penalty": length_penalty, "no_repeat_ngram": no_repeat}
+    given |= {"temperature": temperature, "max_tokens": max_tokens, "min_tokens": min_tokens, "seed": seed}
     with load(model, base=base) as loaded, AnswerRecorder(loaded, endpoint="predict", database=database) as recorder:
-        sampling = changed(loaded.sampling_for(task), temperature=temperature, max_tokens=max_tokens, seed=seed)
+        sampling = changed(loaded.sampling_for(task), **given)
         if file is not None and output is not None:
             done = _predict_file(loaded, task, file, output, sampling, recorder, quiet=quiet or as_json)
             emit(done, as_json=as_json, quiet=quiet, text=lambda: _tell_file(done))
@@ -81,6 +93,13 @@ def predict(
         predictions = predict_texts(loaded, task, texts or [], sampling=sampling, recorder=recorder)
     result = {"task": task, "predictions": [{"text": p.text, **prediction_to_json(p)} for p in predictions]}
     emit(result, as_json=as_json, quiet=quiet, text=lambda: _tell(predictions))
+
+
+def _check_input(texts: list[str] | None, file: Path | None, output: Path | None) -> None:
+    if bool(texts) == (file is not None):
+        raise ConfigError("give either texts or --file, not both and not neither.", hint="banyan predict --help")
+    if (file is None) != (output is None):
+        raise ConfigError("--file and --output belong together.", hint="add --output answers.jsonl")
 
 
 def _predict_file(

@@ -15,6 +15,17 @@ TemperatureOption = Annotated[float | None, typer.Option(min=0.0, max=2.0, help=
 TopPOption = Annotated[float | None, typer.Option(help="Draw from the likeliest tokens that hold this probability.")]
 TopKOption = Annotated[int | None, typer.Option(min=0, help="Draw from the k likeliest tokens; 0: from all.")]
 MaxTokensOption = Annotated[int | None, typer.Option(min=1, help="The longest answer, in tokens.")]
+BeamsOption = Annotated[
+    int | None,
+    typer.Option("--num-beams", min=1, help="Look for the best answer with so many beams; 1: take each best token."),
+]
+LengthPenaltyOption = Annotated[
+    float | None, typer.Option(help="Beams: scores are divided by the length to this power; above 1: longer answers.")
+]
+NoRepeatOption = Annotated[
+    int | None, typer.Option("--no-repeat-ngram", min=0, help="No run of so many tokens comes twice; 0: off.")
+]
+MinTokensOption = Annotated[int | None, typer.Option(min=0, help="The shortest answer, in tokens.")]
 SeedOption = Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same answer.")]
 
 

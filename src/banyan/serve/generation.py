@@ -14,8 +14,9 @@ from banyan.core.config import config_to_mapping
 from banyan.core.errors import ContextLengthError
 from banyan.core.hashing import hash_token_ids
 from banyan.core.types import Prompt
+from banyan.infer.sampling import SamplingConfig
 from banyan.serve.answering import Ask, Choice, Listener, Question, answer
-from banyan.serve.errors import as_api_error
+from banyan.serve.errors import as_api_error, bad_request
 from banyan.serve.event_stream import Ending, EventStream
 from banyan.serve.frames import FrameWriter
 from banyan.serve.live import LiveAnswer, until_disconnected
@@ -55,7 +56,7 @@ def text_ask(
 ) -> Ask:
     """Ask every prompt `n` times, each choice with a seed of its own.
 
-    Raises: ContextLengthError if a prompt leaves too little room.
+    Raises: ContextLengthError if a prompt leaves too little room; ApiError 400 if a search shall be streamed.
     """
     asked: GenerationFields = received.asked
     parts = received.parts
@@ -70,9 +71,19 @@ def text_ask(
             sampling = sampling_of(
                 asked, base, seed=seed, choice=len(questions), max_tokens=room, stop=asked.stop or ()
             )
-            questions.append(Question(prompt=prompt, sampling=sampling))
+            questions.append(Question(prompt=prompt, sampling=_checked(sampling, is_streamed=bool(asked.stream))))
     stored = stored_request(request, received, questions, prompts=prompts, seed=seed, source=source)
     return Ask(stored=stored, questions=tuple(questions), as_outputs=text_outputs)
+
+
+def _checked(sampling: SamplingConfig, *, is_streamed: bool) -> SamplingConfig:
+    if is_streamed and sampling.num_beams > 1:
+        raise bad_request(
+            "unsupported_value",
+            f"stream=true does not go with num_beams={sampling.num_beams}: a search has no text before its end",
+            param="stream",
+        )
+    return sampling
 
 
 def stored_request(

@@ -18,6 +18,10 @@ _FIELDS = (
     "presence_penalty",
     "frequency_penalty",
     "guidance_scale",
+    "num_beams",
+    "length_penalty",
+    "no_repeat_ngram",
+    "min_tokens",
 )
 
 

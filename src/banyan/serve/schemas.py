@@ -15,6 +15,7 @@ from banyan.serve.rules import Converted, Length, OneOf, Only, Real, Whole, refu
 from banyan.store.types import RequestState
 
 MAX_CHOICES = 8  # of one request, `n`
+MAX_BEAMS = 16  # of one search; the engine's slots are the real bound
 MAX_PROMPTS = 32  # of one completion request, and inputs of one task request
 MAX_EMBEDDED = 2048  # inputs of one embedding request, as in the OpenAI protocol; the body limit is usually tighter
 MAX_MESSAGES = 256
@@ -115,6 +116,15 @@ class SamplingFields(Body):
     seed: Annotated[int, Whole(0, MAX_SEED)] | None = None
 
 
+class SearchFields(SamplingFields):
+    """How a text is looked for where it is not drawn, and what it may not hold."""
+
+    num_beams: Annotated[int, Whole(1, MAX_BEAMS)] | None = None
+    length_penalty: Annotated[float, Real(-10, 10)] | None = None
+    no_repeat_ngram: Annotated[int, Whole(0, 100)] | None = None
+    min_tokens: Annotated[int, Whole(0, MAX_NEW_TOKENS)] | None = None
+
+
 class StreamOptions(Body):
     """What a stream carries besides the text."""
 
@@ -122,7 +132,7 @@ class StreamOptions(Body):
     include_obfuscation: Ignored = None
 
 
-class GenerationFields(SamplingFields):
+class GenerationFields(SearchFields):
     """What chat and completion requests share."""
 
     model: Annotated[str, Length(200)]
@@ -240,7 +250,7 @@ class ImageRequest(SamplingFields):
 TaskInput = Annotated[Any, Converted(_task_input), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object"}]})]
 
 
-class TaskRequest(SamplingFields):
+class TaskRequest(SearchFields):
     """POST /v1/tasks/{name}: one input or several, each a text or a record in the format of the task's data."""
 
     input: TaskInput | None = None
