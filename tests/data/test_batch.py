@@ -3,7 +3,8 @@ import torch
 
 from banyan.core.errors import DataError
 from banyan.core.types import NO_GRID, NO_TARGET, MaskKind, TokenSequence
-from banyan.data.batch import PADDING, Batch, collate
+from banyan.data.batch import PADDING, Batch, collate, rows_of_tasks
+from banyan.testing.training import tiny_batch
 
 CPU = torch.device("cpu")
 
@@ -90,3 +91,10 @@ def test_the_noise_of_a_row_depends_on_the_seed_and_its_place_in_the_whole_batch
     smaller = batch_of(*rows[:3]).with_noise(7)
     assert torch.equal(smaller.noise_seeds, noisy.noise_seeds[:3])
     assert not set(batch.with_noise(8).noise_seeds.tolist()) & set(noisy.noise_seeds.tolist())
+
+
+def test_the_rows_of_some_tasks_are_those_that_hold_something_of_them() -> None:
+    batch = tiny_batch(num_rows=6)
+    chosen = rows_of_tasks(batch, [1])
+    assert torch.equal(chosen.token_ids, batch.token_ids[1::3])
+    assert torch.equal(chosen.noise_seeds, batch.noise_seeds[1::3])

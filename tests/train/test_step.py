@@ -62,6 +62,20 @@ def test_the_gradient_is_that_of_the_balanced_loss_computed_at_once() -> None:
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6)
 
 
+def test_an_emphasis_multiplies_a_tasks_gradient_and_not_the_loss_that_is_told() -> None:
+    model, reference, batch = tiny_learner(), tiny_learner(), tiny_batch()
+    emphasis = (2.0, 0.0, 0.5)
+    means = joint_loss(reference, batch, task_heads=HEADS).means
+    scales = default_balance(reference, HEADS).scales
+    parts = [e * mean / s / 3 for e, mean, s in zip(emphasis, means, scales, strict=True)]
+    sum(parts).backward()  # type: ignore[union-attr]
+    plain = step(tiny_learner(), batch, rate=0.0)
+    result = step(model, batch, emphasis=emphasis, clip_norm=None, accumulation_steps=2, rate=0.0)
+    assert result.loss == pytest.approx(plain.loss, rel=1e-6)
+    for ours, theirs in zip(model.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6)
+
+
 def test_a_model_that_knows_nothing_has_loss_near_one() -> None:
     result = step(tiny_learner(), tiny_batch())
     assert result.loss == pytest.approx(1, abs=0.3)

@@ -19,6 +19,7 @@ from banyan.data.loader import MixtureLoader
 from banyan.model.checkpoint import load_model
 from banyan.testing.training import HEADS, TASKS, tiny_loader, tiny_trainer
 from banyan.train.average import AverageConfig
+from banyan.train.balance_config import BalanceConfig
 from banyan.train.callbacks import Callback, EvaluationRecord, EventRecord, FitResult, StepRecord
 from banyan.train.compilation import compiler_problem
 from banyan.train.config import TrainConfig
@@ -193,6 +194,27 @@ def test_a_run_with_ramps_average_and_every_option_of_the_optimizer_is_resumed_b
     assert contents(result.last_checkpoint) == contents(golden.last_checkpoint)
     assert contents(result.best_checkpoint) == contents(golden.best_checkpoint)
     assert metrics(tmp_path / "run") == metrics(tmp_path / "golden")
+
+
+BALANCES = (
+    BalanceConfig(method="uncertainty"),
+    BalanceConfig(method="famo"),
+    BalanceConfig(method="db_mtl", groups=(("labels", "spans"),)),
+)
+
+
+@pytest.mark.parametrize("balance", BALANCES, ids=[balance.method for balance in BALANCES])
+def test_a_run_that_learns_how_its_tasks_are_weighed_is_resumed_bitwise(tmp_path: Path, balance: BalanceConfig) -> None:
+    def trainer(run: str, *callbacks: Callback) -> Trainer:
+        train = {"checkpoint_every": 5, "balance": balance}
+        return tiny_trainer(tmp_path / run, steps=12, train=train, callbacks=callbacks)
+
+    golden = trainer("golden").fit()
+    with pytest.raises(CrashError):
+        trainer("run", At(7, crash)).fit()
+    result = trainer("run").fit(resume=True)
+    assert contents(result.last_checkpoint) == contents(golden.last_checkpoint)
+    assert contents(golden.last_checkpoint)["state"]["balance"]
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from banyan.core.errors import DataError
 from banyan.core.registry import did_you_mean
 from banyan.core.types import NO_GRID, NO_TARGET, MaskKind, TokenSequence
 
+AnyBatch = TypeVar("AnyBatch", bound="TrainableBatch")
 PADDING = -1  # segment and task of a position that holds nothing
 
 
@@ -115,6 +116,14 @@ class Batch:
         So it is given to the batch of a whole step, before that is split into micro-batches and shares.
         """
         return replace(self, noise_seeds=_noise_seeds(len(self.token_ids), seed=seed))
+
+
+def rows_of_tasks(batch: AnyBatch, tasks: Sequence[int]) -> AnyBatch:
+    """Return the rows that hold something of some tasks; a batch of another kind as it is."""
+    if not isinstance(batch, Batch):
+        return batch
+    rows = torch.isin(batch.task_ids, torch.tensor(tasks)).any(dim=1)
+    return replace(batch, **{field.name: getattr(batch, field.name)[rows] for field in fields(batch)})
 
 
 def _noise_seeds(num_rows: int, *, seed: int) -> Tensor:

@@ -8,6 +8,7 @@ from banyan.core.config import config
 from banyan.core.errors import ConfigError
 from banyan.model.products import Products
 from banyan.train.average import AverageConfig
+from banyan.train.balance_config import BalanceConfig
 from banyan.train.compilation import Compile
 from banyan.train.health.config import HealthConfig
 from banyan.train.precision import Precision
@@ -25,6 +26,7 @@ class TrainConfig:
     batch_ramp: tuple[float, ...] | None = None  # parts of the batch, one for each equal stretch of the run; null: all
     seq_len_ramp: tuple[int, ...] | None = None  # tokens in a row, likewise, up to seq_len; null: always seq_len
     average: AverageConfig | None = None  # of the weights: what is evaluated, kept and served; null: the weights
+    balance: BalanceConfig = dataclasses.field(default_factory=BalanceConfig)  # of the tasks against each other
     clip_norm: float | None = 1.0  # longest gradient; null: not clipped
     evaluate_every: int | None = None  # steps; null: ten times a run
     checkpoint_every: int | None = None  # steps; null: ten times a run
@@ -49,6 +51,12 @@ class TrainConfig:
                 raise ConfigError(f"train.{name}={value} must be above 0, or null.")
 
         self._check_ramps()
+        if self.update_in_backward and self.balance.method == "db_mtl":
+            raise ConfigError(
+                "train.balance.method=db_mtl compares whole gradients, and train.update_in_backward=true "
+                "never has one.",
+                hint="train.balance.method=famo goes together with train.update_in_backward=true",
+            )
         if self.update_in_backward and self.accumulation_steps > 1:
             raise ConfigError(
                 f"train.accumulation_steps={self.accumulation_steps} cannot be had with train.update_in_backward=true, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -15,6 +16,7 @@ from banyan.train.step import (
     StepOptimizer,
     StepResult,
     apply_if_finite,
+    emphasised,
     loss_values,
     require_targets,
 )
@@ -28,6 +30,7 @@ def lean_step(
     optimizer: StepOptimizer,
     loss_function: LossFunction,
     balance: TaskBalance,
+    emphasis: Sequence[float] | None = None,
     judge: Judge = apply_if_finite,
 ) -> StepResult:
     """Make one update of the weights from one batch, taken at once.
@@ -39,6 +42,7 @@ def lean_step(
     require_targets(batch)
     weight_sums = batch.weights_by_task(balance.num_tasks)
     factors = balance.factors(weight_sums)
+    slopes = emphasised(factors, emphasis)
     optimizer.zero_grad()
     with update.collecting():
         loss_sums = loss_function(model, batch).loss_sums
@@ -48,7 +52,7 @@ def lean_step(
     verdict = judge(loss, task_losses, grad_norm)
     if verdict.update_scale > 0:
         with update.moving(scale=verdict.update_scale):
-            (loss_sums * factors.to(loss_sums.device)).sum().backward()  # type: ignore[no-untyped-call]
+            (loss_sums * slopes.to(loss_sums.device)).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()  # what is left to do once all weights have moved
         grad_norm = update.norm
         if not math.isfinite(grad_norm):

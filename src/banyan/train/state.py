@@ -49,6 +49,7 @@ class Progress:
     skipped_steps: list[int] = field(default_factory=list)  # whose update was not made
     learning_rate_scale: float = 1.0  # what remedies have left of the planned learning rate
     health: dict[str, Any] = field(default_factory=dict)  # what the health watch remembers
+    balance: dict[str, Any] = field(default_factory=dict)  # what the balance of the tasks has learned
 
 
 class WeightFiles(Protocol):

@@ -73,6 +73,7 @@ def train_step(
     optimizer: StepOptimizer,
     loss_function: LossFunction,
     balance: TaskBalance,
+    emphasis: Sequence[float] | None = None,
     accumulation_steps: int = 1,
     clip_norm: float | None = 1.0,
     ranks: Ranks = ALONE,
@@ -82,6 +83,7 @@ def train_step(
 
     The loss is  Σ_task weight · (Σ loss / Σ loss weight) / scale,  where the weights of the present tasks add up to 1.
     Both inner sums run over the whole batch, so the update does not depend on how many micro-batches it is cut into.
+    An `emphasis` multiplies each task's part of the gradient; the loss that is returned stays the one above.
     Raises: DataError if no position of the batch carries loss.
     """
     require_targets(batch)
@@ -89,6 +91,7 @@ def train_step(
     # 1. What one unit of each task's loss is worth: known before the first micro-batch, from the batch alone.
     weight_sums = batch.weights_by_task(balance.num_tasks)
     factors = balance.factors(weight_sums)
+    slopes = emphasised(factors, emphasis)
 
     # 2. Forward and backward, one micro-batch at a time; the gradients add up.
     optimizer.zero_grad()
@@ -97,7 +100,7 @@ def train_step(
         if micro_batch.num_targets == 0:
             continue
         losses = ranks.own_losses(loss_function, model, micro_batch)
-        loss = (losses.loss_sums * factors.to(losses.loss_sums.device)).sum()
+        loss = (losses.loss_sums * slopes.to(losses.loss_sums.device)).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         loss_sums = loss_sums.to(losses.loss_sums.device) + losses.loss_sums.detach()
 
@@ -132,6 +135,11 @@ def require_targets(batch: TrainableBatch) -> None:
             "a batch has no position that carries loss: every target in it is masked.",
             hint="look at the examples of your tasks: are the answers empty, or cut off by max_source_tokens?",
         )
+
+
+def emphasised(factors: Tensor, emphasis: Sequence[float] | None) -> Tensor:
+    """Return what one nat × weight of each task adds to what is differentiated; shape (num_tasks,)."""
+    return factors if emphasis is None else factors * torch.tensor(emphasis, device=factors.device)
 
 
 def loss_values(sums: Sequence[float], *, factors: Tensor, weight_sums: Tensor) -> tuple[float, tuple[float, ...]]:

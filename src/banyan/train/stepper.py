@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -15,8 +15,10 @@ from torch import nn
 from banyan.data.batch import BatchLoader, TrainableBatch
 from banyan.train.backward_update import BackwardUpdate
 from banyan.train.balance import TaskBalance
+from banyan.train.balance_methods import BalanceMethod, Equal
 from banyan.train.callbacks import StepRecord
 from banyan.train.config import TrainConfig
+from banyan.train.grouped_step import grouped_step
 from banyan.train.health.watch import HealthWatch
 from banyan.train.lean_step import lean_step
 from banyan.train.memory import explained_memory_errors, trim_freed_memory
@@ -25,7 +27,7 @@ from banyan.train.ramps import shape_at
 from banyan.train.ranks import ALONE, Ranks
 from banyan.train.schedule import ScheduleConfig, learning_rate_factor
 from banyan.train.state import Progress
-from banyan.train.step import LossFunction, StepResult, Verdict, apply_if_finite, train_step
+from banyan.train.step import Judge, LossFunction, StepResult, Verdict, apply_if_finite, train_step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +46,8 @@ class StepParts:
     seed: int
     ranks: Ranks = ALONE
     update: BackwardUpdate | None = None  # None: weights move after the backward pass
+    balance_method: BalanceMethod = field(default_factory=Equal)
+    task_groups: tuple[tuple[int, ...], ...] | None = None  # tasks that share a gradient; None: all of them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +82,7 @@ class Stepper:
         with explained_memory_errors(micro_batch_seqs=config.micro_batch_seqs, seq_len=config.seq_len):
             batch = self._draw(step)
             drawn = time.perf_counter()
-            result = self._learn(batch, step=step, place=place, watch=watch)
+            result = self._learn(batch, progress, step=step, place=place, watch=watch)
         seconds = time.perf_counter() - started
         trim_freed_memory(step_seconds=seconds)
         progress.step = step
@@ -88,50 +92,96 @@ class Stepper:
         return StepTaken(record=record, result=result, batch=batch, place=place, input_seconds=drawn - started)
 
     def _learn(
-        self, batch: TrainableBatch, *, step: int, place: Mapping[str, Any], watch: HealthWatch | None
+        self,
+        batch: TrainableBatch,
+        progress: Progress,
+        *,
+        step: int,
+        place: Mapping[str, Any],
+        watch: HealthWatch | None,
     ) -> StepResult:
         parts = self._parts
         verdict = Verdict() if watch is None else watch.inspect(batch, step=step, place=place)
         if verdict.update_scale == 0:
             return _kept_out(batch, verdict, num_tasks=parts.balance.num_tasks)
         judge = apply_if_finite if watch is None else watch.judge
+        if parts.task_groups is not None:
+            return self._learn_in_groups(batch, progress, groups=parts.task_groups, step=step, judge=judge)
+        is_present = (batch.weights_by_task(parts.balance.num_tasks) > 0).tolist()
+        emphasis = parts.balance_method.emphasis(progress.balance, is_present=is_present)
         loss_function = parts.loss_function
         if watch is not None and parts.ranks.world_size == 1:  # of several, each sees but its share of a gradient
             loss_function = watch.listening(loss_function, step=step)
         if parts.update is not None:
-            return lean_step(
+            result = lean_step(
                 parts.model,
                 batch,
                 update=parts.update,
                 optimizer=parts.optimizer,
                 loss_function=loss_function,
                 balance=parts.balance,
+                emphasis=emphasis,
                 judge=judge,
             )
-        return train_step(
+        else:
+            result = train_step(
+                parts.model,
+                batch,
+                optimizer=parts.optimizer,
+                loss_function=loss_function,
+                balance=parts.balance,
+                emphasis=emphasis,
+                accumulation_steps=shape_at(step, parts.config).accumulation_steps,
+                clip_norm=parts.config.clip_norm,
+                ranks=parts.ranks,
+                judge=judge,
+            )
+        if result.is_applied:
+            self._rebalance(batch, result, progress)
+        return result
+
+    def _learn_in_groups(
+        self, batch: TrainableBatch, progress: Progress, *, groups: Sequence[Sequence[int]], step: int, judge: Judge
+    ) -> StepResult:
+        parts = self._parts
+        result, norms = grouped_step(
             parts.model,
             batch,
+            groups=groups,
+            norms=progress.balance.get("norms", [None] * len(groups)),
+            smoothing=parts.config.balance.smoothing,
             optimizer=parts.optimizer,
-            loss_function=loss_function,
+            loss_function=parts.loss_function,
             balance=parts.balance,
             accumulation_steps=shape_at(step, parts.config).accumulation_steps,
             clip_norm=parts.config.clip_norm,
-            ranks=parts.ranks,
             judge=judge,
         )
+        progress.balance = {"norms": norms}
+        return result
+
+    def _rebalance(self, batch: TrainableBatch, result: StepResult, progress: Progress) -> None:
+        """Let the balance learn from a step that was made."""
+        method = self._parts.balance_method
+        later = self._mean_losses(batch) if method.looks_twice else None  # with the same dropout as before
+        progress.balance = method.learned(progress.balance, losses=result.task_losses, later_losses=later)
 
     def losses_of(self, batch: TrainableBatch) -> tuple[float, ...]:
         """Return the mean loss of each task in nats with the weights as they are; NaN for one that is not there."""
+        self._parts.model.eval()
+        losses = self._mean_losses(batch)
+        self._parts.model.train()
+        return losses
+
+    def _mean_losses(self, batch: TrainableBatch) -> tuple[float, ...]:
         parts = self._parts
         weight_sums = batch.weights_by_task(parts.balance.num_tasks)
-        parts.model.eval()
         with torch.no_grad():
             sums = [
                 parts.loss_function(parts.model, parts.ranks.own_rows(micro_batch)).loss_sums
                 for micro_batch in batch.split(parts.config.accumulation_steps)
                 if micro_batch.num_targets
             ]
-        parts.model.train()
         totals = parts.ranks.sum(torch.stack(sums).sum(dim=0)).tolist()
         return tuple(
             total / weight if weight else math.nan for total, weight in zip(totals, weight_sums.tolist(), strict=True)

@@ -20,6 +20,8 @@ from banyan.data.batch import BatchLoader
 from banyan.model.transformer import Transformer
 from banyan.train.backward_update import backward_update
 from banyan.train.balance import TaskBalance, default_balance
+from banyan.train.balance_config import task_groups
+from banyan.train.balance_methods import balance_method
 from banyan.train.callbacks import Callback, EventRecord, FitResult, Record, RunStart, tell
 from banyan.train.config import TrainConfig
 from banyan.train.configured_loss import configured_loss
@@ -87,12 +89,13 @@ class Trainer:
         self._ranks = ranks
         loss_function = loss_function or partial(joint_loss, task_heads=tuple(task_heads))
         model_optimizer = _optimizer_of(model, optimizer, config=config, layer_rates=layer_rates, ranks=ranks)
+        balance = balance or default_balance(cast(Transformer, model), task_heads)
         parts = StepParts(
             model=model,
             loader=loader,
             optimizer=model_optimizer,
             loss_function=configured_loss(loss_function, model=model, config=config, world_size=ranks.world_size),
-            balance=balance or default_balance(cast(Transformer, model), task_heads),
+            balance=balance,
             config=config,
             schedule=schedule,
             learning_rate=optimizer.learning_rate,
@@ -100,6 +103,8 @@ class Trainer:
             seed=seed,
             ranks=ranks,
             update=backward_update(model, model_optimizer, config=config, world_size=ranks.world_size),
+            balance_method=balance_method(config.balance, balance),
+            task_groups=task_groups(config.balance, self._task_names, world_size=ranks.world_size),
         )
         self._optimizer = parts.optimizer
         self._stepper = Stepper(parts)
