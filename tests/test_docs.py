@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from banyan.cli.main import VERBS, main
 from banyan.core import errors
 from banyan.core.errors import BanyanError
+from banyan.testing.foreign_models import save_tiny_foreign_model
 from banyan.workflows.training import TrainingOutcome
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,6 +41,11 @@ def write_user_files(folder: Path) -> None:
     (folder / "reviews.csv").write_text("text,label\n" + rows)
     pairs = "".join(f'{{"en": "{i} apples", "de": "{i} Äpfel"}}\n' for i in range(40))
     (folder / "pairs.jsonl").write_text(pairs, encoding="utf-8")
+    (folder / "zh.txt").write_text("榕树独木成林，根须落地成干。\n" * 40, encoding="utf-8")
+    foreign = save_tiny_foreign_model("qwen2.5", folder / "Qwen2.5-0.5B")
+    for ours in ("banyan.json", "model.json", "manifest.json"):
+        (foreign / ours).unlink()
+    shutil.copytree(ROOT / "recipes", folder / "recipes")
 
 
 def shortened(words: list[str]) -> list[str]:
@@ -46,14 +53,15 @@ def shortened(words: list[str]) -> list[str]:
     if words[0] != "train":
         return words
     kept = [word for word in words if not word.startswith(("train.steps", "model.preset"))]
-    return [
-        *kept,
-        "minutes=null",
-        "train.steps=2",
-        "train.seq_len=64",
-        "model.preset=banyan-nano",
-        "tokenizer.vocab_size=300",
-    ]
+    fewer = ["minutes=null", "train.steps=2"]
+    if any(word.startswith("transfer.parent=") for word in words):  # sizes and tokenizer are the parent's
+        return [
+            *kept,
+            *fewer,
+            "train.seq_len=320",
+            "tasks.question_type.data={train: reviews.csv, validation: reviews.csv}",
+        ]
+    return [*kept, *fewer, "train.seq_len=64", "model.preset=banyan-nano", "tokenizer.vocab_size=300"]
 
 
 def test_every_command_of_the_readme_runs(
@@ -64,12 +72,15 @@ def test_every_command_of_the_readme_runs(
     monkeypatch.setenv("BANYAN_RUNS", str(tmp_path / "runs"))
     best = tiny_run.run_directory / "best"
     asked = [words[1:] for words in commands("README.md") if words[1] not in LONG_RUNNING]
-    assert len(asked) >= 10
+    assert len(asked) >= 18
+    places = {"runs/demo/best": str(best)}
     for number, words in enumerate(asked):
         monkeypatch.setenv("BANYAN_RUNS", str(tmp_path / f"runs-{number}"))  # each `train` is a first one
         monkeypatch.setenv("BANYAN_DATABASE", f"sqlite:///{tmp_path / 'banyan.db'}")
         monkeypatch.setattr("sys.stdin", io.StringIO())  # a conversation that ends at once
-        ready = shortened([word.replace("runs/demo/best", str(best)) for word in words])
+        ready = shortened([places.get(word, word) for word in words])
+        if "recipes/transfer-lora.yaml" in ready:
+            places["runs/transfer-lora/best"] = str(tmp_path / f"runs-{number}/transfer-lora/best")
         code = _run_apart(ready) if "--nproc" in ready else _run_here(ready)
         assert code == 0, (ready, capsys.readouterr().err)
 
