@@ -10,6 +10,7 @@ from banyan.core.errors import DataError, UnknownNameError
 from banyan.core.types import MaskKind, TokenSequence
 from banyan.data.batch import PADDING, Batch
 from banyan.data.loader import MixtureLoader
+from banyan.data.mixture import RatePlan
 from banyan.data.sequences import ExampleSequences
 
 
@@ -240,3 +241,59 @@ def test_examples_none_of_which_fits_are_refused() -> None:
     with pytest.raises(DataError, match="no training example fits into a row of 8 tokens") as caught:
         loader.next_batch(seq_len=8)
     assert "seq_len_ramp" in str(caught.value.hint)
+
+
+def scheduled(*, num_rows: int = 400) -> MixtureLoader:
+    plan = RatePlan([0.0, 0.5], [{"a": 0.9, "b": 0.1}, {"a": 0.1, "b": 0.9}])
+    loader = MixtureLoader(
+        [source("a", 300), source("b", 300, first_id=1000)],
+        rates=plan.rates_at_start,
+        plan=plan,
+        seq_len=16,
+        rows_per_batch=4,
+        pad_id=9999,
+        task_names=("a", "b"),
+        seed=0,
+    )
+    loader.plan_rows(num_rows)
+    return loader
+
+
+def rows_of(loader: MixtureLoader) -> dict[str, int]:
+    return {name: place["num_rows"] for name, place in loader.state()["places"].items()}
+
+
+def test_shares_follow_their_schedule_over_the_run() -> None:
+    loader = scheduled(num_rows=400)
+    for _ in range(50):
+        loader.next_batch()
+    assert rows_of(loader) == {"a": 100, "b": 100}  # the first half: from 0.9 to 0.1 in a straight line
+    for _ in range(50):
+        loader.next_batch()
+    assert rows_of(loader) == {"a": 120, "b": 280}  # the second half: 0.1
+
+
+def test_a_schedule_is_resumed_exactly() -> None:
+    whole, resumed = scheduled(), scheduled()
+    for _ in range(30):
+        whole.next_batch()
+    resumed.restore(json.loads(json.dumps(whole.state())))
+    for _ in range(30):
+        assert torch.equal(resumed.next_batch().token_ids, whole.next_batch().token_ids)
+
+
+def test_an_epoch_may_be_a_part_of_a_large_set_and_the_next_one_shows_other_examples() -> None:
+    capped = MixtureLoader(
+        [source("a", 1024)],
+        rates={"a": 1.0},
+        seq_len=16,
+        rows_per_batch=4,
+        pad_id=9999,
+        task_names=("a",),
+        seed=0,
+        epoch_examples={"a": 256},
+    )
+    seen: list[int] = []
+    while capped.epochs()["a"] < 2:
+        seen += sequences_in(capped.next_batch())
+    assert 500 < len(seen) < 600 and len(set(seen)) == len(seen)

@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from banyan.core.errors import ConfigError, DataError, UnknownNameError
-from banyan.data.mixture import MixtureConfig, mixture_rates
+from banyan.data.mixture import MixtureConfig, MixturePoint, mixture_rates, rate_plan
 
 
 @given(
@@ -52,3 +53,49 @@ def test_rates_that_cannot_be_kept_are_refused() -> None:
 def test_a_config_out_of_range_is_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="cannot be used"):
         MixtureConfig(**bad)  # type: ignore[arg-type]
+
+
+def test_in_proportion_a_task_has_the_share_of_its_examples_however_many() -> None:
+    rates = mixture_rates({"a": 10, "b": 990_000_000}, MixtureConfig(method="proportional"))
+    assert rates["a"] == pytest.approx(10 / 990_000_010)
+
+
+def test_equal_shares_do_not_look_at_sizes_and_leave_given_rates_alone() -> None:
+    config = MixtureConfig(method="equal", rates={"a": 0.5})
+    assert mixture_rates({"a": 1, "b": 10, "c": 10**6}, config) == {"a": 0.5, "b": 0.25, "c": 0.25}
+
+
+SCHEDULE = (MixturePoint(at=0.2, rates={"a": 0.8}), MixturePoint(at=0.6, rates={"a": 0.2}), MixturePoint(at=0.9))
+SIZES = {"a": 100, "b": 100}
+
+
+def test_what_is_due_is_the_integral_of_shares_that_move_in_straight_lines() -> None:
+    plan = rate_plan(SIZES, MixtureConfig(schedule=SCHEDULE))
+    assert plan is not None
+    fine = np.linspace(0, 1.2, 120_001)
+    shares = np.interp(fine, [0.2, 0.6, 0.9], [0.8, 0.2, 0.5])
+    sums = np.concatenate(([0.0], np.cumsum((shares[1:] + shares[:-1]) / 2 * np.diff(fine))))
+    for part in (0.0, 0.1, 0.2, 0.37, 0.6, 0.75, 0.9, 1.0, 1.2):
+        a, b = plan.due(part)
+        assert a == pytest.approx(np.interp(part, fine, sums), abs=1e-6)
+        assert a + b == pytest.approx(part)
+
+
+def test_a_schedule_begins_with_the_rates_of_its_first_point() -> None:
+    plan = rate_plan(SIZES, MixtureConfig(rates={"b": 0.3}, schedule=(MixturePoint(at=0.5, rates={"b": 0.1}),)))
+    assert plan is not None and plan.rates_at_start == pytest.approx({"a": 0.9, "b": 0.1})
+
+
+def test_without_a_schedule_there_is_no_plan() -> None:
+    assert rate_plan(SIZES, MixtureConfig()) is None
+
+
+@pytest.mark.parametrize("moments", [(0.5, 0.5), (0.6, 0.2)])
+def test_points_of_a_schedule_come_one_after_another(moments: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"mixture\.schedule"):
+        MixtureConfig(schedule=tuple(MixturePoint(at=moment) for moment in moments))
+
+
+def test_a_point_outside_the_run_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at=1.5"):
+        MixturePoint(at=1.5)

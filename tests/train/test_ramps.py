@@ -5,7 +5,7 @@ import pytest
 
 from banyan.core.errors import ConfigError
 from banyan.train.config import TrainConfig
-from banyan.train.ramps import StepShape, shape_at
+from banyan.train.ramps import StepShape, planned_rows, shape_at
 
 SIZES: dict[str, Any] = {"steps": 30, "micro_batch_seqs": 4, "accumulation_steps": 3, "seq_len": 64}
 
@@ -49,3 +49,8 @@ def test_a_run_shorter_than_its_ramp_ends_with_a_value_of_it() -> None:
 def test_ramps_out_of_range_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"train.{next(iter(bad))}"):
         TrainConfig(**{**SIZES, **bad})
+
+
+def test_the_rows_of_a_run_are_those_of_its_steps() -> None:
+    config = TrainConfig(steps=4, micro_batch_seqs=4, seq_len=32, batch_ramp=(0.5, 1.0))
+    assert planned_rows(config) == 2 + 2 + 4 + 4

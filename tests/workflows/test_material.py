@@ -179,6 +179,20 @@ def test_rates_of_the_recipe_win(tiny_recipe: Recipe, gather: Gather) -> None:
     assert dataclasses.replace(tiny_recipe.tasks[0], rate=0.5).rate == 0.5
 
 
+def test_a_capped_epoch_makes_a_large_set_count_as_a_small_one(gather: Gather, tmp_path: Path) -> None:
+    def task(name: str, **data: Any) -> dict[str, Any]:
+        return {"name": name, "kind": "classification", "data": {"train": str(tmp_path / "rows.jsonl"), **data}}
+
+    tasks = [task("small", max_examples=10), task("large", epoch_examples=10)]
+    assert gather("classification", labelled(40), tasks=tasks).rates == {"small": 0.5, "large": 0.5}
+
+
+def test_a_schedule_of_rates_begins_where_it_says(gather: Gather) -> None:
+    mixture = {"schedule": [{"at": 0.0, "rates": {"it": 0.5}}]}
+    material = gather("classification", labelled(20), mixture=mixture)
+    assert material.plan is not None and material.rates == {"it": 1.0}
+
+
 def test_a_tokenizer_can_be_named_by_its_folder(gather: Gather, tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     own = BytePairTokenizer.train(["abc"], vocab_size=256)

@@ -13,6 +13,7 @@ from banyan.core.errors import DataError, UnknownNameError
 from banyan.core.registry import did_you_mean
 from banyan.core.types import TokenSequence
 from banyan.data.batch import Batch, collate
+from banyan.data.mixture import RatePlan
 from banyan.data.packing import pack_sequences
 from banyan.data.sequences import SequenceSource
 
@@ -27,10 +28,11 @@ class TaskRows:
     begins with the next window. Where a sequence is longer than a row, text is cut, and an example is passed over.
     """
 
-    def __init__(self, source: SequenceSource, *, seed: int, stream: int) -> None:
+    def __init__(self, source: SequenceSource, *, seed: int, stream: int, epoch_examples: int | None = None) -> None:
         if not len(source):
             raise DataError(f"task {source.task!r} has no training examples.", hint="check its data")
         self.source = source
+        self.epoch_size = min(len(source), epoch_examples or len(source))
         self.window = 0
         self.row = 0  # next row inside the window
         self.seq_len = 0  # tokens in a row, as it was last asked for
@@ -42,9 +44,9 @@ class TaskRows:
 
     @property
     def epoch(self) -> float:
-        """How often the source has been seen, as far as the stream has come."""
+        """How many epochs have been seen, as far as the stream has come; one may be only a part of the source."""
         done = self.row / len(self._packed) if self._packed_window == self.window and self._packed else 0.0
-        return (self.window + done) * WINDOW_SEQUENCES / len(self.source)
+        return (self.window + done) * WINDOW_SEQUENCES / self.epoch_size
 
     def next_row(self, seq_len: int) -> list[TokenSequence]:
         """Return the next row of so many tokens at most, and move on.
@@ -118,7 +120,8 @@ class MixtureLoader:
     """Gives batches in which each task has its share of the rows; its place can be saved and restored exactly.
 
     Which task a row belongs to is settled by largest deficit: the task that is furthest behind its share comes next.
-    So the shares hold at every moment, and rows of different tasks stand in one batch.
+    So the shares hold at every moment, and rows of different tasks stand in one batch. With a `plan`, the shares are
+    those of the place in the run, once `plan_rows` has said how long that is. `epoch_examples` only counts epochs.
     """
 
     def __init__(
@@ -131,11 +134,17 @@ class MixtureLoader:
         pad_id: int,
         task_names: Sequence[str],
         seed: int,
+        plan: RatePlan | None = None,
+        epoch_examples: Mapping[str, int] | None = None,
     ) -> None:
         for source in sources:
             if source.task not in rates:
                 raise UnknownNameError(f"no rate for task {source.task!r}{did_you_mean(source.task, rates)}")
-        self._tasks = [TaskRows(source, seed=seed, stream=i) for i, source in enumerate(sources)]
+        caps = epoch_examples or {}
+        self._tasks = [
+            TaskRows(source, seed=seed, stream=i, epoch_examples=caps.get(source.task))
+            for i, source in enumerate(sources)
+        ]
         self._rates = np.array([rates[source.task] for source in sources])
         self._rates /= self._rates.sum()
         self._num_rows = np.zeros(len(sources), dtype=np.int64)  # given so far, by task
@@ -144,6 +153,12 @@ class MixtureLoader:
         self._pad_id = pad_id
         self._task_names = tuple(task_names)
         self._seed = seed
+        self._plan = plan
+        self._planned_rows: int | None = None
+
+    def plan_rows(self, num_rows: int) -> None:
+        """Say how many rows the whole run has; until then the shares stay as they are at its beginning."""
+        self._planned_rows = num_rows
 
     def next_batch(self, *, num_rows: int | None = None, seq_len: int | None = None) -> Batch:
         """Return the next rows as one batch; as many and as long as the loader was made for, unless told otherwise."""
@@ -192,10 +207,16 @@ class MixtureLoader:
             self._num_rows[index] = place["num_rows"]
 
     def _next_task(self) -> int:
-        deficits = self._rates * (self._num_rows.sum() + 1) - self._num_rows
-        task = int(np.argmax(deficits))
+        task = int(np.argmax(self._due(self._num_rows.sum() + 1) - self._num_rows))
         self._num_rows[task] += 1
         return task
+
+    def _due(self, num_rows: int) -> NDArray[np.float64]:
+        """Return how many of the first rows each task should have had: a function of their number alone."""
+        if self._plan is None or self._planned_rows is None:
+            return self._rates * num_rows
+        due = dict(zip(self._plan.names, self._plan.due(num_rows / self._planned_rows), strict=True))
+        return np.array([due[rows.source.task] for rows in self._tasks]) * self._planned_rows
 
     def _sizes(self) -> dict[str, int]:
         return {rows.source.task: len(rows.source) for rows in self._tasks}

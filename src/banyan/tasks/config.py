@@ -27,6 +27,7 @@ class TaskDataConfig:
     format: str = "auto"
     columns: dict[str, str] = field(default_factory=dict)  # our column name → the name in these files
     max_examples: int | None = None  # per split; None: all
+    epoch_examples: int | None = None  # training examples that make an epoch, and count in the mixture; None: all
     validation_fraction: float = 0.0  # of the training rows, where no validation file is named
     test_fraction: float = 0.0  # of the training rows, where no test file is named
 
@@ -36,6 +37,8 @@ class TaskDataConfig:
                 raise ConfigError(f"data.{name}={getattr(self, name)} must lie between 0 and 0.5.")
         if self.max_examples is not None and self.max_examples < 1:
             raise ConfigError(f"data.max_examples={self.max_examples} must be at least 1; leave it out to use all.")
+        if self.epoch_examples is not None and self.epoch_examples < 1:
+            raise ConfigError(f"data.epoch_examples={self.epoch_examples} must be at least 1; leave it out for all.")
 
 
 @config

@@ -42,3 +42,8 @@ def shape_at(step: int, config: TrainConfig) -> StepShape:
 def _value_at(step: int, values: tuple[Number, ...], *, num_steps: int) -> Number:
     stretch = (step - 1) * len(values) // num_steps
     return values[min(stretch, len(values) - 1)]
+
+
+def planned_rows(config: TrainConfig) -> int:
+    """Return the rows of a whole run."""
+    return sum(shape_at(step, config).num_rows for step in range(1, config.steps + 1))

@@ -28,6 +28,7 @@ class Learning:
     """A stream of batches, and the loss that fits them."""
 
     loader: BatchLoader
+    mixture: MixtureLoader  # what draws the rows of the loader
     loss_function: LossFunction
     task_heads: tuple[HeadSpec | None, ...]  # of the tasks it teaches
 
@@ -37,6 +38,8 @@ def new_loader(recipe: Recipe, material: Material) -> MixtureLoader:
     return MixtureLoader(
         material.sources,
         rates=material.rates,
+        plan=material.plan,
+        epoch_examples={t.name: t.data.epoch_examples for t in recipe.tasks if t.data.epoch_examples},
         seq_len=recipe.train.seq_len,
         rows_per_batch=recipe.train.batch_seqs,
         pad_id=material.vocabulary.pad_id,
@@ -49,7 +52,8 @@ def whole_batches(recipe: Recipe, material: Material) -> Learning:
     """Return how a run learns that computes the whole model in every step."""
     heads = tuple(task.head for task in material.tasks)
     loss_function = partial(joint_loss, task_heads=heads)
-    return Learning(loader=new_loader(recipe, material), loss_function=loss_function, task_heads=heads)
+    loader = new_loader(recipe, material)
+    return Learning(loader=loader, mixture=loader, loss_function=loss_function, task_heads=heads)
 
 
 def prepare_learning(
@@ -82,8 +86,10 @@ def prepare_learning(
     with main_first(ranks):  # the others find the file
         features.fill(on_progress=partial(reporter.progress, note="features"))
     reporter.line(f"features of {features.num_rows} positions: {shown_bytes(features.num_bytes)}")
+    mixture = new_loader(recipe, material)
     return Learning(
-        loader=FeatureLoader(new_loader(recipe, material), features),
+        loader=FeatureLoader(mixture, features),
+        mixture=mixture,
         loss_function=partial(feature_loss, task_heads=heads, first_block=first_block),
         task_heads=heads,
     )

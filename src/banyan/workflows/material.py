@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Collection, Iterator, Sequence
@@ -14,7 +15,7 @@ from banyan.core.errors import ConfigError, DataError
 from banyan.core.files import sha256_of
 from banyan.core.types import Document, Row, TokenSequence
 from banyan.data.corpus import CORPUS_FILE, corpus_key, load_shards, load_sound_shards, read_report
-from banyan.data.mixture import MixtureConfig, mixture_rates
+from banyan.data.mixture import RatePlan, mixture_rates, rate_plan
 from banyan.data.preparation import prepare_corpus
 from banyan.data.sequences import ExampleSequences, SequenceSource, ShardWindows
 from banyan.data.shards import ShardReader
@@ -57,7 +58,8 @@ class Material:
     known_tasks: tuple[Task[Any], ...]  # that the model answers, in the order of their task tokens
     parent: Parent | None  # what the run begins with
     sources: tuple[SequenceSource, ...]  # one per task, in the same order
-    rates: dict[str, float]  # share of the training rows, by task
+    rates: dict[str, float]  # share of the training rows, by task; where a plan changes it, at the beginning
+    plan: RatePlan | None = None  # of the shares over the run; None: they stay the same
     validation: dict[str, list[Any]]  # examples, by task
     test: dict[str, list[Any]]
     train: dict[str, list[Any]]  # what baselines learn from
@@ -91,10 +93,7 @@ def gather_material(
     splits = {task.name: load_splits(task, seed=recipe.seed) for task in recipe.tasks}
     fingerprint = fingerprint_rows(splits)
     if expected_fingerprint not in (None, fingerprint):  # another tokenizer would follow, and other ids
-        raise DataError(
-            f"cannot resume {run_directory}: the rows of its data files are not those the run began with.",
-            hint="bring the earlier files back, go on with --accept-data-change, or start a run with another name",
-        )
+        raise _other_data(run_directory)
     reporter.stage("tokenizer")
     tokenizers = run_directory / "tokenizer"
     if keep_tokenizers:
@@ -126,6 +125,7 @@ def gather_material(
         skipped[task.name] = num_unreadable + num_unlearnable
         sources.append(source)
         reporter.progress(number + 1, len(tasks), note=task.name)
+    rates, plan = _shares(recipe, sources)
     return Material(
         vocabulary=vocabulary,
         image_tokenizer=image_tokenizer,
@@ -133,13 +133,21 @@ def gather_material(
         known_tasks=known,
         parent=parent,
         sources=tuple(sources),
-        rates=_rates(recipe, sources),
+        rates=rates,
+        plan=plan,
         validation={t.name: renderer.examples(t, splits[t.name].validation, "validation") for t in tasks},
         train=train,
         test={t.name: renderer.examples(t, splits[t.name].test, "test") for t in tasks},
         fingerprint=fingerprint,
         skipped=skipped,
         sampling={**(parent.sampling_of(known) if parent else {}), **recipe.sampling},
+    )
+
+
+def _other_data(run_directory: Path) -> DataError:
+    return DataError(
+        f"cannot resume {run_directory}: the rows of its data files are not those the run began with.",
+        hint="bring the earlier files back, go on with --accept-data-change, or start a run with another name",
     )
 
 
@@ -164,14 +172,17 @@ def _build(config: TaskConfig, splits: Splits, image_tokenizer: ImageTokenizer |
     return build_task(config, rows=splits.described_by, **extra)
 
 
-def _rates(recipe: Recipe, sources: Sequence[SequenceSource]) -> dict[str, float]:
+def _shares(recipe: Recipe, sources: Sequence[SequenceSource]) -> tuple[dict[str, float], RatePlan | None]:
+    """Return the shares of the tasks at the beginning and, where they move, over the run.
+
+    A set counts with as many examples as an epoch of it has.
+    """
     given = {task.name: task.rate for task in recipe.tasks if task.rate is not None}
-    mixture = MixtureConfig(
-        temperature=recipe.mixture.temperature,
-        size_cap=recipe.mixture.size_cap,
-        rates={**recipe.mixture.rates, **given},
-    )
-    return mixture_rates({source.task: len(source) for source in sources}, mixture)
+    mixture = dataclasses.replace(recipe.mixture, rates={**recipe.mixture.rates, **given})
+    caps = {task.name: task.data.epoch_examples for task in recipe.tasks}
+    sizes = {source.task: min(len(source), caps.get(source.task) or len(source)) for source in sources}
+    plan = rate_plan(sizes, mixture)
+    return (mixture_rates(sizes, mixture) if plan is None else plan.rates_at_start), plan
 
 
 class _Renderer:

@@ -28,6 +28,7 @@ from banyan.train.distributed.world import joined_ranks, own_device
 from banyan.train.evaluations import evaluated_by_main
 from banyan.train.measure import measure_step_seconds
 from banyan.train.peak import peak_flops
+from banyan.train.ramps import planned_rows
 from banyan.train.ranks import ALONE, Ranks, main_first
 from banyan.train.state import TransformerFiles
 from banyan.train.trackers import build_trackers, require_trackers
@@ -160,6 +161,7 @@ def _fit(
     model = new_model(recipe, material).to(device)
     learning = prepare_learning(recipe, model, material, run_directory=run_directory, reporter=reporter, ranks=ranks)
     recipe = settle_length(recipe, model, learning, reporter=reporter, ranks=ranks)
+    learning.mixture.plan_rows(planned_rows(recipe.train))
     progress = _progress(recipe, model, material, reporter=reporter)
     evaluator = LiveEvaluator(
         material,
