@@ -1,9 +1,10 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
 
-from banyan.core.errors import CheckpointError
+from banyan.core.errors import CheckpointError, ConfigError
 from banyan.core.model_directory import BANYAN_FILE
 from banyan.infer.sampling import SamplingConfig
 from banyan.runtime.description import ModelDescription, describe_model, read_description, write_description
@@ -63,3 +64,9 @@ def test_a_description_that_cannot_be_read_is_one_line_with_the_file(tmp_path: P
 def test_a_missing_description_is_a_checkpoint_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not found"):
         read_description(tmp_path)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan])
+def test_a_temperature_that_cannot_be_divided_by_is_named(value: float) -> None:
+    with pytest.raises(ConfigError, match="temperatures.topic="):
+        ModelDescription(temperatures={"topic": value})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
@@ -52,6 +53,7 @@ class ModelDescription:
     chat: str = BANYAN.name  # how a conversation is laid out in tokens
     image_tokenizer: PictureFormat | None = None  # None: the model does not draw
     sampling: dict[str, SamplingConfig] = field(default_factory=dict)  # task name → how it answers by default
+    temperatures: dict[str, float] = field(default_factory=dict)  # task name → its labels' logits are divided by it
     dataset_fingerprint: str | None = None  # of what it was trained on
     recipe_sha256: str | None = None  # of the resolved recipe
     parent: str | None = None  # the model it was made from
@@ -63,6 +65,8 @@ class ModelDescription:
             raise ConfigError(f"format {self.format} is not known; this Banyan reads format {FORMAT}.")
         if self.chat not in CHAT_FORMATS:
             raise ConfigError(f"chat format {self.chat!r} is not known{did_you_mean(self.chat, CHAT_FORMATS)}")
+        if wrong := next((name for name, value in self.temperatures.items() if not 0 < value < math.inf), None):
+            raise ConfigError(f"temperatures.{wrong}={self.temperatures[wrong]!r} must be a finite number above 0.")
 
     @property
     def task_names(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from banyan.runtime.streaming import stream_text
 from banyan.tasks.base import Task
 from banyan.tasks.image_generation import show_picture
 from banyan.tasks.language_modeling import LanguageModeling, TextExample
+from banyan.tasks.metrics.calibration import tempered
 from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
 
@@ -125,7 +126,13 @@ class LoadedModel:
         return self.task(task).prompt(example, self.vocabulary, max_tokens=self.max_seq_len)
 
     def read(self, prompt: Prompt, completion: Completion) -> Prediction:
-        """Make a completion into an answer that a person can read; a picture gets its pixels."""
+        """Make a completion into an answer that a person can read; a picture gets its pixels.
+
+        The probabilities of labels are those after temperature scaling, where a temperature was fitted.
+        """
+        if completion.label_probs:
+            temperature = self.description.temperatures.get(prompt.task, 1.0)
+            completion = replace(completion, label_probs=tempered(completion.label_probs, temperature))
         prediction = self.task(prompt.task).read(prompt, completion, self.vocabulary)
         if prediction.image_codes is None or self.image_tokenizer is None:
             return prediction

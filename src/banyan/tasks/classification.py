@@ -12,6 +12,7 @@ from banyan.core.types import Completion, HeadKind, HeadSpec, LabelSet, MaskKind
 from banyan.tasks.base import Supervision, Task
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.instructions import default_instruction
+from banyan.tasks.metrics.calibration import measure_calibration
 from banyan.tasks.metrics.labels import measure_labels
 from banyan.tasks.metrics.measurement import Measurement
 from banyan.tasks.rows import label_column, needed_columns, read_each, rename_columns, source_text
@@ -141,9 +142,15 @@ class Classification(Task[ClassificationExample]):
         return example.text
 
     def measure(self, examples: Sequence[ClassificationExample], predictions: Sequence[Prediction]) -> Measurement:
-        """Count accuracy and macro-F1."""
+        """Count accuracy and macro-F1, and where probabilities were given, how well they are calibrated."""
         expected = [self.reference(example) for example in examples]
-        return measure_labels(expected, [prediction.text for prediction in predictions], labels=self.labels)
+        answered = [prediction.text for prediction in predictions]
+        counted = measure_labels(expected, answered, labels=self.labels)
+        confidences = [prediction.score for prediction in predictions if prediction.score is not None]
+        if len(confidences) < len(predictions):
+            return counted
+        is_right = [due == given for due, given in zip(expected, answered, strict=True)]
+        return counted.beside(measure_calibration(confidences, is_right))
 
     def _decoding(self, vocabulary: Vocabulary) -> LabelSet:
         if self.answer == "head":

@@ -66,9 +66,7 @@ def evaluate(
     """
     if split not in SPLITS:
         raise ConfigError(f"--split={split} is not known; use one of {', '.join(SPLITS)}.")
-    files = _pairs(data)
-    if tasks and (unused := [name for name in files if name not in tasks]):
-        raise ConfigError(f"--data {unused[0]}={files[unused[0]]} is for a task that --task leaves out.")
+    files = task_files(data, tasks=tasks)
     reporter.stage("load")
     with load(directory, base=base) as model:
         sources = DataSources(model, files, split=split)
@@ -108,13 +106,19 @@ def write_predictions(path: Path, results: dict[str, TaskResult]) -> None:
     atomic_write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
-def _pairs(data: Sequence[str]) -> dict[str, str]:
-    pairs = {}
+def task_files(data: Sequence[str], *, tasks: Sequence[str]) -> dict[str, str]:
+    """Read `task=file` pairs.
+
+    Raises: ConfigError for one of another form, or for a task that is not among those that were named.
+    """
+    pairs: dict[str, str] = {}
     for item in data:
         name, equals, place = item.partition("=")
         if not equals or not name or not place:
             raise ConfigError(f"--data {item!r} is not of the form task=file; for example classification=reviews.csv.")
         pairs[name] = place
+    if tasks and (unused := [name for name in pairs if name not in tasks]):
+        raise ConfigError(f"--data {unused[0]}={pairs[unused[0]]} is for a task that --task leaves out.")
     return pairs
 
 

@@ -1,0 +1,51 @@
+"""What `banyan evaluate --calibrate` says: each classifier's temperature, and its error before and after."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from banyan.cli.output import console, emit, print_table, say
+from banyan.cli.progress import TerminalReporter
+from banyan.cli.scoring import ScoringQuestion
+from banyan.workflows.calibration import TaskCalibration, calibrate
+
+CalibrateOption = Annotated[
+    bool,
+    typer.Option("--calibrate", help="Fit a temperature for each classifier (validation) and keep it in the model."),
+]
+
+
+def run_calibration(model: Path, asked: ScoringQuestion, *, as_json: bool, quiet: bool) -> None:
+    """Calibrate a model and say what it changed.
+
+    Raises: as `calibrate`.
+    """
+    with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
+        found = calibrate(
+            model,
+            tasks=asked.tasks,
+            data=asked.data,
+            split=asked.split,
+            max_examples=asked.max_examples,
+            base=asked.base,
+            reporter=reporter,
+        )
+    plain = {"model": str(model), "tasks": {name: dataclasses.asdict(own) for name, own in found.items()}}
+    emit(plain, as_json=as_json, quiet=quiet, text=lambda: _tell(model, found))
+
+
+def _tell(model: Path, found: Mapping[str, TaskCalibration]) -> None:
+    columns = ("task", "temperature", "fitted on", "measured on", "ECE before", "after", "adaptive before", "after")
+    print_table(columns, [_row(name, own) for name, own in found.items()])
+    say(f"kept in {model}/banyan.json: probabilities change, labels do not")
+
+
+def _row(name: str, own: TaskCalibration) -> tuple[object, ...]:
+    errors = [side[metric] for metric in ("ece", "adaptive_ece") for side in (own.before, own.after)]
+    measured = f"{own.num_measured} {own.measured_on}"
+    return name, f"{own.temperature:.3f}", f"{own.num_fitted} validation", measured, *(f"{e:.4f}" for e in errors)
