@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from banyan.core.errors import BanyanError, CheckpointError, FileError
+from banyan.core.errors import BanyanError, CheckpointError, DataError, FileError
 from banyan.core.files import sha256_of
 from banyan.core.types import MaskKind
 from banyan.runtime.description import read_description
@@ -16,7 +16,11 @@ from banyan.runtime.loading import load
 from banyan.testing.foreign_models import save_tiny_foreign_model
 from banyan.testing.transfer_runs import TransferRuns, weights_of
 from banyan.train.callbacks import Callback, StepRecord
+from banyan.transfer.vocabulary import GrowConfig
+from banyan.workflows.growing import grow_directory
 from banyan.workflows.parent import find_parent
+from banyan.workflows.preparing import prepare
+from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.resuming import settle_recipe
 
 
@@ -119,3 +123,31 @@ def test_a_child_of_an_imported_model_reads_and_talks_as_its_parent(transfer_run
     assert outcome.material.tasks[0].reading is MaskKind.CAUSAL  # it has never read in another way
     with load(child) as model:
         assert model.predict("trip", ["oak trip 3"])[0].text in ("land", "water")
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama2"])
+def test_shards_go_with_an_imported_parent_whose_tokenizer_cut_them(
+    runs: TransferRuns, tmp_path: Path, family: str
+) -> None:
+    (tmp_path / "notes.txt").write_text("the cat sat on the mat, and the dog on the cat\n" * 40)
+    foreign = save_tiny_foreign_model(family, tmp_path / "foreign")
+    for name, tokenizer in (("own", foreign), ("other", runs.folder / "parent/best")):
+        prepare(
+            [tmp_path / "notes.txt"], tmp_path / name, tokenizer=tokenizer, vocab_size=300, reporter=SilentReporter()
+        )
+    tasks = [
+        [{"name": "lm", "kind": "language_modeling", "data": {"train": str(tmp_path / n)}}] for n in ("own", "other")
+    ]
+    transfer = {"parent": str(foreign), "mode": "continue"}
+    assert runs.run("child", tasks[0], transfer=transfer, train={"steps": 1}).result.last_checkpoint.is_dir()
+    with pytest.raises(DataError, match="other were not cut by the tokenizer of the parent foreign") as caught:
+        runs.run("stray", tasks[1], transfer=transfer, train={"steps": 1})
+    assert caught.value.hint is not None and caught.value.hint.endswith(f"--tokenizer {foreign}")
+
+
+def test_a_task_goes_on_as_its_grown_parent_reads_it(runs: TransferRuns, tmp_path: Path) -> None:
+    grow_directory(runs.folder / "parent/best", tmp_path / "grown", GrowConfig(words=("banyan",)))
+    transfer = {"parent": str(tmp_path / "grown")}
+    tasks = [runs.task("film"), runs.task("trip")]
+    again = runs.run("again", tasks, transfer=transfer, train={"steps": 1}).material.tasks
+    assert [task.reading for task in again] == [MaskKind.PREFIX, MaskKind.PREFIX]

@@ -1,11 +1,14 @@
 """Which tokenizers a run uses is settled before anything is rendered."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from banyan.core.errors import ConfigError
+from banyan.core.errors import CheckpointError, ConfigError
 from banyan.testing.transfer_runs import TransferRuns
+from banyan.transfer.vocabulary import GrowConfig
+from banyan.workflows.growing import grow_directory
 
 
 def test_pictures_come_to_a_parent_with_as_many_codes_as_it_has_room_for(transfer_runs: TransferRuns) -> None:
@@ -20,3 +23,10 @@ def test_pictures_come_to_a_parent_with_as_many_codes_as_it_has_room_for(transfe
     assert drawn.material.vocabulary.num_image_codes == 8
     with pytest.raises(ConfigError, match="image_tokenizer.num_codes=4 do not fit the vocabulary, which has 8"):
         transfer_runs.run("other", [draw], transfer=transfer, image_tokenizer={**codes, "num_codes": 4})
+
+
+def test_a_grown_tokenizer_is_for_its_own_model_alone(transfer_runs: TransferRuns, tmp_path: Path) -> None:
+    grow_directory(transfer_runs.folder / "parent/best", tmp_path / "grown", GrowConfig(words=("banyan",)))
+    with pytest.raises(CheckpointError, match="tokenizer.path=.* was grown") as caught:
+        transfer_runs.run("child", [transfer_runs.task("trip")], tokenizer={"path": str(tmp_path / "grown")})
+    assert caught.value.hint is not None and "transfer.parent" in caught.value.hint

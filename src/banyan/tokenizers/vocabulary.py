@@ -21,7 +21,7 @@ from banyan.tokenizers.foreign import ForeignTokenizer, read_foreign_tokenizer
 from banyan.tokenizers.layout import ChatLayout, Conversation, Said, SpecialIds
 from banyan.tokenizers.text import Offsets, TextTokenizer
 
-__all__ = ["MAX_TASKS", "SPECIAL_TOKENS", "Vocabulary", "load_vocabulary"]
+__all__ = ["MAX_TASKS", "SPECIAL_TOKENS", "Vocabulary", "is_grown", "load_vocabulary"]
 
 _ROW_MULTIPLE = 64
 _MAX_TOKENIZER_BYTES = 64 << 20  # the largest in public use have half of that
@@ -306,7 +306,7 @@ def load_vocabulary(
     Raises: FileError, CheckpointError if the files cannot be used; UnknownNameError for a format nobody knows.
     """
     known = CHAT_FORMATS[chat]
-    if known is BANYAN and not _is_grown(directory):
+    if known is BANYAN and not is_grown(directory / TOKENIZER_FILE):
         return Vocabulary.load(directory, task_names=task_names, num_image_codes=num_image_codes)
     foreign = read_foreign_tokenizer(directory)
     return Vocabulary(
@@ -319,9 +319,12 @@ def load_vocabulary(
     )
 
 
-def _is_grown(directory: Path) -> bool:
-    """Whether the special tokens have places in the table of text tokens, because more text follows them."""
-    description = read_json(directory / TOKENIZER_FILE, max_bytes=_MAX_TOKENIZER_BYTES)
+def is_grown(path: Path) -> bool:
+    """Whether a tokenizer.json of ours has its special tokens in the table of text tokens: more text follows them.
+
+    Raises: FileError if it cannot be read.
+    """
+    description = read_json(path, max_bytes=_MAX_TOKENIZER_BYTES)
     model = description.get("model") if isinstance(description, dict) else None
     table = model.get("vocab") if isinstance(model, dict) else None
     return isinstance(table, dict) and SPECIAL_TOKENS[0] in table

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from banyan.core.errors import CheckpointError, ConfigError, DataError
-from banyan.core.files import read_text, sha256_of
+from banyan.core.files import read_json, read_text, sha256_of
 from banyan.core.model_directory import MANIFEST, TOKENIZER_FILE, name_of, verify_manifest
+from banyan.core.types import MaskKind
 from banyan.infer.sampling import SamplingConfig
 from banyan.model.checkpoint import load_model, read_model_description
 from banyan.model.config import ModelConfig
@@ -28,6 +30,8 @@ from banyan.train.checkpoints import CheckpointFolder
 from banyan.workflows.new_vocabulary import VocabularyChange, vocabulary_change
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import Reporter
+
+_MAX_TOKENIZER_BYTES = 64 << 20  # the largest in public use have half of that
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,12 +77,11 @@ class Parent:
 
         Raises: DataError.
         """
-        own = self.vocabulary.text.to_json()
         for folder in folders:
-            if BytePairTokenizer.from_json(read_text(folder / TOKENIZER_FILE)).to_json() != own:
+            if not _is_tokenizer_of(self.vocabulary, folder / TOKENIZER_FILE):
                 raise DataError(
                     f"the shards of {folder} were not cut by the tokenizer of the parent {self.name}.",
-                    hint=f"prepare them again with --tokenizer {self.parts.directory / TOKENIZER_FILE}",
+                    hint=f"prepare them again with --tokenizer {self.parts.directory}",
                 )
 
     def read_weights(self) -> Transformer:
@@ -88,6 +91,14 @@ class Parent:
         """
         model = load_model(self.parts.directory)
         return model if self.change is None else self.change.apply(model)
+
+
+def _is_tokenizer_of(vocabulary: Vocabulary, path: Path) -> bool:
+    if vocabulary.foreign is None:
+        return BytePairTokenizer.from_json(read_text(path)).to_json() == vocabulary.text.to_json()
+    return bool(
+        read_json(path, max_bytes=_MAX_TOKENIZER_BYTES) == json.loads(vocabulary.foreign.to_files()[TOKENIZER_FILE])
+    )
 
 
 def settle_parent(recipe: Recipe) -> Recipe:
@@ -240,7 +251,15 @@ def with_inherited_labels(config: TaskConfig, parent: Parent | None) -> TaskConf
 
 
 def read_as_the_parent_does(config: TaskConfig, parent: Parent | None) -> TaskConfig:
-    """Return a task's config that is read causally where the parent has never read in another way and none is named."""
-    if parent is None or parent.vocabulary.foreign is None or not TASK_KINDS[config.kind].may_choose_mask:
+    """Return a task's config that is read as its parent reads it, where the recipe does not say how.
+
+    A new task of a parent with foreign tokens that has only ever read from left to right is read so, too.
+    """
+    if parent is None or config.mask is not None or not TASK_KINDS[config.kind].may_choose_mask:
         return config
-    return config if config.mask is not None else dataclasses.replace(config, mask="causal")
+    before = parent.tasks.get(config.name)
+    if before is not None:
+        return dataclasses.replace(config, mask=before.mask)
+    reads_causally = all(task.reading is MaskKind.CAUSAL for task in parent.tasks.values())
+    is_foreign = parent.vocabulary.foreign is not None
+    return dataclasses.replace(config, mask="causal") if is_foreign and reads_causally else config

@@ -12,6 +12,7 @@ from banyan.data.checking import strings_of
 from banyan.data.corpus import CORPUS_FILE, read_report
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.tokenizers.images import ImageTokenizer, load_image_tokenizer
+from banyan.tokenizers.vocabulary import is_grown
 from banyan.workflows.datasets import Splits
 from banyan.workflows.parent import Parent
 from banyan.workflows.pictures import train_image_tokenizer
@@ -23,6 +24,11 @@ _TEXT_KEY, _IMAGE_KEY = "key.txt", "image_key.txt"  # beside a tokenizer: what i
 def _read_tokenizer(path: Path) -> BytePairTokenizer:
     if path.is_dir():
         path = path / TOKENIZER_FILE
+    if is_grown(path):
+        raise CheckpointError(
+            f"tokenizer.path={path} was grown: special tokens stand among its words, and only its model reads it.",
+            hint="begin with that model: transfer.parent",
+        )
     try:
         return BytePairTokenizer.from_json(read_text(path))
     except CheckpointError as error:
