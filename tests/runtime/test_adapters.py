@@ -101,8 +101,9 @@ def test_an_adapter_whose_model_has_moved_says_how_to_name_it(folder: Path, tmp_
 
 def test_another_model_is_not_taken_for_the_one_it_was_made_for(folder: Path, tmp_path: Path) -> None:
     other = save_tiny_model(tmp_path / "other", seed=5)
-    with pytest.raises(CheckpointError, match="is not the model that the adapter .* was made for"):
+    with pytest.raises(CheckpointError, match="is not the model that the adapter .* was made for") as caught:
         load(folder / "moods", device="cpu", base=other)
+    assert caught.value.hint is not None and str(folder / "base") in caught.value.hint
     with load(other, device="cpu") as model:
         with pytest.raises(CheckpointError, match="is not the model"):
             model.load_adapter("moods", folder / "moods")

@@ -115,6 +115,12 @@ def test_an_adapter_alone_is_refused_with_the_way_out(model: Path, tmp_path: Pat
     assert caught.value.hint is not None and f"--merge {adapter}" in caught.value.hint
 
 
+def test_only_an_adapter_can_be_merged(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"--merge {model} is no adapter"):
+        export(model, tmp_path / "out", adapter=model)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("make", [Path.mkdir, Path.touch], ids=["a folder", "a file"])
 def test_nothing_is_ever_overwritten(model: Path, tmp_path: Path, make: Any) -> None:
     make(tmp_path / "out")

@@ -9,6 +9,8 @@ import pytest
 
 from banyan.core.errors import ConfigError, DataError, FileError
 from banyan.runtime.loaded_model import LoadedModel
+from banyan.tasks.config import TaskConfig, TaskDataConfig
+from banyan.workflows import probing
 from banyan.workflows.probe_plot import draw_probe
 from banyan.workflows.probing import Probe, fit_and_answer, probe
 from banyan.workflows.reporter import SilentReporter
@@ -73,6 +75,16 @@ def test_data_that_cannot_be_probed_is_refused(
         (tmp_path / name).write_text(text)
     with pytest.raises(error):
         run(loaded, tmp_path / name)
+
+
+def test_a_task_that_holds_nothing_out_asks_for_other_examples(
+    loaded: LoadedModel, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = TaskConfig(name="all", kind="classification", data=TaskDataConfig(train=str(plain)))
+    monkeypatch.setattr(probing, "_data_config", lambda data, model: (place, None))
+    with pytest.raises(DataError, match="60 rows to learn from and 0 to score") as caught:
+        run(loaded, "all")
+    assert caught.value.hint is not None and "--probe FILE" in caught.value.hint
 
 
 def test_a_probe_learns_a_line_and_nothing_else() -> None:

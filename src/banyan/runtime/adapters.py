@@ -60,7 +60,7 @@ def check_base(directory: Path, origin: AdapterOrigin | None, *, sha256: str, pl
         raise CheckpointError(
             f"{place} is not the model that the adapter {directory} was made for: its manifest has sha256 "
             f"{sha256[:16]}…, the adapter names {origin.base_sha256[:16]}….",
-            hint=_GIVE_BASE,
+            hint=f"its model lay in {origin.base} then; name the folder it lies in now",
         )
 
 

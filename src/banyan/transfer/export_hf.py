@@ -63,7 +63,7 @@ class HuggingFaceDirectory:
 
     def loading(self, source: ExportSource, weight_type: WeightType | None) -> str:
         """Return how the export is opened, as a section of Markdown."""
-        return _LOADING.format(name=source.name)
+        return _LOADING
 
 
 class _Converted(TensorSource):
@@ -111,11 +111,11 @@ With [transformers](https://huggingface.co/docs/transformers), from the folder t
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained("{name}", dtype="auto")
-tokenizer = AutoTokenizer.from_pretrained("{name}")
+model = AutoModelForCausalLM.from_pretrained(".", dtype="auto")
+tokenizer = AutoTokenizer.from_pretrained(".")
 prompt = tokenizer("Once upon a time", return_tensors="pt")
 print(tokenizer.decode(model.generate(**prompt, max_new_tokens=40)[0], skip_special_tokens=True))
 ```
 
-With Banyan: `banyan import {name} my-model`, then `banyan generate my-model "Once upon a time"`.
+With Banyan: `banyan import . ../my-model`, then `banyan generate ../my-model "Once upon a time"`.
 """

@@ -105,6 +105,8 @@ def _one_model(model: Path, adapter: Path | None, *, near: Path) -> Iterator[Pat
     if adapter is None:
         yield model
         return
+    if not is_adapter(adapter):
+        raise ConfigError(f"--merge {adapter} is no adapter.", hint="name the folder of one: docs/guides/lora.md")
     merged = near.with_name(f"{near.name}.merged-{os.getpid()}")
     try:
         merge_adapter(model, adapter, merged)

@@ -36,6 +36,7 @@ _TEST_FRACTION = 0.2  # of a file that comes without a test split
 _STRENGTH = 1.0  # of the classifier's fit against its penalty, scikit-learn's own default
 _BATCH = 256  # texts between two moves of the progress bar
 _MAX_STEPS = 2000
+_NOTHING_HELD_OUT = "name a file of other examples, with the columns text and label: --probe FILE"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,7 +114,7 @@ def probe_examples(
     if len({example.label for example in train}) < 2 or not test:
         raise DataError(
             f"{data} has {len(train)} rows to learn from and {len(test)} to score; a probe needs both, and 2 labels.",
-            hint="allow more with --max-examples, or name a larger file",
+            hint="allow more with --max-examples, or name a larger file" if test else _NOTHING_HELD_OUT,
         )
     return train, test
 
@@ -180,6 +181,7 @@ def _read(model: LoadedModel, texts: Sequence[str], pooling: Pooling, reporter: 
     for first in range(0, len(texts), _BATCH):
         reporter.progress(first, len(texts), note=f"{first} of {len(texts)} texts")
         batches.append(model.engine.embed(texts[first : first + _BATCH], how, first_number=first + 1).numpy())
+    reporter.progress(len(texts), len(texts), note=f"{len(texts)} of {len(texts)} texts")
     return np.concatenate(batches)
 
 
