@@ -33,6 +33,7 @@ class StepRecord:
     seconds: float  # of training since the run began, over all resumes; evaluations and saves left out
     is_applied: bool  # False: skipped, and the weights are as they were
     step_seconds: float = 0.0  # this step took
+    task_cosines: Mapping[str, float] | None = None  # of gradients, running means by pair; None: not looked at
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,6 +27,7 @@ class TrainConfig:
     seq_len_ramp: tuple[int, ...] | None = None  # tokens in a row, likewise, up to seq_len; null: always seq_len
     average: AverageConfig | None = None  # of the weights: what is evaluated, kept and served; null: the weights
     balance: BalanceConfig = dataclasses.field(default_factory=BalanceConfig)  # of the tasks against each other
+    conflicts_every: int | None = 200  # steps between two looks at whether tasks' gradients conflict; null: never
     clip_norm: float | None = 1.0  # longest gradient; null: not clipped
     evaluate_every: int | None = None  # steps; null: ten times a run
     checkpoint_every: int | None = None  # steps; null: ten times a run
@@ -45,7 +46,7 @@ class TrainConfig:
         for name in ("steps", "micro_batch_seqs", "accumulation_steps", "seq_len", "keep_checkpoints", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name}={getattr(self, name)} must be 1 or more.")
-        for name in ("evaluate_every", "checkpoint_every", "early_stop_patience", "clip_norm"):
+        for name in ("conflicts_every", "evaluate_every", "checkpoint_every", "early_stop_patience", "clip_norm"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"train.{name}={value} must be above 0, or null.")

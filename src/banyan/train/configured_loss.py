@@ -20,12 +20,14 @@ def configured_loss(
 ) -> LossFunction:
     """Return the loss function that computes as a run's keys say: `precision`, `compile` and `low_memory`.
 
-    A run of several processes is not compiled: what divides a model among them looks into its blocks. A compiler that
+    A run of several processes is not compiled: what divides a model among them looks into its blocks; nor one with a
+    pass for each group of tasks, for their batches differ in size. A compiler that
     is missing or broken is named in one line of the log, and the run goes on without.
     Raises: ConfigError for a precision that this machine does not have.
     """
     computed = in_precision(loss_function, model=model, precision=config.precision, products=config.products)
-    is_compiled = world_size == 1 and is_worth_compiling(config.compile, run_flops=run_flops(model, config))
+    has_one_size = world_size == 1 and config.balance.method != "db_mtl"
+    is_compiled = has_one_size and is_worth_compiling(config.compile, run_flops=run_flops(model, config))
     if is_compiled and (problem := compiler_problem()):
         LOG.warning("compile=false reason=%r", problem)
         is_compiled = False

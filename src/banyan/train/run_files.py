@@ -78,9 +78,9 @@ class MetricsFile(Callback):
         """Write the step down if it is its turn."""
         self._num_tokens += record.num_tokens
         self._seconds += record.num_tokens / record.tokens_per_second
-        if not is_logged(record, log_every=self._log_every):
+        if not is_logged(record, log_every=self._log_every) and record.task_cosines is None:
             return
-        line = {
+        line: dict[str, Any] = {
             "step": record.step,
             "loss": record.loss,
             "task_losses": dict(record.task_losses),
@@ -89,6 +89,8 @@ class MetricsFile(Callback):
             "tokens_per_second": round(self._num_tokens / self._seconds, 1),
             "seconds": round(record.seconds, 3),
         }
+        if record.task_cosines is not None:
+            line["task_cosines"] = dict(record.task_cosines)
         append_json_line(self.path, line)
         self._num_tokens, self._seconds = 0, 0.0
 

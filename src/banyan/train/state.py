@@ -50,6 +50,7 @@ class Progress:
     learning_rate_scale: float = 1.0  # what remedies have left of the planned learning rate
     health: dict[str, Any] = field(default_factory=dict)  # what the health watch remembers
     balance: dict[str, Any] = field(default_factory=dict)  # what the balance of the tasks has learned
+    task_cosines: list[list[float | None]] = field(default_factory=list)  # of gradients, by task and task
 
 
 class WeightFiles(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -18,6 +18,7 @@ from banyan.train.balance import TaskBalance
 from banyan.train.balance_methods import BalanceMethod, Equal
 from banyan.train.callbacks import StepRecord
 from banyan.train.config import TrainConfig
+from banyan.train.conflicts import ConflictMonitor
 from banyan.train.grouped_step import grouped_step
 from banyan.train.health.watch import HealthWatch
 from banyan.train.lean_step import lean_step
@@ -48,6 +49,7 @@ class StepParts:
     update: BackwardUpdate | None = None  # None: weights move after the backward pass
     balance_method: BalanceMethod = field(default_factory=Equal)
     task_groups: tuple[tuple[int, ...], ...] | None = None  # tasks that share a gradient; None: all of them
+    conflicts: ConflictMonitor | None = None  # None: nobody looks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,12 +85,13 @@ class Stepper:
             batch = self._draw(step)
             drawn = time.perf_counter()
             result = self._learn(batch, progress, step=step, place=place, watch=watch)
+            cosines = self._look_for_conflicts(batch, progress, step=step) if result.is_applied else None
         seconds = time.perf_counter() - started
         trim_freed_memory(step_seconds=seconds)
         progress.step = step
         progress.seconds += seconds
         progress.num_tokens += result.num_tokens
-        record = self._record(result, progress, seconds=seconds, factor=factor)
+        record = replace(self._record(result, progress, seconds=seconds, factor=factor), task_cosines=cosines)
         return StepTaken(record=record, result=result, batch=batch, place=place, input_seconds=drawn - started)
 
     def _learn(
@@ -165,6 +168,19 @@ class Stepper:
         method = self._parts.balance_method
         later = self._mean_losses(batch) if method.looks_twice else None  # with the same dropout as before
         progress.balance = method.learned(progress.balance, losses=result.task_losses, later_losses=later)
+
+    def _look_for_conflicts(
+        self, batch: TrainableBatch, progress: Progress, *, step: int
+    ) -> Mapping[str, float] | None:
+        """Return the cosines of all pairs of tasks that have been seen together, if it is time."""
+        monitor, names = self._parts.conflicts, self._parts.task_names
+        if monitor is None or not monitor.is_due(step):
+            return None
+        num_parts = shape_at(step, self._parts.config).accumulation_steps
+        progress.task_cosines = monitor.measured(batch, progress.task_cosines, num_parts=num_parts)
+        pairs = ((a, b) for a in range(len(names)) for b in range(a + 1, len(names)))
+        means = {f"{names[a]} / {names[b]}": progress.task_cosines[a][b] for a, b in pairs}
+        return {pair: mean for pair, mean in means.items() if mean is not None}
 
     def losses_of(self, batch: TrainableBatch) -> tuple[float, ...]:
         """Return the mean loss of each task in nats with the weights as they are; NaN for one that is not there."""

@@ -25,6 +25,7 @@ from banyan.train.balance_methods import balance_method
 from banyan.train.callbacks import Callback, EventRecord, FitResult, Record, RunStart, tell
 from banyan.train.config import TrainConfig
 from banyan.train.configured_loss import configured_loss
+from banyan.train.conflicts import ConflictMonitor
 from banyan.train.evaluations import Evaluations, Evaluator
 from banyan.train.health.data import DataShape
 from banyan.train.health.watch import HealthWatch
@@ -105,6 +106,7 @@ class Trainer:
             update=backward_update(model, model_optimizer, config=config, world_size=ranks.world_size),
             balance_method=balance_method(config.balance, balance),
             task_groups=task_groups(config.balance, self._task_names, world_size=ranks.world_size),
+            conflicts=_monitor_of(model, loss_function, config=config, num_tasks=balance.num_tasks, ranks=ranks),
         )
         self._optimizer = parts.optimizer
         self._stepper = Stepper(parts)
@@ -321,6 +323,15 @@ class Trainer:
 
     def _tell(self, record: Record) -> None:
         tell(self._callbacks, record)
+
+
+def _monitor_of(
+    model: nn.Module, loss_function: LossFunction, *, config: TrainConfig, num_tasks: int, ranks: Ranks
+) -> ConflictMonitor | None:
+    """Return what looks for conflicts of the tasks, with a loss that is not compiled: its batches differ in size."""
+    if ranks.world_size > 1:  # each has but its share of a batch, and perhaps of the weights
+        return None
+    return ConflictMonitor(model, loss_function=loss_function, num_tasks=num_tasks, every=config.conflicts_every)
 
 
 def _optimizer_of(

@@ -17,6 +17,7 @@ from banyan.core.files import atomic_write_bytes, atomic_write_json, atomic_writ
 from banyan.core.types import Image
 from banyan.tasks.intervals import Interval
 from banyan.tokenizers.pictures import contact_sheet, image_to_png
+from banyan.workflows.conflict_report import conflict_section
 from banyan.workflows.scoring import BaselineResult, TaskResult
 from banyan.workflows.training import TrainingOutcome
 
@@ -162,6 +163,7 @@ def report_as_markdown(report: Report, *, sheets: Mapping[str, str]) -> str:
         "## Loss",
         "",
         "![loss of each task](loss.png)",
+        *conflict_section(training.run_directory),
         *[line for name, file in sheets.items() for line in ("", f"## Pictures: {name}", "", f"![{name}]({file})")],
         "",
         "## Time",
