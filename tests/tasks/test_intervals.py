@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from banyan.core.errors import DataError
-from banyan.tasks.intervals import compare, confidence_intervals
+from banyan.tasks.intervals import compare, confidence_intervals, holm
 from banyan.tasks.metrics.labels import measure_labels
 from banyan.tasks.metrics.likelihood import measure_bits
 from banyan.tasks.metrics.measurement import Measurement
@@ -73,3 +76,29 @@ def test_systems_must_be_scored_on_the_same_examples_by_the_same_score() -> None
         compare(accuracy(1, 1), accuracy(1, 1), score="f1")
     with pytest.raises(DataError, match="no examples"):
         confidence_intervals(accuracy(0, 0))
+
+
+def test_the_p_value_of_a_difference_is_that_of_the_sign_test() -> None:
+    generator = np.random.default_rng(2)
+    ours, theirs = generator.random(400) < 0.62, generator.random(400) < 0.55
+    first, second = (
+        measure_labels(["a"] * 400, ["a" if hit else "b" for hit in hits], labels=()) for hits in (ours, theirs)
+    )
+    lost, won = int((theirs & ~ours).sum()), int((ours & ~theirs).sum())
+    found = compare(first, second, score="accuracy", num_samples=8000)
+    assert found.p_value == pytest.approx(binomtest(lost, lost + won).pvalue, abs=0.03)
+    assert compare(first, first, score="accuracy").p_value == 1.0
+
+
+def test_a_p_value_is_never_zero() -> None:
+    assert compare(accuracy(100, 0), accuracy(0, 100), score="accuracy", num_samples=99).p_value == pytest.approx(0.02)
+
+
+@given(st.lists(st.floats(0.0001, 1.0), max_size=8))
+def test_holm_rejects_what_the_step_down_test_rejects(p_values: list[float]) -> None:
+    rejected = set()
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        if p_values[place] * (len(p_values) - rank) >= 0.05:
+            break
+        rejected.add(place)
+    assert {place for place, value in enumerate(holm(p_values)) if value < 0.05} == rejected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from banyan.cli.base_model import BaseOption
 from banyan.cli.calibration import CalibrateOption, run_calibration
+from banyan.cli.model_comparison import AgainstOption, run_model_comparison
 from banyan.cli.output import JsonOption, QuietOption
 from banyan.cli.probe import run_probe
 from banyan.cli.sampling import SeedOption, TemperatureOption
@@ -42,6 +44,7 @@ def evaluate_command(
     database: Annotated[str | None, typer.Option(help="Database URL; the scores are recorded there.")] = None,
     base: BaseOption = None,
     calibrate: CalibrateOption = False,
+    against: AgainstOption = None,
     compare: CompareOption = None,
     generated: GeneratedOption = None,
     prompt_tokens: PromptTokensOption = 32,
@@ -63,9 +66,13 @@ def evaluate_command(
     Example: banyan evaluate runs/demo/best --task classification
 
     With --compare: what the model writes beside real text, score by score. With --probe: which layer holds a task.
-    With --calibrate: classifiers learn to be as sure as they are right.
+    With --calibrate: classifiers learn to be as sure as they are right. With --against: is another one better?
     """
-    check_way(compare, probe, is_calibrated=calibrate, generated=generated, output=output)
+    check_way(
+        {"--compare": compare, "--probe": probe, "--calibrate": calibrate, "--against": against},
+        generated=generated,
+        output=output,
+    )
     asked = ScoringQuestion(
         tasks=tuple(task or ()), data=tuple(data or ()), split=split, max_examples=max_examples, base=base
     )
@@ -82,24 +89,23 @@ def evaluate_command(
             seed=seed,
         )
         run_comparison(model, texts, base=base, output=output, as_json=as_json, quiet=quiet)
+    elif against is not None:
+        run_model_comparison(model, against, asked, as_json=as_json, quiet=quiet)
     elif calibrate:
         run_calibration(model, asked, as_json=as_json, quiet=quiet)
     else:
         run_scoring(model, asked, save_predictions=save_predictions, database=database, as_json=as_json, quiet=quiet)
 
 
-def check_way(
-    compare: Path | None, probe: str | None, *, is_calibrated: bool, generated: Path | None, output: Path | None
-) -> None:
-    """Refuse options that do not go together.
+def check_way(ways: Mapping[str, object], *, generated: Path | None, output: Path | None) -> None:
+    """Refuse options that do not go together; `ways` are the options that each ask for something else.
 
     Raises: ConfigError saying what they belong to.
     """
-    ways = {"--compare": compare is not None, "--probe": probe is not None, "--calibrate": is_calibrated}
-    given = [name for name, is_given in ways.items() if is_given]
+    given = [name for name, value in ways.items() if value]
     if len(given) > 1:
         raise ConfigError(f"{' and '.join(given)} are {len(given)} ways to evaluate; give one of them.")
-    if generated is not None and compare is None:
+    if generated is not None and "--compare" not in given:
         raise ConfigError("--generated belongs to --compare.", hint="banyan evaluate MODEL --compare real.txt")
-    if output is not None and compare is None and probe is None:
+    if output is not None and not {"--compare", "--probe"} & set(given):
         raise ConfigError("--output belongs to --compare or --probe.", hint="banyan evaluate --help")

@@ -1,11 +1,11 @@
 """How sure a score is: bootstrap intervals over examples, and paired comparisons of two systems.
 
-Source: Efron 1979 (percentile bootstrap); Koehn 2004 (paired resampling of corpus scores such as BLEU).
+Source: Efron 1979 (percentile bootstrap); Koehn 2004 (paired resampling of corpus scores such as BLEU); Holm 1979.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,7 @@ class Comparison:
     score: str
     improvement: float
     interval: Interval
+    p_value: float  # two-sided: how often resampling turns the sign round; of one comparison, not corrected
 
     @property
     def is_better(self) -> bool:
@@ -71,7 +72,22 @@ def compare(
     )
     differences = [sign * (_named(measurement, a, score) - _named(other, b, score)) for a, b in pairs]
     improvement = sign * (measurement.scores()[score] - other.scores()[score])
-    return Comparison(score=score, improvement=improvement, interval=_interval(differences))
+    return Comparison(
+        score=score, improvement=improvement, interval=_interval(differences), p_value=_p_value(differences)
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values corrected for having made so many comparisons: below 5 % is significant among them all.
+
+    The chance that any of them is significant by accident stays below 5 %, whatever depends on whatever.
+    """
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = highest
+    return corrected
 
 
 def _named(measurement: Measurement, totals: FloatArray, score: str) -> float:
@@ -91,6 +107,13 @@ def _resampled_totals(statistics: FloatArray, *, num_samples: int, seed: int) ->
     for start in range(0, num_samples, _CHUNK):
         draws = generator.multinomial(num_examples, shares, size=min(_CHUNK, num_samples - start))
         yield from draws.astype(np.float64) @ statistics
+
+
+def _p_value(differences: list[float]) -> float:
+    """Count the resamples on the rarer side of zero, twice; one more of each, so that no p-value is ever 0."""
+    below = sum(value <= 0 for value in differences)
+    above = sum(value >= 0 for value in differences)
+    return min(1.0, 2 * (1 + min(below, above)) / (1 + len(differences)))
 
 
 def _interval(values: list[float]) -> Interval:
