@@ -60,8 +60,9 @@ def test_an_imported_model_talks_in_its_own_chat_format(imported: LoadedModel) -
         {"role": "user", "content": "独木成林？"},
     ]
     if not imported.vocabulary.chat.has_roles:
-        with pytest.raises(ConfigError, match="no task of kind dialogue"):
+        with pytest.raises(ConfigError, match="no task of kind dialogue") as caught:
             imported.chat(messages)
+        assert caught.value.hint is not None and "banyan generate" in caught.value.hint
         return
     tokenizer = AutoTokenizer.from_pretrained(imported.directory)
     ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)

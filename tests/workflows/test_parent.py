@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from banyan.core.errors import BanyanError, CheckpointError, DataError, FileError
+from banyan.core.errors import BanyanError, CheckpointError, ConfigError, DataError, FileError
 from banyan.core.files import sha256_of
 from banyan.core.types import MaskKind
 from banyan.runtime.description import read_description
@@ -151,3 +151,11 @@ def test_a_task_goes_on_as_its_grown_parent_reads_it(runs: TransferRuns, tmp_pat
     tasks = [runs.task("film"), runs.task("trip")]
     again = runs.run("again", tasks, transfer=transfer, train={"steps": 1}).material.tasks
     assert [task.reading for task in again] == [MaskKind.PREFIX, MaskKind.PREFIX]
+
+
+def test_other_sizes_are_refused_before_the_parent_writes_a_text(runs: TransferRuns) -> None:
+    replay = {"share": 0.2, "generated": 3, "max_new_tokens": 4}
+    transfer = {"parent": str(runs.folder / "parent"), "replay": replay}
+    with pytest.raises(ConfigError, match="model.num_layers=4 is not what the parent has"):
+        runs.run("child", [runs.task("trip")], transfer=transfer, model={"num_layers": 4})
+    assert not list((runs.folder / "child").rglob("*.jsonl"))

@@ -22,6 +22,7 @@ from banyan.runtime.defaults import default_sampling, override, own_seeds
 from banyan.runtime.description import ModelDescription
 from banyan.runtime.streaming import stream_text
 from banyan.tasks.base import Task
+from banyan.tasks.dialogue import Dialogue
 from banyan.tasks.image_generation import show_picture
 from banyan.tasks.language_modeling import LanguageModeling, TextExample
 from banyan.tasks.metrics.calibration import tempered
@@ -113,7 +114,8 @@ class LoadedModel:
         found = next((task for task in self.tasks.values() if task.kind == kind), None)
         if found is None:
             known = ", ".join(f"{task.name} ({task.kind})" for task in self.tasks.values()) or "none"
-            raise ConfigError(f"the model has no task of kind {kind}; its tasks: {known}.")
+            hint = "it goes on with text: banyan generate" if kind == Dialogue.kind else None
+            raise ConfigError(f"the model has no task of kind {kind}; its tasks: {known}.", hint=hint)
         return found
 
     def sampling_for(self, task: str) -> SamplingConfig:

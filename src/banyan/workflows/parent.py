@@ -27,6 +27,7 @@ from banyan.tasks.registry import TASK_KINDS
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.train.checkpoints import CheckpointFolder
+from banyan.workflows.child_sizes import child_config
 from banyan.workflows.new_vocabulary import VocabularyChange, vocabulary_change
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import Reporter
@@ -165,7 +166,7 @@ def open_parent(recipe: Recipe, run_directory: Path) -> Parent | None:
     """Return what a run begins with, or goes on from: once it has saved, that is its own newest checkpoint.
 
     So a run that is resumed does not need the parent any more, unless it teaches an adapter.
-    Raises: FileError, CheckpointError if neither can be used.
+    Raises: FileError, CheckpointError if neither can be used; ConfigError if the recipe asks for other sizes.
     """
     if recipe.transfer.parent is None:
         return None
@@ -174,13 +175,15 @@ def open_parent(recipe: Recipe, run_directory: Path) -> Parent | None:
     directory = own or Path(recipe.transfer.parent)
     _refuse_adapter(directory)
     parts = read_parts(directory)
+    config, _ = read_model_description(directory)
+    child_config(recipe, config)  # here, before the parent writes texts for a child that it cannot have
     if teaches_adapter:
         _check_unchanged(directory, found=parts.sha256, expected=recipe.transfer.parent_sha256)
     return Parent(
         name=name_of(Path(recipe.transfer.parent)),
         sha256=recipe.transfer.parent_sha256 or parts.sha256,
         parts=parts,
-        config=read_model_description(directory)[0],
+        config=config,
         change=None if own else vocabulary_change(recipe.transfer, parts.vocabulary),
     )
 
