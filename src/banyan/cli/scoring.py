@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from banyan import __version__
 from banyan.cli.output import console, emit, print_table, say
 from banyan.cli.progress import TerminalReporter
 from banyan.workflows.evaluation import EvaluationRun, evaluate
@@ -54,6 +55,7 @@ def summary(run: EvaluationRun) -> dict[str, Any]:
     """Return what `--json` prints."""
     return {
         "model": str(run.model),
+        "banyan": __version__,
         "split": run.split,
         "tasks": {
             name: {

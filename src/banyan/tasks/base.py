@@ -122,6 +122,10 @@ class Task(ABC, Generic[E]):
     def reference(self, example: E) -> str:
         """Return the right answer as a report shows it; empty where the example has none."""
 
+    def references(self, example: E) -> Sequence[str]:
+        """Return every answer that counts as right."""
+        return (self.reference(example),)
+
     @abstractmethod
     def source(self, example: E) -> str:
         """Return the question as a report shows it."""

@@ -221,13 +221,17 @@ class QuestionAnswering(Task[QuestionExample]):
         """Return the first right answer."""
         return example.answers[0].text if example.answers else ""
 
+    def references(self, example: QuestionExample) -> Sequence[str]:
+        """Return every right answer; none where the context has none."""
+        return tuple(answer.text for answer in example.answers or ())
+
     def source(self, example: QuestionExample) -> str:
         """Return question and context."""
         return f"{example.question} {_SEPARATOR} {example.context}"
 
     def measure(self, examples: Sequence[QuestionExample], predictions: Sequence[Prediction]) -> Measurement:
         """Count SQuAD exact match and F1 against all right answers."""
-        references = [[answer.text for answer in example.answers or ()] for example in examples]
+        references = [self.references(example) for example in examples]
         return measure_answers(references, [prediction.text for prediction in predictions])
 
 

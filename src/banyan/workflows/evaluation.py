@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 from banyan import __version__
 from banyan.core.config import read_config
 from banyan.core.errors import ConfigError, DataError, FileError
-from banyan.core.files import atomic_write_text
 from banyan.core.ids import new_ulid
 from banyan.core.model_directory import name_of
 from banyan.core.paths import default_database_url
@@ -20,7 +18,6 @@ from banyan.core.types import Row
 from banyan.data.sources import read_rows
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.runtime.loading import load
-from banyan.store.export import prediction_to_json
 from banyan.store.sql_store import open_store
 from banyan.store.types import StoredEvaluation
 from banyan.tasks.base import Task
@@ -32,6 +29,7 @@ from banyan.workflows.judge import Judge, train_judge
 from banyan.workflows.pictures import with_codes
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import Reporter
+from banyan.workflows.saved_predictions import write_predictions
 from banyan.workflows.scoring import TaskResult, evaluate_model
 from banyan.workflows.sidecars import RECIPE_FILE
 
@@ -88,22 +86,6 @@ def evaluate(
         evaluations={name: result.evaluation for name, result in results.items()},
         predictions_file=save_predictions,
     )
-
-
-def write_predictions(path: Path, results: dict[str, TaskResult]) -> None:
-    """Write every prediction beside its question and its reference, one JSON object a line."""
-    lines = [
-        {
-            "task": name,
-            "source": result.task.source(example),
-            "reference": result.task.reference(example),
-            "prediction": prediction.text,
-            **prediction_to_json(prediction),
-        }
-        for name, result in results.items()
-        for example, prediction in zip(result.examples, result.evaluation.predictions, strict=False)
-    ]
-    atomic_write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def task_files(data: Sequence[str], *, tasks: Sequence[str]) -> dict[str, str]:

@@ -61,7 +61,9 @@ def measure_answers(references: Sequence[Sequence[str]], answers: Sequence[str])
         exact, f1 = score_answer(due, given)
         answerable = float(any(text.strip() for text in due))
         row[:] = exact, f1, 1, exact * answerable, f1 * answerable, answerable
-    return Measurement(statistics=statistics, summarize=_answer_scores, signatures={"f1": SIGNATURE})
+    return Measurement(
+        statistics=statistics, summarize=_answer_scores, signatures=dict.fromkeys(("f1", "exact_match"), SIGNATURE)
+    )
 
 
 def _answer_scores(totals: FloatArray) -> Scores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 
 import numpy as np
 from seqeval.scheme import IOB2, Entities
@@ -10,7 +11,7 @@ from seqeval.scheme import IOB2, Entities
 from banyan.core.errors import DataError
 from banyan.tasks.metrics.measurement import FloatArray, Measurement, Scores, f1_score, ratio
 
-SIGNATURE = "seqeval|mode:strict|scheme:IOB2|average:micro"
+_SIGNATURE = "seqeval|mode:strict|scheme:IOB2|average:micro|version:{version}"
 
 
 def measure_entities(expected: Sequence[Sequence[str]], answered: Sequence[Sequence[str]]) -> Measurement:
@@ -28,7 +29,9 @@ def measure_entities(expected: Sequence[Sequence[str]], answered: Sequence[Seque
         to_find, found = set(due_entities[number]), set(given_entities[number])
         right_tags = sum(a == b for a, b in zip(expected[number], answered[number], strict=True))
         row[:] = len(to_find & found), len(found), len(to_find), right_tags, len(expected[number])
-    return Measurement(statistics=statistics, summarize=_entity_scores, signatures={"f1": SIGNATURE})
+    signature = _SIGNATURE.format(version=version("seqeval"))
+    signatures = dict.fromkeys(("f1", "precision", "recall"), signature)
+    return Measurement(statistics=statistics, summarize=_entity_scores, signatures=signatures)
 
 
 def _entity_scores(totals: FloatArray) -> Scores:

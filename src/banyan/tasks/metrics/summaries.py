@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from banyan.tasks.metrics.measurement import FloatArray, Measurement, Scores, ratio
 from banyan.tasks.units import UNSPACED
 
-SIGNATURE = "rouge-score|stemmer:porter|f-measure|Han and kana by character"
+_SIGNATURE = "rouge-score|stemmer:porter|f-measure|references:best|Han and kana by character|version:{version}"
 _NAMES = ("rouge1", "rouge2", "rougeL")
 _PIECES = re.compile(f"[{UNSPACED}]|[^{UNSPACED}]+")
 
@@ -44,7 +45,8 @@ def measure_summaries(references: Sequence[Sequence[str]], answers: Sequence[str
     for row, due, given in zip(statistics, references, answers, strict=True):
         scores = scorer.score_multi(list(due), given)
         row[:] = [*(scores[name].fmeasure for name in _NAMES), 1]
-    return Measurement(statistics=statistics, summarize=_rouge_scores, signatures=dict.fromkeys(_NAMES, SIGNATURE))
+    signature = _SIGNATURE.format(version=version("rouge-score"))
+    return Measurement(statistics=statistics, summarize=_rouge_scores, signatures=dict.fromkeys(_NAMES, signature))
 
 
 def _rouge_scores(totals: FloatArray) -> Scores:
