@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from banyan.core.errors import ConfigError, DataError, UnknownNameError
@@ -65,3 +67,24 @@ def test_shares_of_masks_reach_the_task() -> None:
     assert isinstance(task, LanguageModeling)
     assert task.masks == MaskShares(prefix=0.3, full=0.2)
     assert task_from_spec(task.spec()) == task
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "translation", "class_weights": "balanced"},
+        {"kind": "classification", "answer": "words", "class_weights": "balanced"},
+        {"kind": "classification", "class_weights": {"a": 0.0}},
+        {"kind": "classification", "label_smoothing": 1.0},
+        {"kind": "question_answering", "label_smoothing": 0.1},
+        {"kind": "classification", "data": TaskDataConfig(), "label_smoothing": -0.1},
+    ],
+)
+def test_what_a_loss_cannot_do_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="class_weights|label_smoothing"):
+        TaskConfig(name="x", **changes)
+
+
+def test_a_capped_epoch_has_an_example() -> None:
+    with pytest.raises(ConfigError, match="epoch_examples=0"):
+        TaskDataConfig(epoch_examples=0)

@@ -41,6 +41,34 @@ def test_losses_and_gradients_are_those_of_a_head_written_out(
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("is_known", [False, True], ids=["computed anew", "weights known"])
+@pytest.mark.parametrize("softcap", [0.0, 3.0], ids=["plain", "capped"])
+def test_smoothed_losses_and_gradients_are_those_of_pytorchs(
+    softcap: float, is_known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(head_loss, "BLOCK_LOGITS", 40)
+    hidden, weight, targets, weights = problem()
+    parts = torch.tensor([0.0, 0.1, 0.3] * 4)[:11]
+    logits = F.linear(hidden, weight)
+    logits = torch.tanh(logits / softcap) * softcap if softcap else logits
+    expected = torch.stack(
+        [
+            F.cross_entropy(row, target, label_smoothing=part)
+            for row, target, part in zip(logits, targets, parts.tolist(), strict=True)
+        ]
+    )
+    known = weights if is_known else None
+    found = head_cross_entropy(hidden, weight, targets, weights_M=known, smoothing_M=parts, softcap=softcap)
+    torch.testing.assert_close(found, expected)
+    leaves = (hidden, weight)
+    for ours, theirs in zip(
+        torch.autograd.grad((found * weights).sum(), leaves),
+        torch.autograd.grad((expected * weights).sum(), leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_gradients_agree_with_finite_differences() -> None:
     hidden, weight, targets, _ = problem()
     inputs = (hidden.detach().double().requires_grad_(), weight.detach().double().requires_grad_())

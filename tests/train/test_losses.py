@@ -127,3 +127,23 @@ def test_gradients_reach_the_trunk_from_every_task() -> None:
         trunk.zero_grad()
         joint_loss(trunk, batch, task_heads=HEADS).loss_sums[task].backward()
         assert trunk.blocks[0].attention.qkv.weight.grad.abs().sum() > 0
+
+
+@torch.no_grad()
+def test_smoothing_mixes_each_tasks_loss_with_that_of_saying_everything_alike() -> None:
+    trunk, batch = model(), mixed_batch()
+    plain, parts = joint_loss(trunk, batch, task_heads=HEADS).loss_sums, (0.1, 0.3, 0.0, 0.0, 0.0)
+    found = joint_loss(trunk, batch, task_heads=HEADS, label_smoothing=parts).loss_sums
+    hidden = trunk(
+        batch.token_ids,
+        position_ids_BT=batch.position_ids,
+        segment_ids_BT=batch.segment_ids,
+        attend_until_BT=batch.attend_until,
+        grid_ids_BT=batch.grid_ids,
+    )
+    (row, column) = ((batch.task_ids == 1) & (batch.loss_weights > 0)).nonzero()[0].tolist()
+    logits = trunk.head_logits("labels", hidden[row, column])
+    expected = torch.nn.functional.cross_entropy(logits, batch.targets[row, column], label_smoothing=0.3)
+    assert float(found[1]) == pytest.approx(float(expected), rel=1e-5)
+    assert float(found[0]) != pytest.approx(float(plain[0]), rel=1e-4)
+    assert torch.equal(found[2:], plain[2:])

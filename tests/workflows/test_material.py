@@ -187,6 +187,13 @@ def test_a_capped_epoch_makes_a_large_set_count_as_a_small_one(gather: Gather, t
     assert gather("classification", labelled(40), tasks=tasks).rates == {"small": 0.5, "large": 0.5}
 
 
+def test_class_weights_lie_on_what_is_learned(gather: Gather) -> None:
+    rows = [*labelled(30), *({"text": f"more {n}", "label": "a"} for n in range(30))]
+    source = gather("classification", rows, task={"class_weights": "balanced"}).sources[0]
+    weights = {max(source[index].loss_weights) for index in range(len(source))}
+    assert sorted(weights) == pytest.approx([60 / (2 * 45), 60 / (2 * 15)])
+
+
 def test_a_schedule_of_rates_begins_where_it_says(gather: Gather) -> None:
     mixture = {"schedule": [{"at": 0.0, "rates": {"it": 0.5}}]}
     material = gather("classification", labelled(20), mixture=mixture)

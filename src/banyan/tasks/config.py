@@ -10,11 +10,19 @@ from typing import Any, Literal
 from banyan.core.config import config, config_from_mapping
 from banyan.core.errors import ConfigError
 from banyan.core.types import Row
+from banyan.data.class_weights import ClassWeights
 from banyan.data.masking import MaskShares
 from banyan.tasks.base import Task
 from banyan.tasks.registry import TASK_KINDS
 
-_NOT_PASSED_ON = {"kind", "data", "weight", "rate"}  # for the training run, not for the task
+_NOT_PASSED_ON = {
+    "kind",
+    "data",
+    "weight",
+    "rate",
+    "label_smoothing",
+    "class_weights",
+}  # for the training run, not for the task
 
 
 @config
@@ -51,6 +59,8 @@ class TaskConfig:
     labels: tuple[str, ...] = ()  # empty: taken from the training data
     answer: Literal["head", "words"] | None = None  # classification: None is "head"
     weight: float = 1.0  # of this task's loss
+    label_smoothing: float = 0.0  # part of every target that is spread over all choices, 0 <= part < 1
+    class_weights: ClassWeights | None = None  # of labels and tags: balanced, or by name; None: all count the same
     rate: float | None = None  # share of the training rows; None: by size
     max_source_tokens: int | None = None
     max_answer_tokens: int | None = None
@@ -72,8 +82,28 @@ class TaskConfig:
             raise ConfigError(f"task name {self.name!r} may hold only letters, digits, - and _.")
         if self.weight <= 0:
             raise ConfigError(f"task {self.name}: weight={self.weight} must be above 0.")
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(
+                f"task {self.name}: label_smoothing={self.label_smoothing} must be at least 0 and below 1."
+            )
+        if self.label_smoothing and self.kind == "question_answering":
+            raise ConfigError(
+                f"task {self.name}: label_smoothing={self.label_smoothing} has no meaning for a span of the text.",
+                hint="leave label_smoothing out",
+            )
+        if self.class_weights is not None:
+            self._check_class_weights(self.class_weights)
         if self.rate is not None and not 0 < self.rate <= 1:
             raise ConfigError(f"task {self.name}: rate={self.rate} must lie between 0 and 1.")
+
+    def _check_class_weights(self, weights: ClassWeights) -> None:
+        if self.kind not in ("classification", "tagging") or self.answer == "words":
+            raise ConfigError(
+                f"task {self.name}: class_weights need a head that chooses among labels, and this task has none.",
+                hint="leave class_weights out, or use answer: head",
+            )
+        if weights != "balanced" and (low := next((name for name, value in weights.items() if value <= 0), None)):
+            raise ConfigError(f"task {self.name}: class_weights.{low}={weights[low]} must be above 0.")
 
 
 def build_task(config: TaskConfig, *, rows: Sequence[Row] = (), **extra: Any) -> Task[Any]:

@@ -202,7 +202,12 @@ def _digest(sequence: TokenSequence) -> bytes:
 
 
 def feature_loss(
-    model: Transformer, batch: FeatureBatch, *, task_heads: Sequence[HeadSpec | None], first_block: int
+    model: Transformer,
+    batch: FeatureBatch,
+    *,
+    task_heads: Sequence[HeadSpec | None],
+    first_block: int,
+    label_smoothing: Sequence[float] = (),
 ) -> TaskLosses:
     """Score a batch from its features on: the blocks that learn, then the heads.
 
@@ -219,4 +224,6 @@ def feature_loss(
         attend_until_BT=placed.attend_until,
         noise_seeds_B=placed.noise_seeds,
     )
-    return hidden_losses(model, batch, hidden_BTD, placed=placed, task_heads=task_heads)
+    return hidden_losses(
+        model, batch, hidden_BTD, placed=placed, task_heads=task_heads, label_smoothing=label_smoothing
+    )

@@ -25,6 +25,7 @@ def head_cross_entropy(
     targets_M: Tensor,
     *,
     weights_M: Tensor | None = None,
+    smoothing_M: Tensor | None = None,
     product: Product = F.linear,
     softcap: float = 0.0,
 ) -> Tensor:
@@ -33,12 +34,14 @@ def head_cross_entropy(
     `weights` say how much each position will count, up to one factor for all. Then the gradient is worked out at once,
     while a block's logits are at hand; without them, the backward pass computes the logits anew, which costs a third of
     the head's time. Gradients and losses are the same. Logits are squeezed into ±softcap if one is given.
-    Shapes: hidden (M, D); weight (V, D); targets, weights (M,); returns (M,), float32.
+    Of each position, the part `smoothing` of what it should say is spread evenly over all words.
+    Shapes: hidden (M, D); weight (V, D); targets, weights, smoothing (M,); returns (M,), float32.
+    Source of the smoothing: Szegedy et al. 2016, section 7.
     """
     dtype = torch.get_autocast_dtype(hidden_MD.device.type)
     if not torch.is_autocast_enabled(hidden_MD.device.type):
         dtype = torch.promote_types(hidden_MD.dtype, weight_VD.dtype)
-    arguments = (hidden_MD, weight_VD, targets_M, weights_M, dtype, product, softcap)
+    arguments = (hidden_MD, weight_VD, targets_M, weights_M, smoothing_M, dtype, product, softcap)
     return _HeadCrossEntropy.apply(*arguments)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -50,26 +53,30 @@ class _HeadCrossEntropy(torch.autograd.Function):
         weight_VD: Tensor,
         targets_M: Tensor,
         weights_M: Tensor | None,
+        smoothing_M: Tensor | None,
         dtype: torch.dtype,
         product: Product,
         softcap: float,
     ) -> Tensor:
         ctx.head = head = _Head(weight_VD, dtype=dtype, product=product, softcap=softcap)
+        ctx.smoothing_M = smoothing_M
         needs = ctx.needs_input_grad[:2]
         if weights_M is None or not any(needs):
             ctx.save_for_backward(hidden_MD, targets_M)
             ctx.gradients = None
             blocks = _blocks(len(hidden_MD), width=len(weight_VD), most=BLOCK_LOGITS)
-            return torch.cat([head.score(hidden_MD[rows], targets_M[rows])[0] for rows in blocks])
+            scored = (head.score(hidden_MD[rows], targets_M[rows], _part(smoothing_M, rows)) for rows in blocks)
+            return torch.cat([losses_M for losses_M, _ in scored])
         ctx.save_for_backward(weights_M)
-        losses_M, ctx.gradients = _learn(head, hidden_MD, targets_M, weights_M, needs=needs)
+        losses_M, ctx.gradients = _learn(head, hidden_MD, targets_M, weights_M, smoothing_M, needs=needs)
         return losses_M
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.gradients is None:
             hidden_MD, targets_M = ctx.saved_tensors
-            _, found = _learn(ctx.head, hidden_MD, targets_M, gradients[0], needs=ctx.needs_input_grad[:2])
+            needs = ctx.needs_input_grad[:2]
+            _, found = _learn(ctx.head, hidden_MD, targets_M, gradients[0], ctx.smoothing_M, needs=needs)
         else:
             weights_M = ctx.saved_tensors[0].to(gradients[0].dtype)
             factor = gradients[0].sum() / weights_M.sum()
@@ -78,11 +85,17 @@ class _HeadCrossEntropy(torch.autograd.Function):
                 assert is_announced, "positions count as announced"
             found = [None if part is None else part.mul_(factor) for part in ctx.gradients]
             ctx.gradients = None
-        return (*found, None, None, None, None, None)
+        return (*found, None, None, None, None, None, None)
 
 
 def _learn(
-    head: _Head, hidden_MD: Tensor, targets_M: Tensor, weights_M: Tensor, *, needs: Sequence[bool]
+    head: _Head,
+    hidden_MD: Tensor,
+    targets_M: Tensor,
+    weights_M: Tensor,
+    smoothing_M: Tensor | None,
+    *,
+    needs: Sequence[bool],
 ) -> tuple[Tensor, list[Tensor | None]]:
     """Return the losses (M,), and the gradients of hidden states and weight of their weighted sum where needed."""
     needs_hidden, needs_weight = needs
@@ -90,7 +103,7 @@ def _learn(
     grad_weight = head.no_gradient(hidden_MD.dtype) if needs_weight else None
     losses = []
     for rows in _blocks(len(hidden_MD), width=head.vocab_size, most=BLOCK_LOGITS):
-        losses_M, errors_MV = head.score(hidden_MD[rows], targets_M[rows])
+        losses_M, errors_MV = head.score(hidden_MD[rows], targets_M[rows], _part(smoothing_M, rows))
         losses.append(losses_M)
         weights_M1 = weights_M[rows, None]
         if grad_hidden is not None:
@@ -99,6 +112,10 @@ def _learn(
             head.add_outer(grad_weight, errors_MV, hidden_MD[rows] * weights_M1)
         del errors_MV
     return torch.cat(losses), [grad_hidden, grad_weight]
+
+
+def _part(values_M: Tensor | None, rows: slice) -> Tensor | None:
+    return None if values_M is None else values_M[rows]
 
 
 class _Head:
@@ -111,7 +128,7 @@ class _Head:
         self._softcap = softcap
         self.vocab_size = len(weight_VD)
 
-    def score(self, hidden_MD: Tensor, targets_M: Tensor) -> tuple[Tensor, Tensor]:
+    def score(self, hidden_MD: Tensor, targets_M: Tensor, smoothing_M: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return losses (M,) and their gradient by what the product gave, (M, V), both at least float32."""
         raw_MV = self._product(hidden_MD.to(self._dtype), self._weight_VD, None)
         raw_MV = raw_MV if raw_MV.dtype == torch.float64 else raw_MV.float()
@@ -120,8 +137,14 @@ class _Head:
         log_probs_MV = torch.log_softmax(capped_MV, dim=1, out=capped_MV if is_spent else None)
         column_M1 = targets_M[:, None]
         losses_M = -log_probs_MV.gather(1, column_M1).squeeze(1)
+        if smoothing_M is not None:
+            losses_M = torch.lerp(losses_M, -log_probs_MV.mean(dim=1), smoothing_M.to(losses_M.dtype))
         errors_MV = log_probs_MV.exp_()
-        errors_MV.scatter_add_(1, column_M1, errors_MV.new_full((1, 1), -1.0).expand_as(column_M1))
+        certain_M1 = errors_MV.new_full((1, 1), -1.0).expand_as(column_M1)
+        if smoothing_M is not None:
+            certain_M1 = (smoothing_M.to(errors_MV.dtype) - 1.0)[:, None]
+            errors_MV.sub_(smoothing_M.to(errors_MV.dtype)[:, None] / self.vocab_size)
+        errors_MV.scatter_add_(1, column_M1, certain_M1)
         if self._softcap:
             errors_MV.mul_(capped_MV.div_(self._softcap).square_().neg_().add_(1.0))
         return losses_M, errors_MV

@@ -34,12 +34,19 @@ class TaskLosses:
         return self.loss_sums / self.weight_sums
 
 
-def joint_loss(model: Transformer, batch: Batch, *, task_heads: Sequence[HeadSpec | None]) -> TaskLosses:
+def joint_loss(
+    model: Transformer,
+    batch: Batch,
+    *,
+    task_heads: Sequence[HeadSpec | None],
+    label_smoothing: Sequence[float] = (),
+) -> TaskLosses:
     """Run the trunk once and score the positions that carry loss, each with its own layer.
 
     Language-model positions go to the word slice or, where the target is an image code, to the picture slice of the
     output layer; the others to their task's head. Positions are chosen while the batch is still on the CPU, so that
-    no accelerator is waited for, and gathered before the heads, so that no logits are made for nothing.
+    no accelerator is waited for, and gathered before the heads, so that no logits are made for nothing. With
+    `label_smoothing`, that part of what a task's targets say is spread over all choices; spans have none.
     Raises: DataError if a span example marks no start or no end.
     """
     placed = batch.to(model.device)
@@ -51,11 +58,19 @@ def joint_loss(model: Transformer, batch: Batch, *, task_heads: Sequence[HeadSpe
         grid_ids_BT=placed.grid_ids,
         noise_seeds_B=placed.noise_seeds,
     )
-    return hidden_losses(model, batch, hidden_BTD, placed=placed, task_heads=task_heads)
+    return hidden_losses(
+        model, batch, hidden_BTD, placed=placed, task_heads=task_heads, label_smoothing=label_smoothing
+    )
 
 
 def hidden_losses(
-    model: Transformer, batch: Batch, hidden_BTD: Tensor, *, placed: Batch, task_heads: Sequence[HeadSpec | None]
+    model: Transformer,
+    batch: Batch,
+    hidden_BTD: Tensor,
+    *,
+    placed: Batch,
+    task_heads: Sequence[HeadSpec | None],
+    label_smoothing: Sequence[float] = (),
 ) -> TaskLosses:
     """Score the positions that carry loss, from their last hidden states; `placed` is the batch where the model lies.
 
@@ -70,8 +85,9 @@ def hidden_losses(
         positions = group.positions.to(device, non_blocking=True)
         hidden_MD = hidden_ND if len(positions) == len(hidden_ND) else hidden_ND[positions]
         weights_M = placed.loss_weights.flatten()[positions]
-        losses_M = _losses(model, hidden_MD, group, placed.targets.flatten()[positions], weights_M)
         tasks_M = placed.task_ids.flatten()[positions]
+        smoothing_M = torch.tensor(label_smoothing, device=device)[tasks_M] if any(label_smoothing) else None
+        losses_M = _losses(model, hidden_MD, group, placed.targets.flatten()[positions], weights_M, smoothing_M)
         loss_sums = loss_sums.index_add(0, tasks_M, losses_M * weights_M)
     return TaskLosses(loss_sums=loss_sums, weight_sums=weight_sums)
 
@@ -130,19 +146,32 @@ def _span_group(batch: Batch, task: int, head: HeadSpec, has_loss: Tensor) -> _G
     return _Group(positions=positions, head=head, segments=segments, num_segments=len(learned))
 
 
-def _losses(model: Transformer, hidden_MD: Tensor, group: _Group, targets_M: Tensor, weights_M: Tensor) -> Tensor:
+def _losses(
+    model: Transformer,
+    hidden_MD: Tensor,
+    group: _Group,
+    targets_M: Tensor,
+    weights_M: Tensor,
+    smoothing_M: Tensor | None,
+) -> Tensor:
     """Return the loss at each position of a group, shape (M,), in nats."""
     if group.head is None:
         known_weights_M = weights_M if group.is_one_task else None  # tasks are weighed against each other later
-        return _id_losses(model, hidden_MD, targets_M, known_weights_M, is_image=group.is_image)
+        return _id_losses(model, hidden_MD, targets_M, known_weights_M, smoothing_M, is_image=group.is_image)
     logits_MC = _widened(model.head_logits(group.head.name, hidden_MD))
     if group.segments is None:
-        return F.cross_entropy(logits_MC, targets_M, reduction="none")
+        return _cross_entropy(logits_MC, targets_M, smoothing_M)
     return span_losses(logits_MC, targets_M, group.segments.to(logits_MC.device), num_segments=group.num_segments)
 
 
 def _id_losses(
-    model: Transformer, hidden_MD: Tensor, targets_M: Tensor, weights_M: Tensor | None, *, is_image: bool
+    model: Transformer,
+    hidden_MD: Tensor,
+    targets_M: Tensor,
+    weights_M: Tensor | None,
+    smoothing_M: Tensor | None,
+    *,
+    is_image: bool,
 ) -> Tensor:
     """Return the loss of words, or of image codes, at each position."""
     num_words = model.config.text_vocab_size
@@ -150,15 +179,23 @@ def _id_losses(
     weight_VD = model.output_weight()
     if type(weight_VD) is not nn.Parameter:  # its rows lie on several processes: the model knows how to use it
         logits_MV = model.image_logits(hidden_MD) if is_image else model.logits(hidden_MD)
-        return F.cross_entropy(_widened(logits_MV), targets_M, reduction="none")
+        return _cross_entropy(_widened(logits_MV), targets_M, smoothing_M)
     return head_cross_entropy(
         hidden_MD,
         _rows(weight_VD, num_words, None) if is_image else _rows(weight_VD, 0, num_words),
         targets_M,
         weights_M=weights_M,
+        smoothing_M=smoothing_M,
         product=model.output_product,
         softcap=model.config.logit_softcap,
     )
+
+
+def _cross_entropy(logits_MC: Tensor, targets_M: Tensor, smoothing_M: Tensor | None) -> Tensor:
+    losses_M = F.cross_entropy(logits_MC, targets_M, reduction="none")
+    if smoothing_M is None:
+        return losses_M
+    return torch.lerp(losses_M, logits_MC.logsumexp(dim=1) - logits_MC.mean(dim=1), smoothing_M.to(losses_M.dtype))
 
 
 def _rows(weight_VD: Tensor, first: int, end: int | None) -> Tensor:

@@ -51,9 +51,13 @@ def new_loader(recipe: Recipe, material: Material) -> MixtureLoader:
 def whole_batches(recipe: Recipe, material: Material) -> Learning:
     """Return how a run learns that computes the whole model in every step."""
     heads = tuple(task.head for task in material.tasks)
-    loss_function = partial(joint_loss, task_heads=heads)
+    loss_function = partial(joint_loss, task_heads=heads, label_smoothing=_smoothing_of(recipe))
     loader = new_loader(recipe, material)
     return Learning(loader=loader, mixture=loader, loss_function=loss_function, task_heads=heads)
+
+
+def _smoothing_of(recipe: Recipe) -> tuple[float, ...]:
+    return tuple(task.label_smoothing for task in recipe.tasks)
 
 
 def prepare_learning(
@@ -90,6 +94,8 @@ def prepare_learning(
     return Learning(
         loader=FeatureLoader(mixture, features),
         mixture=mixture,
-        loss_function=partial(feature_loss, task_heads=heads, first_block=first_block),
+        loss_function=partial(
+            feature_loss, task_heads=heads, first_block=first_block, label_smoothing=_smoothing_of(recipe)
+        ),
         task_heads=heads,
     )

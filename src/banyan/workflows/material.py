@@ -14,6 +14,7 @@ from typing import Any
 from banyan.core.errors import ConfigError, DataError
 from banyan.core.files import sha256_of
 from banyan.core.types import Document, Row, TokenSequence
+from banyan.data.class_weights import with_class_weights
 from banyan.data.corpus import CORPUS_FILE, corpus_key, load_shards, load_sound_shards, read_report
 from banyan.data.mixture import RatePlan, mixture_rates, rate_plan
 from banyan.data.preparation import prepare_corpus
@@ -198,6 +199,7 @@ class _Renderer:
         key: str,
     ) -> None:
         self._seq_len = recipe.train.seq_len
+        self._class_weights = {config.name: config.class_weights for config in recipe.tasks}
         self._vocabulary = vocabulary
         self._image_tokenizer = image_tokenizer
         self._run_directory = run_directory
@@ -217,7 +219,10 @@ class _Renderer:
                 f"({rendered.num_without_target} lost their answer, {rendered.num_too_long} are too long).",
                 hint="raise train.seq_len, or set max_source_tokens",
             )
-        return ExampleSequences(task.name, list(rendered.sequences)), skipped
+        sequences = list(rendered.sequences)
+        if (weights := self._class_weights.get(task.name)) and task.head is not None:
+            sequences = with_class_weights(sequences, weights, labels=task.head.labels)
+        return ExampleSequences(task.name, sequences), skipped
 
     def shard_windows(self, task: Task[Any], prepared: Path) -> tuple[SequenceSource, int]:
         """Return the windows over a prepared corpus, and how many of its documents are damaged and left out.
