@@ -10,14 +10,8 @@ import typer
 
 from banyan.cli.output import console, emit, print_table, say
 from banyan.cli.progress import TerminalReporter
-from banyan.workflows.text_comparison import (
-    QUANTILES,
-    ComparedScore,
-    Side,
-    TextComparison,
-    compare_texts,
-    summary,
-)
+from banyan.workflows.text_comparison import compare_texts, summary
+from banyan.workflows.text_scores import QUANTILES, ComparedScore, Side, TextComparison
 
 CompareOption = Annotated[
     Path | None, typer.Option(help="Compare what the model writes with the text of this file or folder.")
