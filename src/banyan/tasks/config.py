@@ -15,14 +15,8 @@ from banyan.data.masking import MaskShares
 from banyan.tasks.base import Task
 from banyan.tasks.registry import TASK_KINDS
 
-_NOT_PASSED_ON = {
-    "kind",
-    "data",
-    "weight",
-    "rate",
-    "label_smoothing",
-    "class_weights",
-}  # for the training run, not for the task
+# For the training run, not for the task.
+_NOT_PASSED_ON = {"kind", "data", "weight", "rate", "label_smoothing", "class_weights"}
 
 
 @config
