@@ -23,5 +23,7 @@ def test_a_person_sees_both_errors(banyan: Run, own_model: Path) -> None:
 
 
 def test_ways_that_do_not_go_together_are_one_line(banyan: Run, model: Path) -> None:
+    ran = banyan("evaluate", model, "--calibrate", "--save-predictions", "p.jsonl")
+    assert ran.code == 2 and "--save-predictions belongs to scoring" in ran.error
     ran = banyan("evaluate", model, "--calibrate", "--probe", "classification")
     assert ran.code == 2 and "--probe and --calibrate are 2 ways to evaluate" in ran.error

@@ -60,6 +60,13 @@ def test_an_adapter_answers_as_the_model_does_that_it_is_merged_into(engine: Eng
             assert ours.token_log_probs == pytest.approx(expected.token_log_probs, abs=1e-4)
 
 
+def test_a_search_under_an_adapter_has_the_same_bits_alone_and_among_others(engine: Engine) -> None:
+    prompt, sampling = text_prompt("The banyan grows"), SamplingConfig(num_beams=3)
+    alone = {name: under(engine, name).complete([prompt], sampling)[0] for name in NAMES}
+    assert together(engine, prompt, sampling) == alone
+    assert len({completion.token_log_probs for completion in alone.values()}) == len(NAMES)
+
+
 @pytest.mark.parametrize("sampling", [GREEDY, replace(DRAWN, guidance_scale=2.0)], ids=["greedy", "drawn"])
 def test_an_answer_under_an_adapter_has_the_same_bits_alone_and_among_others(
     engine: Engine, sampling: SamplingConfig

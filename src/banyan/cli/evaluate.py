@@ -12,9 +12,17 @@ from banyan.cli.base_model import BaseOption
 from banyan.cli.calibration import CalibrateOption, run_calibration
 from banyan.cli.model_comparison import AgainstOption, run_model_comparison
 from banyan.cli.output import JsonOption, QuietOption
-from banyan.cli.probe import run_probe
+from banyan.cli.probe import ProbeOption, run_probe
 from banyan.cli.sampling import SeedOption, TemperatureOption
-from banyan.cli.scoring import ScoringQuestion, run_scoring
+from banyan.cli.scoring import (
+    DataOption,
+    MaxExamplesOption,
+    SavePredictionsOption,
+    ScoringQuestion,
+    SplitOption,
+    TasksOption,
+    run_scoring,
+)
 from banyan.cli.text_comparison import (
     CompareOption,
     ComparisonQuestion,
@@ -32,15 +40,11 @@ app = typer.Typer(add_completion=False)
 @app.command(name="evaluate")
 def evaluate_command(
     model: Annotated[Path, typer.Argument(help="A model directory, for example runs/demo/best")],
-    task: Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be given again.")] = None,
-    data: Annotated[
-        list[str] | None, typer.Option("--data", help="task=file: score on this file instead of the test split.")
-    ] = None,
-    split: Annotated[
-        str, typer.Option(help="test, validation or train, as the model's own recipe names them.")
-    ] = "test",
-    max_examples: Annotated[int, typer.Option(min=1, help="At most so many of each task.")] = 500,
-    save_predictions: Annotated[Path | None, typer.Option(help="Write every prediction there, as JSON lines.")] = None,
+    task: TasksOption = None,
+    data: DataOption = None,
+    split: SplitOption = "test",
+    max_examples: MaxExamplesOption = 500,
+    save_predictions: SavePredictionsOption = None,
     database: Annotated[str | None, typer.Option(help="Database URL; the scores are recorded there.")] = None,
     base: BaseOption = None,
     calibrate: CalibrateOption = False,
@@ -50,9 +54,7 @@ def evaluate_command(
     prompt_tokens: PromptTokensOption = 32,
     sample_tokens: SampleTokensOption = 128,
     num: NumOption = 100,
-    probe: Annotated[
-        str | None, typer.Option(help="Which layer holds a task: a task, a catalog name, or a file of text and label.")
-    ] = None,
+    probe: ProbeOption = None,
     temperature: TemperatureOption = None,
     seed: SeedOption = None,
     output: Annotated[
@@ -68,11 +70,8 @@ def evaluate_command(
     With --compare: what the model writes beside real text, score by score. With --probe: which layer holds a task.
     With --calibrate: classifiers learn to be as sure as they are right. With --against: is another one better?
     """
-    check_way(
-        {"--compare": compare, "--probe": probe, "--calibrate": calibrate, "--against": against},
-        generated=generated,
-        output=output,
-    )
+    ways = {"--compare": compare, "--probe": probe, "--calibrate": calibrate, "--against": against}
+    check_way(ways, generated=generated, output=output, save_predictions=save_predictions)
     asked = ScoringQuestion(
         tasks=tuple(task or ()), data=tuple(data or ()), split=split, max_examples=max_examples, base=base
     )
@@ -97,7 +96,9 @@ def evaluate_command(
         run_scoring(model, asked, save_predictions=save_predictions, database=database, as_json=as_json, quiet=quiet)
 
 
-def check_way(ways: Mapping[str, object], *, generated: Path | None, output: Path | None) -> None:
+def check_way(
+    ways: Mapping[str, object], *, generated: Path | None, output: Path | None, save_predictions: Path | None
+) -> None:
     """Refuse options that do not go together; `ways` are the options that each ask for something else.
 
     Raises: ConfigError saying what they belong to.
@@ -105,6 +106,8 @@ def check_way(ways: Mapping[str, object], *, generated: Path | None, output: Pat
     given = [name for name, value in ways.items() if value]
     if len(given) > 1:
         raise ConfigError(f"{' and '.join(given)} are {len(given)} ways to evaluate; give one of them.")
+    if save_predictions is not None and given:
+        raise ConfigError(f"--save-predictions belongs to scoring, not to {given[0]}.", hint="give one of the two")
     if generated is not None and "--compare" not in given:
         raise ConfigError("--generated belongs to --compare.", hint="banyan evaluate MODEL --compare real.txt")
     if output is not None and not {"--compare", "--probe"} & set(given):

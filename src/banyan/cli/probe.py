@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from banyan.cli.output import console, emit, print_table, say
 from banyan.cli.progress import TerminalReporter
@@ -12,6 +14,9 @@ from banyan.core.files import atomic_write_bytes, atomic_write_json
 from banyan.workflows.probe_plot import draw_probe
 from banyan.workflows.probing import LayerScore, Probe, probe
 
+ProbeOption = Annotated[
+    str | None, typer.Option(help="Which layer holds a task: a task, a catalog name, or a file of text and label.")
+]
 JSON_FILE, PLOT_FILE = "probe.json", "probe.png"
 
 

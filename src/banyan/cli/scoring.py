@@ -1,15 +1,25 @@
-"""What `banyan evaluate` says without another way asked for: every score of every task, with its interval."""
+"""What `banyan evaluate` says without another way asked for: every score of every task; and on what it is scored."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from banyan import __version__
 from banyan.cli.output import console, emit, print_table, say
 from banyan.cli.progress import TerminalReporter
 from banyan.workflows.evaluation import EvaluationRun, evaluate
+
+TasksOption = Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be given again.")]
+DataOption = Annotated[
+    list[str] | None, typer.Option("--data", help="task=file: score on this file instead of the test split.")
+]
+SplitOption = Annotated[str, typer.Option(help="test, validation or train, as the model's own recipe names them.")]
+MaxExamplesOption = Annotated[int, typer.Option(min=1, help="At most so many of each task.")]
+SavePredictionsOption = Annotated[Path | None, typer.Option(help="Write every prediction there, as JSON lines.")]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
