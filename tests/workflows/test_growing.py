@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from banyan.core.errors import BanyanError, ConfigError
+from banyan.core.errors import BanyanError, CheckpointError, ConfigError
 from banyan.core.files import sha256_of
 from banyan.core.model_directory import MANIFEST, new_model_directory
 from banyan.model.checkpoint import save_model
 from banyan.runtime.description import describe_model, write_description
 from banyan.runtime.loading import load
 from banyan.tasks.language_modeling import LanguageModeling
+from banyan.testing.adapters import save_random_adapter
 from banyan.testing.foreign_tokenizers import write_foreign_tokenizer
 from banyan.testing.model_directories import save_tiny_model
 from banyan.testing.models import tiny_model
@@ -44,6 +45,13 @@ def save_plain_model(directory: Path) -> Path:
         tiny_vocabulary(["lm"]).save(temporary)
         write_description(temporary, describe_model([LanguageModeling(name="lm")]))
     return directory
+
+
+def test_an_adapter_cannot_grow(source: Path, tmp_path: Path) -> None:
+    adapter = save_random_adapter(tmp_path / "moods", source, tasks=[LanguageModeling(name="lm")])
+    with pytest.raises(CheckpointError, match="moods is an adapter, and this needs a whole model"):
+        grow_directory(adapter, tmp_path / "grown", GrowConfig(words=("banyan",)))
+    assert not (tmp_path / "grown").exists()
 
 
 def test_a_grown_model_answers_all_its_tasks(source: Path, russian: Path, tmp_path: Path) -> None:

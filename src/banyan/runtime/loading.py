@@ -140,8 +140,13 @@ class ModelParts:
 def read_parts(directory: Path) -> ModelParts:
     """Check every file of a model directory and read all but its weights.
 
-    Raises: as `load`.
+    Raises: as `load`; CheckpointError for an adapter, too.
     """
+    if is_adapter(directory):
+        raise CheckpointError(
+            f"{directory} is an adapter, and this needs a whole model.",
+            hint="merge it into its model first: docs/guides/lora.md says how",
+        )
     _verify(directory)
     description = read_description(directory)
     return ModelParts(

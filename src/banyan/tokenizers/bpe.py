@@ -83,19 +83,14 @@ class BytePairTokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of many texts, in parallel."""
-        for text in texts:
-            require_utf8(text)
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [list(encoding.ids) for encoding in encodings]
+        return encode_texts(self._tokenizer, texts)
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Return the ids of a text and, for each, the range of characters it belongs to (end exclusive).
 
         Tokens that are parts of one character all get that character's range.
         """
-        require_utf8(text)
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        return list(encoding.ids), list(encoding.offsets)
+        return encode_text(self._tokenizer, text)
 
     def encode_inside(self, text: str, *, after_special: bool = False) -> tuple[list[int], list[tuple[int, int]]]:
         """Return the same ids and ranges: where a text stands changes nothing."""
@@ -132,6 +127,27 @@ class BytePairTokenizer:
             return cls(tokenizer)
         except Exception as error:  # `tokenizers` raises bare Exception for a file it cannot read
             raise CheckpointError(f"tokenizer.json cannot be read as a byte-level BPE: {error}.") from error
+
+
+def encode_text(tokenizer: Tokenizer, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """Return the ids of a text and the characters that each belongs to; no text becomes a special token.
+
+    Raises: InputError if the text holds a lone surrogate, which UTF-8 cannot express.
+    """
+    require_utf8(text)
+    encoding = tokenizer.encode(text, add_special_tokens=False)
+    return list(encoding.ids), list(encoding.offsets)
+
+
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Return the ids of many texts, in parallel.
+
+    Raises: InputError as `encode_text`.
+    """
+    for text in texts:
+        require_utf8(text)
+    encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    return [list(encoding.ids) for encoding in encodings]
 
 
 def require_utf8(text: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from banyan.core.errors import CheckpointError
-from banyan.tokenizers.bpe import NUM_BYTES, byte_alphabet, require_utf8
+from banyan.tokenizers.bpe import NUM_BYTES, byte_alphabet, encode_text, encode_texts
 
 SPACE_MARK = "\u2581"  # how SentencePiece writes a space; text that holds this character reads back as a space
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -71,19 +71,16 @@ class ForeignBytePair:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of many texts, in parallel."""
-        for text in texts:
-            require_utf8(text)
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [list(encoding.ids) for encoding in encodings]
+        return encode_texts(self._tokenizer, texts)
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Return the ids of a text and, for each, the range of characters it belongs to (end exclusive)."""
-        return _encode(self._tokenizer, text)
+        return encode_text(self._tokenizer, text)
 
     def encode_inside(self, text: str, *, after_special: bool = False) -> tuple[list[int], list[tuple[int, int]]]:
         """Return ids and offsets of a text that stands behind other text, or right behind a control token."""
         begins_anew = after_special and self._adds_space_after_special
-        return _encode(self._tokenizer if begins_anew else self._inside, text)
+        return encode_text(self._tokenizer if begins_anew else self._inside, text)
 
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes one token stands for; none for an id that is no text."""
@@ -128,12 +125,6 @@ def _added_entries(description: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise CheckpointError("tokenizer.json: added_tokens must be a list of tokens.")
     return entries
-
-
-def _encode(tokenizer: Tokenizer, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-    require_utf8(text)
-    encoding = tokenizer.encode(text, add_special_tokens=False)
-    return list(encoding.ids), list(encoding.offsets)
 
 
 def _build(description: Mapping[str, Any]) -> Tokenizer:
