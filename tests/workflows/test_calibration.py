@@ -13,7 +13,9 @@ from banyan.core.model_directory import MANIFEST, verify_manifest
 from banyan.core.types import Prediction
 from banyan.runtime.description import read_description
 from banyan.runtime.loading import load
+from banyan.testing.adapters import save_random_adapter
 from banyan.testing.model_directories import save_tiny_model
+from banyan.testing.tasks import TASKS
 from banyan.workflows.calibration import TaskCalibration, calibrate, save_temperatures
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.training import TrainingOutcome
@@ -90,3 +92,14 @@ def test_what_cannot_be_calibrated_is_told(tmp_path: Path, rows: Path) -> None:
         rows.write_text('{"text": "a", "label": "sky"}\n')
         fit(model, f"topic={rows}")
     assert read_description(model).temperatures == {}
+
+
+def test_an_adapter_has_temperatures_of_its_own(tmp_path: Path, rows: Path) -> None:
+    model = save_tiny_model(tmp_path / "model")
+    adapter = save_random_adapter(tmp_path / "adapter", model, tasks=[TASKS["classification"]])
+    before = answers(model, "topic")
+    found = fit(adapter, f"topic={rows}")["topic"]
+    assert read_description(adapter).temperatures == {"topic": found.temperature}
+    assert found.temperature != 1 and answers(model, "topic") == before
+    with load(adapter) as loaded:
+        assert loaded.description.temperatures == {"topic": found.temperature}

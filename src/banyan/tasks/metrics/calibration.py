@@ -75,7 +75,7 @@ def _slope(logs_NL: FloatArray, due_N: FloatArray, *, sharpness: float) -> float
 
 def _bins_of_equal_width(given: FloatArray) -> NDArray[np.int64]:
     """Number the bins (0, 1/15], (1/15, 2/15] … as the definition has them."""
-    return np.clip(np.ceil(given * NUM_BINS).astype(np.int64) - 1, 0, NUM_BINS - 1)
+    return np.clip(np.searchsorted(np.arange(NUM_BINS + 1) / NUM_BINS, given, side="left") - 1, 0, NUM_BINS - 1)
 
 
 def _bins_of_equal_size(given: FloatArray) -> NDArray[np.int64]:
