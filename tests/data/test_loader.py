@@ -11,6 +11,7 @@ from banyan.core.types import MaskKind, TokenSequence
 from banyan.data.batch import PADDING, Batch
 from banyan.data.loader import MixtureLoader
 from banyan.data.mixture import RatePlan
+from banyan.data.pace import Paces
 from banyan.data.sequences import ExampleSequences
 
 
@@ -297,3 +298,45 @@ def test_an_epoch_may_be_a_part_of_a_large_set_and_the_next_one_shows_other_exam
     while capped.epochs()["a"] < 2:
         seen += sequences_in(capped.next_batch())
     assert 500 < len(seen) < 600 and len(set(seen)) == len(seen)
+
+
+def paced() -> MixtureLoader:
+    return MixtureLoader(
+        [source("a", 300), source("b", 300, first_id=1000)],
+        rates={"a": 0.5, "b": 0.5},
+        seq_len=16,
+        rows_per_batch=4,
+        pad_id=9999,
+        task_names=("a", "b"),
+        seed=0,
+        paces=Paces(("a", "b"), slow_after=1, slow_factor=0.1),
+    )
+
+
+def test_a_task_that_gets_no_better_is_drawn_a_tenth_as_often_from_then_on() -> None:
+    loader = paced()
+    for _ in range(10):
+        loader.next_batch()
+    for _ in range(2):
+        loader.hear_scores({"a": 0.5})
+    assert rows_of(loader) == {"a": 20, "b": 20}
+    for _ in range(11):
+        loader.next_batch()
+    assert rows_of(loader) == {"a": 20 + 4, "b": 20 + 40}
+
+
+def test_a_task_that_is_not_slowed_is_drawn_as_ever() -> None:
+    loader, plain = paced(), loader_over({"a": 300, "b": 300})
+    for step in range(20):
+        loader.hear_scores({"a": 0.1 * step, "b": 0.2 * step})
+        assert torch.equal(loader.next_batch().token_ids, plain.next_batch().token_ids)
+
+
+def test_a_slowed_mixture_is_resumed_exactly() -> None:
+    whole, resumed = paced(), paced()
+    for _ in range(7):
+        whole.next_batch()
+        whole.hear_scores({"a": 0.5})
+    resumed.restore(json.loads(json.dumps(whole.state())))
+    for _ in range(20):
+        assert torch.equal(resumed.next_batch().token_ids, whole.next_batch().token_ids)

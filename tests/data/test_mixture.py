@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -99,3 +101,9 @@ def test_points_of_a_schedule_come_one_after_another(moments: tuple[float, ...])
 def test_a_point_outside_the_run_is_refused() -> None:
     with pytest.raises(ConfigError, match="at=1.5"):
         MixturePoint(at=1.5)
+
+
+@pytest.mark.parametrize("changes", [{"slow_after": 0}, {"slow_factor": 0.0}])
+def test_a_pace_that_makes_no_sense_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"mixture\.slow"):
+        MixtureConfig(**changes)

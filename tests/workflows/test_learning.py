@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from banyan.testing.training import tiny_loader
 from banyan.testing.transfer_runs import TransferRuns, losses_of
-from banyan.workflows.learning import Learning, whole_batches
+from banyan.workflows.learning import Learning, heard_by, whole_batches
+from banyan.workflows.live_model import TASK_SCORES
 
 
 @pytest.mark.parametrize("last_blocks", [0, 1], ids=["heads alone", "last block"])
@@ -24,3 +26,11 @@ def test_losses_from_kept_features_are_those_of_the_whole_model(
     losses = losses_of(kept.run_directory)
     assert len(losses) == 8 and losses[-1] != losses[0]
     assert losses == pytest.approx(losses_of(plain.run_directory), abs=1e-5)
+
+
+def test_a_mixture_hears_the_scores_of_the_tasks_and_no_record_holds_them() -> None:
+    loader = tiny_loader()
+    heard: list[Any] = []
+    loader.hear_scores = heard.append  # type: ignore[method-assign]
+    evaluate = heard_by(loader, lambda model, step: {"score": 0.5, TASK_SCORES: {"words": 0.5}})
+    assert evaluate(None, 1) == {"score": 0.5} and heard == [{"words": 0.5}]

@@ -1,9 +1,10 @@
 import dataclasses
 
+import pytest
 import torch
 
 from banyan.runtime.loaded_model import LoadedModel
-from banyan.workflows.live_model import LiveEvaluator, judges_of, live_model
+from banyan.workflows.live_model import TASK_SCORES, LiveEvaluator, judges_of, live_model
 from banyan.workflows.training import TrainingOutcome, new_model
 
 
@@ -18,7 +19,10 @@ def test_an_evaluation_gives_every_score_and_their_mean(tiny_run: TrainingOutcom
     evaluator = LiveEvaluator(tiny_run.material, max_examples=2)
     scores = evaluator(loaded.model, 6)
     assert evaluator.has_examples and 0.0 <= scores["score"] <= 1.0
-    assert {name.split("/")[0] for name in scores if name != "score"} == set(tiny_run.material.validation)
+    by_task = scores[TASK_SCORES]
+    assert scores["score"] == pytest.approx(sum(by_task.values()) / len(by_task))
+    assert {name.split("/")[0] for name in scores if "/" in name} == set(by_task)
+    assert set(by_task) == set(tiny_run.material.validation)
     assert scores == evaluator(loaded.model, 7)
 
 

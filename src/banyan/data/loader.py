@@ -14,9 +14,11 @@ from banyan.core.registry import did_you_mean
 from banyan.core.types import TokenSequence
 from banyan.data.batch import Batch, collate
 from banyan.data.mixture import RatePlan
+from banyan.data.pace import Paces
 from banyan.data.packing import pack_sequences
 from banyan.data.sequences import SequenceSource
 
+_NO_ROW = 1e-12  # what none adds up to
 WINDOW_SEQUENCES = 256  # packed together: enough for rows without gaps, few enough to render in a moment
 
 
@@ -136,6 +138,7 @@ class MixtureLoader:
         seed: int,
         plan: RatePlan | None = None,
         epoch_examples: Mapping[str, int] | None = None,
+        paces: Paces | None = None,
     ) -> None:
         for source in sources:
             if source.task not in rates:
@@ -155,10 +158,21 @@ class MixtureLoader:
         self._seed = seed
         self._plan = plan
         self._planned_rows: int | None = None
+        self._paces = paces
+        self._origin = 0  # rows given when a pace last changed
+        self._owed = np.zeros(len(sources))  # rows that each task should have had by then
 
     def plan_rows(self, num_rows: int) -> None:
         """Say how many rows the whole run has; until then the shares stay as they are at its beginning."""
         self._planned_rows = num_rows
+
+    def hear_scores(self, scores: Mapping[str, float]) -> None:
+        """Take in each task's score of a validation: one that gets no better may be drawn less from here on."""
+        if self._paces is None:
+            return
+        here = int(self._num_rows.sum())
+        self._owed, self._origin = self._due(here), here
+        self._paces.hear(scores)
 
     def next_batch(self, *, num_rows: int | None = None, seq_len: int | None = None) -> Batch:
         """Return the next rows as one batch; as many and as long as the loader was made for, unless told otherwise."""
@@ -188,7 +202,10 @@ class MixtureLoader:
             }
             for rows, count in zip(self._tasks, self._num_rows, strict=True)
         }
-        return {"seed": self._seed, "sizes": self._sizes(), "places": places}
+        state = {"seed": self._seed, "sizes": self._sizes(), "places": places}
+        if self._paces is None:
+            return state
+        return {**state, "paces": self._paces.state(), "origin": self._origin, "owed": self._owed.tolist()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue where `state` was taken.
@@ -205,6 +222,9 @@ class MixtureLoader:
             place = state["places"][rows.source.task]
             rows.move_to(place["window"], place["row"], place["seq_len"])
             self._num_rows[index] = place["num_rows"]
+        if self._paces is not None:
+            self._paces.restore(state["paces"])
+            self._origin, self._owed = state["origin"], np.array(state["owed"])
 
     def _next_task(self) -> int:
         task = int(np.argmax(self._due(self._num_rows.sum() + 1) - self._num_rows))
@@ -212,7 +232,14 @@ class MixtureLoader:
         return task
 
     def _due(self, num_rows: int) -> NDArray[np.float64]:
-        """Return how many of the first rows each task should have had: a function of their number alone."""
+        """Return how many of the first rows each task should have had: a function of their number and the paces."""
+        if self._paces is None:
+            return self._planned(num_rows)
+        shares = self._paces.factors * (self._planned(num_rows) - self._planned(self._origin))
+        return np.asarray(self._owed + shares * ((num_rows - self._origin) / max(shares.sum(), _NO_ROW)))
+
+    def _planned(self, num_rows: int) -> NDArray[np.float64]:
+        """Return how many of the first rows each task should have where none is slowed down."""
         if self._plan is None or self._planned_rows is None:
             return self._rates * num_rows
         due = dict(zip(self._plan.names, self._plan.due(num_rows / self._planned_rows), strict=True))

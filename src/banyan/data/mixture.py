@@ -36,12 +36,18 @@ class MixtureConfig:
     size_cap: int = 100_000  # examples beyond this do not raise a task's share
     rates: dict[str, float] = field(default_factory=dict)  # share of a task's rows, 0 < rate <= 1
     schedule: tuple[MixturePoint, ...] = ()  # rates over the run, laid over the ones above; empty: always the same
+    slow_after: int | None = None  # validations without a better score, after which a task is drawn less; None: never
+    slow_factor: float = 0.1  # what that leaves of its share
 
     def __post_init__(self) -> None:
         if self.temperature < 1:
             raise ConfigError(f"mixture.temperature={self.temperature} cannot be used; it must be 1 or more.")
         if self.size_cap < 1:
             raise ConfigError(f"mixture.size_cap={self.size_cap} cannot be used; it must be 1 or more.")
+        if self.slow_after is not None and self.slow_after < 1:
+            raise ConfigError(f"mixture.slow_after={self.slow_after} must be 1 or more, or null for never.")
+        if not 0 < self.slow_factor <= 1:
+            raise ConfigError(f"mixture.slow_factor={self.slow_factor} must lie above 0 and at most at 1.")
         _check_rates(self.rates, key="mixture.rates")
         moments = [point.at for point in self.schedule]
         if any(later <= earlier for earlier, later in zip(moments[:-1], moments[1:], strict=True)):

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from banyan.core.files import shown_bytes
 from banyan.core.types import HeadSpec
 from banyan.data.batch import BatchLoader
 from banyan.data.features import FeatureLoader
 from banyan.data.loader import MixtureLoader
+from banyan.data.pace import Paces
 from banyan.model.transformer import Transformer
+from banyan.train.evaluations import Evaluator
 from banyan.train.features import TrunkFeatures, feature_loss
 from banyan.train.losses import joint_loss
 from banyan.train.ranks import ALONE, Ranks, main_first
 from banyan.train.step import LossFunction
+from banyan.workflows.live_model import TASK_SCORES
 from banyan.workflows.material import Material
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import Reporter
@@ -39,6 +44,7 @@ def new_loader(recipe: Recipe, material: Material) -> MixtureLoader:
         material.sources,
         rates=material.rates,
         plan=material.plan,
+        paces=_paces_of(recipe, material),
         epoch_examples={t.name: t.data.epoch_examples for t in recipe.tasks if t.data.epoch_examples},
         seq_len=recipe.train.seq_len,
         rows_per_batch=recipe.train.batch_seqs,
@@ -46,6 +52,14 @@ def new_loader(recipe: Recipe, material: Material) -> MixtureLoader:
         task_names=[task.name for task in material.tasks],
         seed=recipe.seed,
     )
+
+
+def _paces_of(recipe: Recipe, material: Material) -> Paces | None:
+    mixture = recipe.mixture
+    if mixture.slow_after is None:
+        return None
+    names = [source.task for source in material.sources]
+    return Paces(names, slow_after=mixture.slow_after, slow_factor=mixture.slow_factor)
 
 
 def whole_batches(recipe: Recipe, material: Material) -> Learning:
@@ -58,6 +72,17 @@ def whole_batches(recipe: Recipe, material: Material) -> Learning:
 
 def _smoothing_of(recipe: Recipe) -> tuple[float, ...]:
     return tuple(task.label_smoothing for task in recipe.tasks)
+
+
+def heard_by(mixture: MixtureLoader, evaluator: Evaluator) -> Evaluator:
+    """Return an evaluator whose scores by task the mixture hears, on every rank; the others go on."""
+
+    def evaluated(model: Any, step: int) -> Mapping[str, Any]:
+        metrics = dict(evaluator(model, step))
+        mixture.hear_scores(metrics.pop(TASK_SCORES))
+        return metrics
+
+    return evaluated
 
 
 def prepare_learning(

@@ -15,10 +15,11 @@ from banyan.workflows.judge import Judge, train_judge
 from banyan.workflows.material import Material
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.samples import Sample, take_samples
-from banyan.workflows.scoring import evaluate_model, overall_score
+from banyan.workflows.scoring import evaluate_model, overall_score, unit_scores
 
 HearSamples: TypeAlias = Callable[[int, Sequence[Sample]], None]  # (step, one of each task)
 
+TASK_SCORES = "task_scores"  # by task, each between 0 and 1 and better upwards
 _FEW_SAMPLES = 2  # nobody reads the intervals of an evaluation during training
 
 
@@ -66,7 +67,7 @@ class LiveEvaluator:
         return bool(self._examples)
 
     def __call__(self, model: Transformer, step: int) -> Mapping[str, Any]:
-        """Return `score` (the mean over tasks) and every score as `task/metric`."""
+        """Return `score` (the mean over tasks), every score as `task/metric`, and what makes up the mean, by task."""
         with live_model(model, self._material) as answering:
             results = evaluate_model(
                 answering, self._examples, judges=self._judges, reporter=SilentReporter(), num_samples=_FEW_SAMPLES
@@ -75,4 +76,4 @@ class LiveEvaluator:
                 self._hear_samples(step, take_samples(answering, results))
         evaluations = {name: result.evaluation for name, result in results.items()}
         scores = {f"{name}/{metric}": value for name, e in evaluations.items() for metric, value in e.scores.items()}
-        return {"score": overall_score(evaluations), **scores}
+        return {"score": overall_score(evaluations), **scores, TASK_SCORES: unit_scores(evaluations)}

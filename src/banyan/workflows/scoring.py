@@ -116,7 +116,12 @@ def overall_score(evaluations: Mapping[str, TaskEvaluation]) -> float:
 
     Bits per byte count as the share of the 8 bits that were saved, perplexity as its inverse.
     """
-    return math.fsum(_unit_score(evaluation) for evaluation in evaluations.values()) / max(1, len(evaluations))
+    return math.fsum(unit_scores(evaluations).values()) / max(1, len(evaluations))
+
+
+def unit_scores(evaluations: Mapping[str, TaskEvaluation]) -> dict[str, float]:
+    """Return the main score of every task, each between 0 and 1 and better upwards."""
+    return {name: _unit_score(evaluation) for name, evaluation in evaluations.items()}
 
 
 def _unit_score(evaluation: TaskEvaluation) -> float:

@@ -37,7 +37,7 @@ from banyan.workflows.adapting import adapter_files, origin_of_adapter
 from banyan.workflows.dial import dial_facts, has_dial, settle_dial
 from banyan.workflows.forgetting import measure_parent, report_forgetting
 from banyan.workflows.inheriting import layer_rates_of, new_child
-from banyan.workflows.learning import Learning, new_loader, prepare_learning, whole_batches
+from banyan.workflows.learning import Learning, heard_by, new_loader, prepare_learning, whole_batches
 from banyan.workflows.live_model import LiveEvaluator
 from banyan.workflows.material import Material, gather_material
 from banyan.workflows.parent import tell_of_parent
@@ -182,7 +182,7 @@ def _fit(
         run_directory=run_directory,
         sidecars=sidecars_of(recipe, material, adapter=origin_of_adapter(recipe, material, run_directory)),
         callbacks=(SaveRecipe(recipe), progress, *_trackers(recipe), *callbacks),
-        evaluator=evaluated_by_main(evaluator, ranks) if evaluator.has_examples else None,
+        evaluator=heard_by(learning.mixture, evaluated_by_main(evaluator, ranks)) if evaluator.has_examples else None,
         seed=recipe.seed,
         balance=balance_of(recipe, material),
         weight_files=adapter_files(recipe) or _weight_files(material),
