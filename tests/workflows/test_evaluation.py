@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from sqlalchemy import select
 
 from banyan.core.errors import ConfigError, DataError, FileError
@@ -110,6 +111,21 @@ def test_what_cannot_be_scored_is_told(
     model = save_tiny_model(tmp_path / "model")
     with pytest.raises(kind, match=problem):
         score(model, address, **options)
+
+
+def test_what_a_model_has_from_a_parent_is_left_out_unless_it_is_named(
+    tiny_run: TrainingOutcome, address: str, tmp_path: Path
+) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(tiny_run.run_directory / "best", copy)
+    recipe = yaml.safe_load((copy / "recipe.yaml").read_text("utf-8"))
+    recipe["tasks"] = [task for task in recipe["tasks"] if task["name"] == "classification"]
+    (copy / "recipe.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
+    (copy / "manifest.json").unlink()
+    write_manifest(copy)
+    assert list(score(copy, address, max_examples=3).evaluations) == ["classification"]
+    with pytest.raises(FileError, match="does not say what task tagging was trained on"):
+        score(copy, address, tasks=("tagging",))
 
 
 def test_a_model_whose_data_has_gone_says_so(tiny_run: TrainingOutcome, address: str, tmp_path: Path) -> None:

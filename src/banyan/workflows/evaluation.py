@@ -59,7 +59,8 @@ def evaluate(
     """Score a model and record every score in the database.
 
     `data` holds `task=file` pairs; where there are any and no tasks are named, those tasks are scored. A task without
-    one is scored on a split of the data it was trained with. `base` is where an adapter's model lies, if it has moved.
+    one is scored on a split of the data it was trained with; where no tasks are named, those whose data the model's own
+    recipe does not say (what it has from a parent) are left out. `base` is where an adapter's model lies, if it moved.
     Raises: UnknownNameError for a task the model lacks; ConfigError, FileError, DataError if there is no data.
     """
     if split not in SPLITS:
@@ -68,7 +69,7 @@ def evaluate(
     reporter.stage("load")
     with load(directory, base=base) as model:
         sources = DataSources(model, files, split=split)
-        chosen = tasks or tuple(files) or tuple(model.tasks)
+        chosen = tuple(tasks) or tuple(files) or _with_data(sources, tuple(model.tasks), reporter=reporter)
         examples = {name: sources.examples(model.task(name), limit=max_examples) for name in chosen}
         if not any(examples.values()):
             raise DataError(
@@ -86,6 +87,16 @@ def evaluate(
         evaluations={name: result.evaluation for name, result in results.items()},
         predictions_file=save_predictions,
     )
+
+
+def _with_data(sources: DataSources, names: tuple[str, ...], *, reporter: Reporter) -> tuple[str, ...]:
+    """Return the tasks whose data is known, or all of them where none is, and say which are left out."""
+    known = tuple(name for name in names if sources.knows(name))
+    if known and (others := [name for name in names if name not in known]):
+        reporter.line(
+            f"not scored, for the model does not say what data they have: {', '.join(others)} (--data task=file)"
+        )
+    return known or names
 
 
 def task_files(data: Sequence[str], *, tasks: Sequence[str]) -> dict[str, str]:
@@ -126,6 +137,11 @@ class DataSources:
             place = self._files.get(task.name, f"{self._split} data")
             raise DataError(f"{place}: {error.message}", hint=error.hint) from error
         return with_codes(task, spread(found.examples, limit), self._image_tokenizer)
+
+    def knows(self, name: str) -> bool:
+        """Return whether a task's data is said by the user or by the recipe."""
+        own = self._recipe.tasks if self._recipe is not None else ()
+        return name in self._files or any(task.name == name for task in own)
 
     def judge(self, task: Task[Any]) -> Judge | None:
         """Return a classifier of real pictures for a task that draws."""
