@@ -194,7 +194,7 @@ class Stepper:
         weight_sums = batch.weights_by_task(parts.balance.num_tasks)
         with torch.no_grad():
             sums = [
-                parts.loss_function(parts.model, parts.ranks.own_rows(micro_batch)).loss_sums
+                parts.ranks.own_losses(parts.loss_function, parts.model, micro_batch).loss_sums
                 for micro_batch in batch.split(parts.config.accumulation_steps)
                 if micro_batch.num_targets
             ]
