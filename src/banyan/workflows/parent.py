@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from banyan.core.errors import CheckpointError, ConfigError, DataError
+from banyan.core.errors import CheckpointError, ConfigError, DataError, FileError
 from banyan.core.files import read_json, read_text, sha256_of
 from banyan.core.model_directory import MANIFEST, TOKENIZER_FILE, name_of, verify_manifest
 from banyan.core.types import MaskKind
@@ -111,6 +111,9 @@ def settle_parent(recipe: Recipe) -> Recipe:
     if transfer.parent is None:
         return recipe
     directory = find_parent(Path(transfer.parent))
+    if not directory.is_dir():
+        hint = "give a model directory or a run" if transfer.lora is None else "an adapter needs its model to the end"
+        raise FileError(f"transfer.parent={directory} is not there.", hint=hint)
     verify_manifest(directory)
     found = sha256_of(directory / MANIFEST)
     if transfer.parent_sha256 not in (None, found):
