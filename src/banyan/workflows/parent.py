@@ -112,8 +112,10 @@ def settle_parent(recipe: Recipe) -> Recipe:
         return recipe
     directory = find_parent(Path(transfer.parent))
     if not directory.is_dir():
-        hint = "give a model directory or a run" if transfer.lora is None else "an adapter needs its model to the end"
-        raise FileError(f"transfer.parent={directory} is not there.", hint=hint)
+        raise FileError(
+            f"transfer.parent={directory} is not there.",
+            hint="give a model directory or a run; a run that teaches an adapter needs it to the end",
+        )
     verify_manifest(directory)
     found = sha256_of(directory / MANIFEST)
     if transfer.parent_sha256 not in (None, found):
