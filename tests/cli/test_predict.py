@@ -125,8 +125,10 @@ def test_an_interrupted_process_says_where_it_is_and_goes_on(banyan: Run, model:
     output = Path("out.jsonl")
     while not (output.exists() and output.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)  # it must not come to its end while the other one starts
     busy = banyan(*words)
     process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
     _, said = process.communicate(timeout=120)
     assert (busy.code, process.returncode) == (8, 130)
     assert "is being written by another process" in busy.error

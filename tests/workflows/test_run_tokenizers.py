@@ -22,7 +22,9 @@ def test_pictures_come_to_a_parent_with_as_many_codes_as_it_has_room_for(transfe
     drawn = transfer_runs.run("drawn", [draw], transfer=transfer, image_tokenizer=codes, train={"steps": 1})
     assert drawn.material.vocabulary.num_image_codes == 8
     with pytest.raises(ConfigError, match="image_tokenizer.num_codes=4 do not fit the vocabulary, which has 8"):
-        transfer_runs.run("other", [draw], transfer=transfer, image_tokenizer={**codes, "num_codes": 4})
+        transfer_runs.run(
+            "drawn with fewer codes", [draw], transfer=transfer, image_tokenizer={**codes, "num_codes": 4}
+        )
 
 
 def test_a_grown_tokenizer_is_for_its_own_model_alone(transfer_runs: TransferRuns, tmp_path: Path) -> None:

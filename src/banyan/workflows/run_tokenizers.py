@@ -24,15 +24,16 @@ _TEXT_KEY, _IMAGE_KEY = "key.txt", "image_key.txt"  # beside a tokenizer: what i
 def _read_tokenizer(path: Path) -> BytePairTokenizer:
     if path.is_dir():
         path = path / TOKENIZER_FILE
+    try:
+        tokenizer = BytePairTokenizer.from_json(read_text(path))
+    except CheckpointError as error:
+        raise CheckpointError(f"tokenizer.path={path}: {error.message}", hint=error.hint) from error
     if is_grown(path):
         raise CheckpointError(
             f"tokenizer.path={path} was grown: special tokens stand among its words, and only its model reads it.",
             hint="begin with that model: transfer.parent",
         )
-    try:
-        return BytePairTokenizer.from_json(read_text(path))
-    except CheckpointError as error:
-        raise CheckpointError(f"tokenizer.path={path}: {error.message}", hint=error.hint) from error
+    return tokenizer
 
 
 def _check_tokenizer(path: Path, prepared: Path) -> None:
