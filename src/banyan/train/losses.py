@@ -9,13 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from banyan.core.errors import DataError
-from banyan.core.types import HeadKind, HeadSpec
+from banyan.core.types import HeadSpec
 from banyan.data.batch import Batch
 from banyan.model.transformer import Transformer
 from banyan.train.head_loss import head_cross_entropy
-
-STARTS, ENDS = 1, 2  # bits of a span head's targets
+from banyan.train.span_loss import span_losses
+from banyan.train.target_groups import TargetGroup, positions_by_layer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +77,7 @@ def hidden_losses(
     """
     num_tasks, device = len(task_heads), model.device
     weight_sums = batch.weights_by_task(num_tasks).to(device)
-    groups = _positions_by_layer(batch, task_heads, first_image_id=model.config.text_vocab_size)
+    groups = positions_by_layer(batch, task_heads, first_image_id=model.config.text_vocab_size)
     hidden_ND = hidden_BTD.flatten(0, 1)
     loss_sums = torch.zeros(num_tasks, device=device, dtype=_widened(hidden_ND[:0]).dtype)
     for group in groups:
@@ -92,64 +91,10 @@ def hidden_losses(
     return TaskLosses(loss_sums=loss_sums, weight_sums=weight_sums)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Group:
-    """Positions that one layer scores."""
-
-    positions: Tensor  # (M,) into the flattened batch
-    head: HeadSpec | None = None  # None: the language-model head
-    is_image: bool = False  # its picture slice instead of its word slice
-    is_one_task: bool = False  # all positions belong to the same task
-    segments: Tensor | None = None  # (M,) which example each position belongs to, counted from 0; spans only
-    num_segments: int = 0
-
-
-def _positions_by_layer(batch: Batch, task_heads: Sequence[HeadSpec | None], *, first_image_id: int) -> list[_Group]:
-    """Sort the positions that carry loss by the layer that scores them."""
-    task_ids, targets = batch.task_ids.flatten(), batch.targets.flatten()
-    has_loss = batch.loss_weights.flatten() > 0
-    has_head = torch.tensor([head is not None for head in task_heads])[task_ids]
-    is_image = targets >= first_image_id
-    groups = [
-        _id_group(has_loss & ~has_head & is_chosen, task_ids, is_image=is_of_images)
-        for is_of_images, is_chosen in ((False, ~is_image), (True, is_image))
-    ]
-    for task, head in enumerate(task_heads):
-        if head is not None and head.kind is HeadKind.SPAN:
-            groups.append(_span_group(batch, task, head, has_loss))
-        elif head is not None:
-            groups.append(_Group(positions=_where(has_loss & (task_ids == task)), head=head))
-    return [group for group in groups if len(group.positions)]
-
-
-def _id_group(is_chosen: Tensor, task_ids: Tensor, *, is_image: bool) -> _Group:
-    positions = _where(is_chosen)
-    is_one_task = len(torch.unique(task_ids[positions])) == 1
-    return _Group(positions=positions, is_image=is_image, is_one_task=is_one_task)
-
-
-def _where(is_chosen: Tensor) -> Tensor:
-    return is_chosen.nonzero().squeeze(1)
-
-
-def _span_group(batch: Batch, task: int, head: HeadSpec, has_loss: Tensor) -> _Group:
-    """Take every position of the examples that carry loss, for a span is chosen among all of them."""
-    seq_len = batch.token_ids.shape[1]
-    examples_BT = batch.segment_ids + torch.arange(len(batch.token_ids))[:, None] * seq_len
-    examples, is_own = examples_BT.flatten(), batch.task_ids.flatten() == task
-    learned = torch.unique(examples[has_loss & is_own])  # sorted
-    positions = _where(is_own & torch.isin(examples, learned))
-    segments = torch.searchsorted(learned, examples[positions])
-    marks_M2 = _marks(batch.targets.flatten()[positions])
-    if (_sum_by(segments, marks_M2, len(learned)) == 0).any():
-        raise DataError(f"head {head.name}: an example carries loss but marks no start or no end of its answer.")
-    return _Group(positions=positions, head=head, segments=segments, num_segments=len(learned))
-
-
 def _losses(
     model: Transformer,
     hidden_MD: Tensor,
-    group: _Group,
+    group: TargetGroup,
     targets_M: Tensor,
     weights_M: Tensor,
     smoothing_M: Tensor | None,
@@ -206,27 +151,3 @@ def _rows(weight_VD: Tensor, first: int, end: int | None) -> Tensor:
 def _widened(values: Tensor) -> Tensor:
     """Return at least float32; numbers that are wider stay so."""
     return values if values.dtype == torch.float64 else values.float()
-
-
-def span_losses(logits_M2: Tensor, targets_M: Tensor, segments_M: Tensor, *, num_segments: int) -> Tensor:
-    """Return, at each position that a start or an end is marked at, its cross-entropy among its example's positions.
-
-    A position that marks both pays for both, so an answer of one token counts as much as a longer one.
-    Shapes: logits (M, 2); targets and segments (M,), segments counted from 0; returns (M,), 0 where nothing is marked.
-    Source: Devlin et al. 2019 (BERT), section 4.2.
-    """
-    highest_S2 = logits_M2.new_full((num_segments, 2), -torch.inf)  # taken off: exp() may overflow
-    highest_S2 = highest_S2.scatter_reduce(0, segments_M[:, None].expand(-1, 2), logits_M2.detach(), "amax")
-    sums_S2 = _sum_by(segments_M, (logits_M2 - highest_S2[segments_M]).exp(), num_segments)
-    normalisers_M2 = (sums_S2.log() + highest_S2)[segments_M]
-    return ((normalisers_M2 - logits_M2) * _marks(targets_M)).sum(dim=1)
-
-
-def _marks(targets_M: Tensor) -> Tensor:
-    """Return 1 where an answer starts (column 0) and where it ends (column 1)."""
-    bits_M = targets_M.clamp(min=0)  # NO_TARGET marks nothing
-    return torch.stack(((bits_M & STARTS) > 0, (bits_M & ENDS) > 0), dim=1).long()
-
-
-def _sum_by(segments_M: Tensor, values_M2: Tensor, num: int) -> Tensor:
-    return torch.zeros((num, 2), dtype=values_M2.dtype, device=values_M2.device).index_add(0, segments_M, values_M2)

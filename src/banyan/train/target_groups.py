@@ -1,0 +1,73 @@
+"""Which positions of a mixed batch are scored together, because one layer answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from banyan.core.errors import DataError
+from banyan.core.types import HeadKind, HeadSpec
+from banyan.data.batch import Batch
+from banyan.train.span_loss import answer_marks, sum_by_segment
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TargetGroup:
+    """Positions that one layer scores."""
+
+    positions: Tensor  # (M,) into the flattened batch
+    head: HeadSpec | None = None  # None: the language-model head
+    is_image: bool = False  # its picture slice instead of its word slice
+    is_one_task: bool = False  # all positions belong to the same task
+    segments: Tensor | None = None  # (M,) which example each position belongs to, counted from 0; spans only
+    num_segments: int = 0
+
+
+def positions_by_layer(
+    batch: Batch, task_heads: Sequence[HeadSpec | None], *, first_image_id: int
+) -> list[TargetGroup]:
+    """Sort the positions that carry loss by the layer that scores them.
+
+    Raises: DataError if a span example marks no start or no end.
+    """
+    task_ids, targets = batch.task_ids.flatten(), batch.targets.flatten()
+    has_loss = batch.loss_weights.flatten() > 0
+    has_head = torch.tensor([head is not None for head in task_heads])[task_ids]
+    is_image = targets >= first_image_id
+    groups = [
+        _id_group(has_loss & ~has_head & is_chosen, task_ids, is_image=is_of_images)
+        for is_of_images, is_chosen in ((False, ~is_image), (True, is_image))
+    ]
+    for task, head in enumerate(task_heads):
+        if head is not None and head.kind is HeadKind.SPAN:
+            groups.append(_span_group(batch, task, head, has_loss))
+        elif head is not None:
+            groups.append(TargetGroup(positions=_where(has_loss & (task_ids == task)), head=head))
+    return [group for group in groups if len(group.positions)]
+
+
+def _id_group(is_chosen: Tensor, task_ids: Tensor, *, is_image: bool) -> TargetGroup:
+    positions = _where(is_chosen)
+    is_one_task = len(torch.unique(task_ids[positions])) == 1
+    return TargetGroup(positions=positions, is_image=is_image, is_one_task=is_one_task)
+
+
+def _where(is_chosen: Tensor) -> Tensor:
+    return is_chosen.nonzero().squeeze(1)
+
+
+def _span_group(batch: Batch, task: int, head: HeadSpec, has_loss: Tensor) -> TargetGroup:
+    """Take every position of the examples that carry loss, for a span is chosen among all of them."""
+    seq_len = batch.token_ids.shape[1]
+    examples_BT = batch.segment_ids + torch.arange(len(batch.token_ids))[:, None] * seq_len
+    examples, is_own = examples_BT.flatten(), batch.task_ids.flatten() == task
+    learned = torch.unique(examples[has_loss & is_own])  # sorted
+    positions = _where(is_own & torch.isin(examples, learned))
+    segments = torch.searchsorted(learned, examples[positions])
+    marks_M2 = answer_marks(batch.targets.flatten()[positions])
+    if (sum_by_segment(segments, marks_M2, len(learned)) == 0).any():
+        raise DataError(f"head {head.name}: an example carries loss but marks no start or no end of its answer.")
+    return TargetGroup(positions=positions, head=head, segments=segments, num_segments=len(learned))
