@@ -61,9 +61,9 @@ def calibrate(
         if not (directory / BANYAN_FILE).is_file():
             raise ConfigError(f"{directory} has no {BANYAN_FILE}, in which temperatures are kept.")
         files = task_files(data, tasks=tasks)
-        chosen = _classifiers(loaded, tasks or tuple(files))
         model = replace(loaded, description=replace(loaded.description, temperatures={}))
         to_fit = DataSources(model, files, split=FITTED_ON)
+        chosen = _classifiers(loaded, tasks or tuple(files), known=to_fit)
         to_measure = DataSources(model, {}, split=split)
         reporter.stage("fit")
         found = {}
@@ -90,14 +90,17 @@ def save_temperatures(directory: Path, temperatures: Mapping[str, float]) -> Non
             write_description(temporary, replace(description, temperatures=merged))
 
 
-def _classifiers(model: LoadedModel, names: Sequence[str]) -> list[Classification]:
+def _classifiers(model: LoadedModel, names: Sequence[str], *, known: DataSources) -> list[Classification]:
     tasks = [model.task(name) for name in names] or list(model.tasks.values())
     found = [task for task in tasks if isinstance(task, Classification)]
     if names and (other := next((task for task in tasks if not isinstance(task, Classification)), None)):
         raise ConfigError(f"task {other.name} is of kind {other.kind}; only classifiers can be calibrated.")
     if not found:
         raise ConfigError(f"{model.directory} has no task of kind classification to calibrate.")
-    return found
+    if names:
+        return found
+    with_data = known.known_among([task.name for task in found])
+    return [task for task in found if task.name in with_data]
 
 
 def _calibrate_task(

@@ -91,12 +91,12 @@ def evaluate(
 
 def _with_data(sources: DataSources, names: tuple[str, ...], *, reporter: Reporter) -> tuple[str, ...]:
     """Return the tasks whose data is known, or all of them where none is, and say which are left out."""
-    known = tuple(name for name in names if sources.knows(name))
-    if known and (others := [name for name in names if name not in known]):
+    known = sources.known_among(names)
+    if others := [name for name in names if name not in known]:
         reporter.line(
             f"not scored, for the model does not say what data they have: {', '.join(others)} (--data task=file)"
         )
-    return known or names
+    return known
 
 
 def task_files(data: Sequence[str], *, tasks: Sequence[str]) -> dict[str, str]:
@@ -142,6 +142,10 @@ class DataSources:
         """Return whether a task's data is said by the user or by the recipe."""
         own = self._recipe.tasks if self._recipe is not None else ()
         return name in self._files or any(task.name == name for task in own)
+
+    def known_among(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return those tasks whose data is known, or all of them where none is: an inherited task may have no data."""
+        return tuple(name for name in names if self.knows(name)) or tuple(names)
 
     def judge(self, task: Task[Any]) -> Judge | None:
         """Return a classifier of real pictures for a task that draws."""

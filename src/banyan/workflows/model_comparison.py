@@ -81,6 +81,8 @@ def compare_models(
         with load(directory, base=base if number == 0 else None) as model:
             if not examples:
                 sources = DataSources(model, files, split=split)
+                chosen, unknown = _with_data(sources, chosen)
+                left_out += unknown
                 examples = {name: sources.examples(model.task(name), limit=max_examples) for name in chosen}
                 _require(examples, split=split)
             evaluations = {}
@@ -89,6 +91,11 @@ def compare_models(
                 reporter.progress(place + 1, len(chosen), note=name)
             found.append(evaluations)
     return ModelComparison(first=first, second=second, split=split, tasks=_tested(*found), left_out=tuple(left_out))
+
+
+def _with_data(sources: DataSources, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    known = list(sources.known_among(names))
+    return known, [f"{name}: its data is not known (--data {name}=file)" for name in names if name not in known]
 
 
 def _kinds(directory: Path) -> dict[str, str]:
