@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +130,12 @@ def tiny_recipe(tiny_files: dict[str, Path]) -> Recipe:
 def tiny_run(tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> TrainingOutcome:
     """One finished training run over all eight kinds of task."""
     return train(tiny_recipe, reporter=SilentReporter(), run_directory=tmp_path_factory.mktemp("runs") / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def _log_lines_go_where_they_went() -> Iterator[None]:
+    """Undo what the program's entry point does to our logger, for the tests that come after."""
+    logger = logging.getLogger("banyan")
+    before = (logger.handlers[:], logger.level, logger.propagate)
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before

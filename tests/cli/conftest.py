@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,12 +50,10 @@ def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def banyan(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Ran]]:
+def banyan(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Run `banyan WORDS…` here; `stdin` is what is piped into it."""
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("MKL_CBWR", "AUTO")):
         monkeypatch.setenv(name, os.environ.get(name, value))
-    logger = logging.getLogger("banyan")
-    before = (logger.handlers[:], logger.level, logger.propagate)
 
     def run(*words: object, stdin: str | None = None) -> Ran:
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin or ""))
@@ -66,8 +63,7 @@ def banyan(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         printed = capsys.readouterr()
         return Ran(code=int(end.value.code or 0), out=printed.out, err=printed.err)
 
-    yield run
-    logger.handlers[:], logger.level, logger.propagate = before
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -112,6 +112,11 @@ def test_a_file_that_was_cut_off_is_completed_to_the_same_bytes(
     assert Path("cut.jsonl").read_bytes() == whole
 
 
+def _hear_interrupts() -> None:
+    """A shell that puts the tests into the background lets them, and what they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupted_process_says_where_it_is_and_goes_on(banyan: Run, model: Path, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "in.jsonl", [{"text": f"the thing number {n} is red"} for n in range(4000)])
     words = ["predict", str(model), "classification", "--file", str(source), "--output", "out.jsonl"]
@@ -120,6 +125,7 @@ def test_an_interrupted_process_says_where_it_is_and_goes_on(banyan: Run, model:
         stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         text=True,
+        preexec_fn=_hear_interrupts,
     )
     deadline = time.monotonic() + 120
     output = Path("out.jsonl")
