@@ -94,9 +94,7 @@ class TextAnswer(DrawnAnswer):
         super().__init__(request, slots=slots)
         self._stop_ids = stop_ids
         self._forbidden_V = forbidden_V
-        decoding = request.prompt.decoding
-        drops_space = isinstance(decoding, Text) and decoding.drops_first_space
-        self._text = AnswerText(vocabulary, stop=request.sampling.stop, drops_first_space=drops_space)
+        self._text = text_of(request, vocabulary)
         self._num_told = 0
         self._penalties: Penalties | None = None
         if request.sampling.has_penalties:
@@ -180,3 +178,10 @@ class PictureAnswer(DrawnAnswer):
     def completion(self) -> Completion:
         """Return all codes."""
         return Completion(token_ids=tuple(self.token_ids), token_log_probs=tuple(self.log_probs))
+
+
+def text_of(request: Request, vocabulary: Vocabulary) -> AnswerText:
+    """Return what turns the tokens of a request's answer into its text."""
+    decoding = request.prompt.decoding
+    drops_space = isinstance(decoding, Text) and decoding.drops_first_space
+    return AnswerText(vocabulary, stop=request.sampling.stop, drops_first_space=drops_space)

@@ -7,11 +7,10 @@ from collections.abc import Sequence, Set
 import torch
 from torch import Tensor
 
-from banyan.core.types import NO_GRID, Completion, Text
-from banyan.infer.answers import Answer
+from banyan.core.types import NO_GRID, Completion
+from banyan.infer.answers import Answer, text_of
 from banyan.infer.beams import BeamSearch
 from banyan.infer.requests import Request
-from banyan.infer.stopping import AnswerText
 from banyan.infer.text_rules import blocked_tokens
 from banyan.tokenizers.vocabulary import Vocabulary
 
@@ -29,7 +28,7 @@ class BeamAnswer(Answer):
         forbidden_V: Tensor,
     ) -> None:
         super().__init__(request, slots=slots)
-        sampling, decoding = request.sampling, request.prompt.decoding
+        sampling = request.sampling
         self._stop_ids = stop_ids
         self._forbidden_V = forbidden_V
         self._search = BeamSearch(
@@ -38,8 +37,7 @@ class BeamAnswer(Answer):
             max_tokens=request.max_tokens,
             stop_ids=stop_ids,
         )
-        drops_space = isinstance(decoding, Text) and decoding.drops_first_space
-        self._text = AnswerText(vocabulary, drops_first_space=drops_space)
+        self._text = text_of(request, vocabulary)
         self.live_slots = self.slots[:1]  # slot n holds the search's beginning n
 
     @property

@@ -45,8 +45,8 @@ def trim_freed_memory(*, step_seconds: float) -> bool:
     """Give back what lies free between tensors, after a step that is long enough not to notice; return whether it was.
 
     Kept memory comes to lie in pieces, into which the tensors of the next step do not all fit: with 124 million
-    weights, 430 MiB of it. To get a gibibyte anew costs about a quarter of a second: with 11 million weights and steps
-    of one second it took 10 to 20 % of the speed.
+    weights, 430 MiB of it. To get it anew takes time: with 11 million weights and steps of one second, 15 % of the
+    speed, which is why the bound lies above them.
     """
     if step_seconds < LONG_STEP_SECONDS:
         return False
