@@ -6,6 +6,7 @@ import httpx
 import pytest
 from starlette.routing import Route
 
+from banyan.serve.auth import is_public
 from banyan.testing.serving import RunningServer
 
 
@@ -22,7 +23,7 @@ def test_the_description_lists_every_route_and_every_body(server: RunningServer,
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             assert ("requestBody" in operation) == (method == "post")
-            assert operation["security"] == ([{"key": []}] if path.startswith("/v1/") else [])
+            assert operation["security"] == ([] if is_public(method.upper(), path) else [{"key": []}])
     schemas = document["components"]["schemas"]
     assert schemas["ChatRequest"]["required"] == ["model", "messages"]
     assert schemas["ChatRequest"]["additionalProperties"] is False

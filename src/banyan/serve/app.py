@@ -16,13 +16,13 @@ from banyan.serve.errors import ApiError, not_found
 from banyan.serve.parts import ServerParts
 from banyan.serve.recording import Recorder
 from banyan.serve.request_frame import RequestFrame, error_response
-from banyan.serve.routes import chat, completions, embeddings, health, images, models, outputs, page, tasks
+from banyan.serve.routes import chat, completions, embeddings, health, images, models, outputs, page, tasks, tokens
 from banyan.serve.served_model import ServedModel
 from banyan.serve.settings import ServerSettings
 from banyan.store.sql_store import SqlStore
 
 VERSION = "1"
-_ROUTERS = (chat, completions, embeddings, images, tasks, models, outputs, health, page)
+_ROUTERS = (chat, completions, embeddings, images, tasks, tokens, models, outputs, health, page)
 _Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 

@@ -8,7 +8,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from banyan.serve import schemas
+from banyan.serve import schemas, token_schemas
+from banyan.serve.auth import is_public
 
 _REF = "#/components/schemas/{model}"
 _BODIES: tuple[type[BaseModel], ...] = (
@@ -17,6 +18,8 @@ _BODIES: tuple[type[BaseModel], ...] = (
     schemas.EmbeddingRequest,
     schemas.ImageRequest,
     schemas.TaskRequest,
+    token_schemas.TokenizeRequest,
+    token_schemas.DetokenizeRequest,
     schemas.FeedbackRequest,
     schemas.OutputsQuery,
 )
@@ -62,9 +65,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
     components["schemas"] = {**definitions.get("$defs", {}), "Error": _ERROR}
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, methods in document["paths"].items():
-        for operation in methods.values():
+        for method, operation in methods.items():
             responses = operation.setdefault("responses", {})
             responses.pop("422", None)
             responses["default"] = _REFUSAL
-            operation["security"] = [{"key": []}] if path.startswith("/v1/") else []
+            operation["security"] = [] if is_public(method.upper(), path) else [{"key": []}]
     return document
