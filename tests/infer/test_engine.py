@@ -30,7 +30,6 @@ from banyan.core.types import (
 )
 from banyan.infer.engine import Engine
 from banyan.infer.sampling import GREEDY, SamplingConfig
-from banyan.infer.scoring import question_of
 from banyan.model.transformer import Transformer
 from banyan.testing.prompts import (
     GRID_SIZE,
@@ -147,28 +146,15 @@ def mixed_work() -> list[tuple[Prompt, SamplingConfig]]:
     return work
 
 
-def assert_same(one: Completion, other: Completion) -> None:
-    assert one.token_ids == other.token_ids
-    assert one.tag_ids == other.tag_ids
-    assert (one.finish_reason, one.text, one.span) == (other.finish_reason, other.text, other.span)
-    for field in ("token_log_probs", "label_probs", "tag_probs"):
-        assert getattr(one, field) == pytest.approx(getattr(other, field), abs=1e-5)
-    assert one.span_prob == pytest.approx(other.span_prob, abs=1e-5)
-
-
-def test_every_kind_of_request_is_answered_the_same_alone_and_batched(engine: Engine) -> None:
+def test_an_answer_of_every_kind_has_the_same_bits_alone_and_in_any_company(model: Transformer, engine: Engine) -> None:
     work = mixed_work()
     alone = [engine.complete([prompt], sampling)[0] for prompt, sampling in work]
-    together = engine.complete([prompt for prompt, _ in work], [sampling for _, sampling in work])
-    for one, other in zip(alone, together, strict=True):
-        assert_same(one, other)
-
-
-def test_a_written_answer_has_the_same_bits_alone_and_among_others(engine: Engine) -> None:
-    work = [(prompt, sampling) for prompt, sampling in mixed_work() if question_of(prompt) is None]
-    alone = [engine.complete([prompt], sampling)[0] for prompt, sampling in work]
-    together = engine.complete([prompt for prompt, _ in work], [sampling for _, sampling in work])
-    assert together == alone  # log-probabilities too, to the last digit
+    assert engine.complete([prompt for prompt, _ in work], [sampling for _, sampling in work]) == alone
+    for num_slots, seed in ((2, 1), (7, 2)):
+        order = torch.randperm(len(work), generator=torch.Generator().manual_seed(seed)).tolist()
+        with Engine(model, VOCABULARY, num_slots=num_slots) as other:
+            shuffled = other.complete([work[n][0] for n in order], [work[n][1] for n in order])
+        assert shuffled == [alone[n] for n in order]  # probabilities too, to the last digit
 
 
 def test_requests_join_and_leave_from_many_threads(engine: Engine) -> None:
@@ -186,7 +172,7 @@ def test_requests_join_and_leave_from_many_threads(engine: Engine) -> None:
     for thread in threads:
         thread.join()
     for number, completion in enumerate(expected):
-        assert_same(found[number], completion)
+        assert found[number] == completion
 
 
 def test_the_seed_decides_the_answer(engine: Engine) -> None:
@@ -311,7 +297,7 @@ def test_an_error_in_one_request_reaches_only_its_owner(engine: Engine) -> None:
     with pytest.raises(RuntimeError, match="not my day"):
         bad.result(30)
     for ticket in good:
-        assert_same(ticket.result(30), before)
+        assert ticket.result(30) == before
 
 
 def test_a_pass_that_breaks_ends_its_own_requests_and_the_engine_goes_on() -> None:
@@ -325,8 +311,7 @@ def test_a_pass_that_breaks_ends_its_own_requests_and_the_engine_goes_on() -> No
             with pytest.raises(Exception):  # noqa: B017 -- whatever a broken model raises
                 ticket.result(30)
         model.blocks = broken
-        for one, other in zip(engine.complete(prompts), expected, strict=True):
-            assert_same(one, other)
+        assert engine.complete(prompts) == expected
 
 
 def test_a_cancelled_request_frees_its_slot_within_a_step(model: Transformer) -> None:
@@ -434,3 +419,25 @@ def test_an_engine_needs_a_vocabulary_that_fits_its_model(model: Transformer) ->
     with pytest.raises(ConfigError, match="num_slots"):
         Engine(model, VOCABULARY, num_slots=0)
     assert HeadKind.SPAN in {head.kind for head in model.head_specs}
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+def test_the_likelihood_ratio_of_a_picture_is_that_of_its_codes_with_and_without_the_wish(
+    engine: Engine, scale: float
+) -> None:
+    prompt = picture_prompt("a seven")
+    [drawn] = engine.complete([prompt], replace(DRAWN, guidance_scale=scale, num_candidates=2))
+    logs = []
+    for prompt_ids in (prompt.token_ids, prompt.unconditional_token_ids):
+        first, codes = len(prompt_ids) - 1, drawn.token_ids
+        sequence = TokenSequence(
+            task="a",
+            token_ids=(*prompt_ids, *codes[:-1]),
+            targets=(*[-1] * first, *codes),
+            loss_weights=(*[0.0] * first, *[1.0] * len(codes)),
+            mask=MaskKind.PREFIX,
+            prefix_len=len(prompt_ids),
+            grid_ids=(*[NO_GRID] * first, *range(len(codes))),
+        )
+        logs.append(math.fsum(engine.log_likelihood([sequence])[0]))
+    assert drawn.wish_ratio == pytest.approx(logs[0] - logs[1], abs=1e-3)

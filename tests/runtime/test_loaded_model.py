@@ -10,6 +10,7 @@ import pytest
 from banyan.core.errors import ConfigError, ContextLengthError, DataError, InputError, UnknownNameError
 from banyan.core.model_directory import write_manifest
 from banyan.core.types import Prediction
+from banyan.infer.candidates import best_candidate, candidates_of
 from banyan.infer.sampling import GREEDY, SamplingConfig
 from banyan.model.checkpoint import save_model
 from banyan.runtime.description import describe_model, write_description
@@ -129,6 +130,14 @@ def test_pictures_have_seeds_of_their_own_that_follow_from_one(model: LoadedMode
     assert model.draw("a seven", num=1, seed=1, guidance_scale=1.0) == images[:1]
     with pytest.raises(InputError, match="num=0"):
         model.draw("a seven", num=0)
+
+
+def test_a_picture_is_the_best_of_its_candidates(model: LoadedModel) -> None:
+    sampling = SamplingConfig(temperature=1.0, seed=1, num_candidates=4)
+    task = model.task_of_kind("image_generation")
+    prompt = model.prompt(task.name, task.example_from_text("a seven"))
+    candidates = model.engine.complete([prompt] * 4, candidates_of(prompt, sampling))
+    assert model.draw("a seven", sampling=sampling) == [model.read(prompt, best_candidate(candidates)).image]
 
 
 def test_bits_per_byte_weigh_texts_by_their_bytes(model: LoadedModel) -> None:

@@ -170,7 +170,7 @@ def test_a_picture_is_learned_under_its_captions_and_now_and_then_without(gather
     material = gather("image_generation", rows, image_tokenizer={"num_codes": 8})
     sequences = [material.sources[0][n] for n in range(len(material.sources[0]))]
     without = [s for s in sequences if material.vocabulary.null_id in s.token_ids]
-    assert (len(sequences), len(without)) == (8 * 3 + 1, 1)
+    assert (len(sequences), len(without)) == (8 * 3 + 3, 3)
 
 
 def test_rates_of_the_recipe_win(tiny_recipe: Recipe, gather: Gather) -> None:

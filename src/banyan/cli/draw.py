@@ -9,7 +9,7 @@ import typer
 
 from banyan.cli.base_model import BaseOption
 from banyan.cli.output import JsonOption, QuietOption, emit, say
-from banyan.cli.sampling import SeedOption, TemperatureOption, TopKOption, changed
+from banyan.cli.sampling import SeedOption, TemperatureOption, TopKOption, TopPOption, changed
 from banyan.runtime.loading import load
 from banyan.workflows.answer_records import AnswerRecorder
 from banyan.workflows.drawing import Drawing, draw
@@ -28,8 +28,15 @@ def draw_command(
     guidance: Annotated[
         float | None, typer.Option(min=0.0, help="How strongly to follow the words; 1: plainly.")
     ] = None,
+    guidance_power: Annotated[
+        float | None, typer.Option(min=0.0, help="0: guided alike from the first code on; above 0: more and more.")
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Draw so many for each picture; keep what fits the words best.")
+    ] = None,
     temperature: TemperatureOption = None,
     top_k: TopKOption = None,
+    top_p: TopPOption = None,
     seed: SeedOption = None,
     database: Annotated[str | None, typer.Option(help="Database URL; every picture is stored there.")] = None,
     base: BaseOption = None,
@@ -43,7 +50,14 @@ def draw_command(
     with load(model, base=base) as loaded, AnswerRecorder(loaded, endpoint="draw", database=database) as recorder:
         task = loaded.task_of_kind("image_generation")
         sampling = changed(
-            loaded.sampling_for(task.name), temperature=temperature, top_k=top_k, seed=seed, guidance_scale=guidance
+            loaded.sampling_for(task.name),
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            guidance_scale=guidance,
+            guidance_power=guidance_power,
+            num_candidates=candidates,
         )
         drawing = draw(loaded, text, out, num=num, sampling=sampling, recorder=recorder)
     emit(drawing, as_json=as_json, quiet=quiet, text=lambda: tell(drawing))

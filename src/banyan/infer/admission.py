@@ -36,7 +36,8 @@ class Limits:
         Raises: ContextLengthError if prompt and answer do not fit; InputError or ConfigError if it cannot be answered.
         """
         self._check_ids(prompt.token_ids)
-        is_guided = isinstance(prompt.decoding, ImageGrid) and sampling.guidance_scale != 1
+        compares = sampling.guidance_scale != 1 or sampling.num_candidates > 1
+        is_guided = isinstance(prompt.decoding, ImageGrid) and compares
         self._check_beams(prompt, sampling)
         max_tokens = self._max_picture_tokens(prompt) if isinstance(prompt.decoding, ImageGrid) else 0
         if isinstance(prompt.decoding, Text):

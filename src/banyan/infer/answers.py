@@ -8,7 +8,7 @@ from collections.abc import Sequence, Set
 from torch import Tensor
 
 from banyan.core.types import NO_GRID, Completion, FinishReason, ImageGrid, Text
-from banyan.infer.guidance import guide
+from banyan.infer.guidance import guide, scale_at, wish_ratio
 from banyan.infer.penalties import Penalties
 from banyan.infer.randomness import uniform
 from banyan.infer.requests import Request
@@ -153,6 +153,8 @@ class PictureAnswer(DrawnAnswer):
     def __init__(self, request: Request, *, slots: Sequence[int], grid: ImageGrid) -> None:
         super().__init__(request, slots=slots)
         self._grid = grid
+        self._logits_SV: Tensor | None = None  # of the code that comes next, where candidates are compared
+        self._wish_ratio = 0.0
 
     @property
     def next_grid_id(self) -> int:
@@ -164,10 +166,15 @@ class PictureAnswer(DrawnAnswer):
         logits_SV = logits_SV[:, : self._grid.num_codes]
         if len(self.slots) == 1:
             return logits_SV[0]
-        return guide(logits_SV[0], logits_SV[1], scale=self.request.sampling.guidance_scale)
+        if self.request.sampling.num_candidates > 1:
+            self._logits_SV = logits_SV
+        scale = scale_at(len(self.token_ids), num_cells=self._grid.num_tokens, sampling=self.request.sampling)
+        return guide(logits_SV[0], logits_SV[1], scale=scale)
 
     def accept(self, drawn: int, log_prob: float) -> None:
         """Add one code; the picture is complete when every cell has one."""
+        if self._logits_SV is not None:
+            self._wish_ratio += wish_ratio(self._logits_SV[0], self._logits_SV[1], drawn)
         self.token_ids.append(self._grid.first_code_id + drawn)
         self.log_probs.append(log_prob)
         if self.request.on_token is not None:
@@ -177,7 +184,11 @@ class PictureAnswer(DrawnAnswer):
 
     def completion(self) -> Completion:
         """Return all codes."""
-        return Completion(token_ids=tuple(self.token_ids), token_log_probs=tuple(self.log_probs))
+        return Completion(
+            token_ids=tuple(self.token_ids),
+            token_log_probs=tuple(self.log_probs),
+            wish_ratio=None if self._logits_SV is None else self._wish_ratio,
+        )
 
 
 def text_of(request: Request, vocabulary: Vocabulary) -> AnswerText:

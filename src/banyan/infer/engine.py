@@ -32,9 +32,9 @@ from banyan.tokenizers.vocabulary import Vocabulary
 class Engine:
     """Answers prompts with one model, from any number of threads.
 
-    The same prompt and sampling give the same answer alone and among others; what is written token by token has the
-    same bits (measured in float32 on the CPU with torch 2.13, on one thread, or on several where the environment held
-    MKL_CBWR=AUTO before torch was imported), what is chosen in one pass the same probabilities to about 1e-6.
+    The same prompt and sampling give the same answer alone and among others, to the last bit (measured in float32 on
+    the CPU with torch 2.13, on one thread, or on several where the environment held MKL_CBWR=AUTO before torch was
+    imported).
     The model is put into evaluation mode and belongs to the engine until `close`; it must not be trained meanwhile.
     """
 

@@ -56,7 +56,7 @@ class Request:
 
     prompt: Prompt
     sampling: SamplingConfig
-    num_slots: int  # rows of the cache it needs at once: one, two for guidance, one for each beam
+    num_slots: int  # rows of the cache it needs at once: one, two where a wish is compared with none, one for each beam
     max_tokens: int  # the most its answer may have; the context's end is counted in
     adapter: str | None = None  # that answers it; None: the model itself
     on_token: TokenCallback | None = None

@@ -28,6 +28,8 @@ class SamplingConfig:
     max_tokens: int | None = None  # None: what the task allows
     stop: tuple[str, ...] = ()  # texts that end the answer and are not part of it
     guidance_scale: float = 1.0  # pictures: how far to move from the wishless picture towards the wish; 1: off
+    guidance_power: float = 0.0  # pictures: how late the guidance sets in; 0: the same for every code, above 0: grows
+    num_candidates: int = 1  # pictures: so many are drawn, and the one that its wish explains best is kept
     num_beams: int = 1  # answers kept in view at once while the best one is looked for; 1: no search
     length_penalty: float = 1.0  # beams: the power of the length that scores are divided by; 0: none, above 1: longer
     no_repeat_ngram: int = 0  # no run of so many tokens comes twice in an answer; 0: off
@@ -42,6 +44,8 @@ class SamplingConfig:
         self._require("presence_penalty", True, "be a finite number")
         self._require("frequency_penalty", True, "be a finite number")
         self._require("guidance_scale", self.guidance_scale >= 0, "be 0 or more (1 is off)")
+        self._require("guidance_power", self.guidance_power >= 0, "be 0 (the same for every code) or more")
+        self._require("num_candidates", self.num_candidates >= 1, "be 1 (keep what is drawn) or more")
         self._require("max_tokens", self.max_tokens is None or self.max_tokens >= 1, "be 1 or more")
         self._require("num_beams", self.num_beams >= 1, "be 1 (no search) or more")
         self._require("length_penalty", True, "be a finite number")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from banyan.core.types import NO_GRID, MaskKind
-from banyan.infer.forward import attend_until
+from banyan.infer.forward import MIN_PRODUCT_ROWS, attend_until
 from banyan.model.kv_cache import KVCache
 from banyan.model.transformer import Transformer
 
@@ -18,12 +18,14 @@ class SlotModel:
     """A model that remembers one sequence in each slot.
 
     A step always runs all slots, used or not, and a prompt is always read alone: so the size of every matrix product,
-    and with it the rounding of an answer, does not depend on who else is being answered.
+    and with it the rounding of an answer, does not depend on who else is being answered. Rows that no slot needs are
+    added where there are few, so that it does not depend on the number of slots either.
     """
 
     def __init__(self, model: Transformer, *, num_slots: int) -> None:
         self._model = model
         self.num_slots = num_slots
+        self._num_rows = max(num_slots, MIN_PRODUCT_ROWS)
         self._free = list(range(num_slots))
         self._adapters: list[str | None] = [None] * num_slots  # that wrote what each slot remembers
 
@@ -31,7 +33,7 @@ class SlotModel:
     def _cache(self) -> KVCache:
         # Made when the first prompt comes: an engine that only scores needs none.
         model = self._model
-        return KVCache(model.config, num_slots=self.num_slots, device=model.device, dtype=model.dtype)
+        return KVCache(model.config, num_slots=self._num_rows, device=model.device, dtype=model.dtype)
 
     @property
     def num_free(self) -> int:
@@ -83,9 +85,9 @@ class SlotModel:
     def advance(self, fed: Mapping[int, tuple[int, int]]) -> Tensor:
         """Feed one token, with the picture cell it predicts, to each of some slots.
 
-        Shapes: returns (num_slots, D), row s belonging to slot s; rows of slots that were fed nothing mean nothing.
+        Shapes: returns (N, D), row s belonging to slot s; the other rows mean nothing.
         """
-        slots = range(self.num_slots)
+        slots = range(self._num_rows)
         padded = [fed.get(slot, (0, NO_GRID)) for slot in slots]
         hidden_BTD: Tensor = self._model(
             self._row([token_id for token_id, _ in padded]).T,

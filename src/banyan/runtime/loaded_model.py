@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from banyan.core.errors import ConfigError, InputError, UnknownNameError
 from banyan.core.registry import did_you_mean
 from banyan.core.types import Completion, Image, Prediction, Prompt, Row
+from banyan.infer.candidates import best_candidate, candidates_of
 from banyan.infer.embedding import EmbeddingConfig, Pooling
 from banyan.infer.engine import Engine
 from banyan.infer.sampling import SamplingConfig
@@ -148,8 +150,15 @@ class LoadedModel:
         """
         prompts = [self.prompt(task, example) for example in examples]
         samplings = own_seeds(prompts, sampling or self.sampling_for(task))
-        completions = self.engine.complete(prompts, samplings)
+        completions = self._complete(prompts, samplings)
         return [self.read(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
+
+    def _complete(self, prompts: Sequence[Prompt], samplings: Sequence[SamplingConfig]) -> list[Completion]:
+        """Answer every prompt, each picture with the best of its candidates."""
+        tries = [candidates_of(prompt, sampling) for prompt, sampling in zip(prompts, samplings, strict=True)]
+        asked = [prompt for prompt, own in zip(prompts, tries, strict=True) for _ in own]
+        drawn = iter(self.engine.complete(asked, list(chain.from_iterable(tries))))
+        return [best_candidate([next(drawn) for _ in own]) for own in tries]
 
     def predict(
         self,

@@ -62,6 +62,9 @@ class TaskConfig:
     source_language: str | None = None
     target_language: str | None = None
     template: str | None = None
+    captions: tuple[str, ...] = ()  # image generation: templates; {name} is whatever the row's label is called
+    names: dict[str, tuple[str, ...]] | None = None  # image generation: label → its names, in any language
+    caption_dropout: float | None = None  # image generation: share learned without a wish, for guidance
     both_directions: bool | None = None  # translation: learn every row forwards and backwards
     unit: Literal["word", "character"] | None = None  # tagging: what gets a tag; None: as the data has it
     may_be_empty: bool | None = None  # question answering: some questions have no answer; None: as in the data

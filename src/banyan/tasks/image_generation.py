@@ -7,7 +7,7 @@ The task itself only knows codes. `encode_pictures` gives examples their codes b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from banyan.core.config import config
 from banyan.core.errors import ConfigError, ContextLengthError, DataError, InputError
 from banyan.core.types import NO_GRID, Completion, Image, ImageGrid, MaskKind, Prediction, Prompt, Row
 from banyan.tasks.base import Supervision, Task
+from banyan.tasks.captions import captions_of, label_of
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.labels import measure_labels
 from banyan.tasks.metrics.measurement import Measurement
@@ -22,6 +23,9 @@ from banyan.tasks.pictures import fit_picture, read_picture
 from banyan.tasks.rows import column, fill_template, needed_columns, rename_columns
 from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
+
+_CAPTION_COLUMNS = ("text", "caption", "captions")
+_LABEL_ALONE = ("{name}",)  # the caption of a picture that has a label and nothing else
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +36,7 @@ class PictureExample:
     captions: tuple[str, ...] = ()  # all captions of the picture, `caption` among them
     image: Image | None = None
     codes: tuple[int, ...] | None = None
+    other_codes: tuple[tuple[int, ...], ...] = ()  # of the picture changed in ways that do not change what it shows
     label: str = ""  # what a classifier should see in it
 
 
@@ -47,8 +52,15 @@ class ImageGeneration(Task[PictureExample]):
     grid_size: int  # rows = columns of codes, from the image tokenizer
     num_codes: int
     template: str | None = None  # "a picture of {name}": the caption, made of columns
+    captions: tuple[str, ...] = ()  # several templates; {name} is whatever the row's label is called
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # label → its names, in any language
+    caption_dropout: float = 0.1  # share of the training sequences without a wish, 0 <= share < 1
 
     def __post_init__(self) -> None:
+        if self.template is not None and self.captions:
+            raise ConfigError(f"task {self.name}: template and captions both say how a caption is made; give one.")
+        if not 0 <= self.caption_dropout < 1:
+            raise ConfigError(f"task {self.name}: caption_dropout={self.caption_dropout} must be at least 0, below 1.")
         if self.grid_size < 1 or self.num_codes < 2:
             raise ConfigError(
                 f"task {self.name}: a grid of {self.grid_size} and {self.num_codes} codes make no picture.",
@@ -56,21 +68,26 @@ class ImageGeneration(Task[PictureExample]):
             )
 
     def parse(self, row: Row, *, with_answer: bool = True) -> PictureExample:
-        """Read {"image", "text" or "caption"}; of several captions one is chosen by a hash of them all."""
+        """Read {"image", "text" or "caption"}, or {"image", "label"} where the label's names make the captions.
+
+        Of several captions one is chosen by a hash of them all.
+        """
         row = rename_columns(row, needed_columns(self.columns, with_answer, answers=("image", "label", "label_name")))
         captions = self._read_captions(row)
-        label = row.get("label_name") if row.get("label_name") is not None else row.get("label")
         return PictureExample(
             caption=captions[_hash("\n".join(captions)) % len(captions)],
             captions=captions,
             image=read_picture(column(row, "image")) if with_answer else None,
-            label="" if label is None else str(label),
+            label=label_of(row),
         )
 
     def _read_captions(self, row: Row) -> tuple[str, ...]:
         if self.template is not None:
             return (fill_template(self.template, row),)
-        name = next((name for name in ("text", "caption", "captions") if row.get(name) is not None), "text")
+        name = next((name for name in _CAPTION_COLUMNS if row.get(name) is not None), None)
+        if self.captions or (name is None and label_of(row)):
+            return captions_of(row, templates=self.captions or _LABEL_ALONE, names=self.names)
+        name = name or _CAPTION_COLUMNS[0]
         value = column(row, name)
         captions = tuple(value) if isinstance(value, list | tuple) else (value,)
         if not captions or not all(isinstance(text, str) and text.strip() for text in captions):
@@ -80,6 +97,13 @@ class ImageGeneration(Task[PictureExample]):
     def with_caption(self, example: PictureExample, number: int) -> PictureExample:
         """Return the example with another of its captions, counted round and round."""
         return replace(example, caption=example.captions[number % len(example.captions)])
+
+    def with_codes(self, example: PictureExample, number: int) -> PictureExample:
+        """Return the example with the codes of one of its picture's copies, counted round and round."""
+        if example.codes is None or not example.other_codes:
+            return example
+        copies = (example.codes, *example.other_codes)
+        return replace(example, codes=copies[number % len(copies)])
 
     def example_from_text(self, text: str) -> PictureExample:
         """Ask for a picture."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from banyan.core.errors import ConfigError, DataError
 from banyan.core.files import sha256_of
-from banyan.core.types import Document, Row, TokenSequence
+from banyan.core.types import Document, Row
 from banyan.data.class_weights import with_class_weights
 from banyan.data.corpus import CORPUS_FILE, corpus_key, load_shards, load_sound_shards, read_report
 from banyan.data.mixture import RatePlan, mixture_rates, rate_plan
@@ -38,14 +38,13 @@ from banyan.workflows.parent import (
     read_as_the_parent_does,
     with_inherited_labels,
 )
+from banyan.workflows.picture_sequences import PictureSequences
 from banyan.workflows.pictures import draws, with_codes
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.replay import write_texts
 from banyan.workflows.reporter import Reporter
 from banyan.workflows.run_tokenizers import claim_tokenizers, run_image_tokenizer, run_text_tokenizer
 
-_MAX_CAPTIONS = 4  # rendered of one picture
-_PICTURES_PER_DROPPED_WISH = 8  # one sequence in nine has no wish, fewer where a picture has several captions
 _MAX_UNUSABLE_SHARE = 0.2  # of a task's training rows; more means that the data or its columns are wrong
 
 
@@ -210,7 +209,7 @@ class _Renderer:
         if task.kind == "language_modeling":
             return self._windows(task, examples), 0
         if isinstance(task, ImageGeneration):
-            return ExampleSequences(task.name, list(self._pictures(task, examples))), 0
+            return PictureSequences(task, examples, self._vocabulary, max_tokens=self._seq_len), 0
         rendered = render_examples(task, examples, self._vocabulary, max_tokens=self._seq_len)
         skipped = rendered.num_without_target + rendered.num_too_long
         if skipped > _MAX_UNUSABLE_SHARE * len(examples):
@@ -256,16 +255,6 @@ class _Renderer:
         """
         found = read_examples(task, rows)
         return with_codes(task, found.examples, self._image_tokenizer), len(found.bad_rows)
-
-    def _pictures(self, task: ImageGeneration, examples: Sequence[Any]) -> Iterator[TokenSequence]:
-        for number, example in enumerate(examples):
-            for caption in range(min(len(example.captions), _MAX_CAPTIONS)):
-                # Each picture under several of its captions; another picture begins with another one.
-                wish = task.with_caption(example, number + caption)
-                yield task.render(wish, self._vocabulary, max_tokens=self._seq_len)
-            # Now and then without its wish: that is what guidance compares with.
-            if number % _PICTURES_PER_DROPPED_WISH == 0:
-                yield task.render(example, self._vocabulary, max_tokens=self._seq_len, drop_source=True)
 
     def _windows(self, task: Task[Any], examples: Sequence[Any]) -> SequenceSource:
         documents = (
