@@ -1,5 +1,6 @@
 """Rows for training, validation and test are chosen by the seed, and none of them stands in two splits."""
 
+import gzip
 import json
 from collections import Counter
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from banyan.core.errors import DataError, FileError
+from banyan.core.errors import DataError, FileError, UnknownNameError
 from banyan.data.catalog import CATALOG
 from banyan.data.checking import check_splits
 from banyan.tasks.config import TaskConfig, TaskDataConfig
@@ -111,3 +112,17 @@ def test_places_become_absolute_but_names_of_the_catalog_stay(tmp_path: Path, mo
     known = next(iter(CATALOG))
     places = resolve_places(TaskDataConfig(train=["a.jsonl", "/b.jsonl"], test=known))
     assert places == {"train": [str(tmp_path / "a.jsonl"), "/b.jsonl"], "validation": None, "test": known}
+
+
+def test_a_name_with_a_split_means_that_split_of_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ag_news").mkdir()
+    with gzip.open(tmp_path / "ag_news/train_extra.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.write(json.dumps({"title": "", "description": "a cup is won", "label": 1, "label_name": "Sports"}) + "\n")
+    monkeypatch.setenv("BANYAN_DATA", str(tmp_path))
+    data = TaskDataConfig(train="ag_news:train_extra")
+    assert resolve_places(data)["train"] == "ag_news:train_extra"
+    assert load_splits(TaskConfig(name="t", kind="classification", data=data), seed=0).train[0]["label"] == 1
+    with pytest.raises(UnknownNameError, match="has no split 'train_extro'"):
+        load_splits(
+            TaskConfig(name="t", kind="classification", data=TaskDataConfig(train="ag_news:train_extro")), seed=0
+        )

@@ -65,13 +65,52 @@ def compare(
     if len(measurement) != len(other):
         raise DataError(f"systems scored on {len(measurement)} and {len(other)} examples cannot be compared in pairs.")
     sign = -1.0 if score in measurement.lower_is_better else 1.0
-    pairs = zip(
-        _resampled_totals(measurement.statistics, num_samples=num_samples, seed=seed),
-        _resampled_totals(other.statistics, num_samples=num_samples, seed=seed),
-        strict=True,
+    own, others = (
+        resampled_scores(one, score=score, num_samples=num_samples, seed=seed) for one in (measurement, other)
     )
-    differences = [sign * (_named(measurement, a, score) - _named(other, b, score)) for a, b in pairs]
     improvement = sign * (measurement.scores()[score] - other.scores()[score])
+    return _comparison(score, improvement, sign * (own - others))
+
+
+def resampled_scores(measurement: Measurement, *, score: str, num_samples: int = 1000, seed: int = 0) -> FloatArray:
+    """Return a score on test sets drawn from the examples; one seed draws the same examples for every system.
+
+    So two systems that were measured at different times can still be compared in pairs.
+    Shapes: (num_samples,).
+    """
+    totals = _resampled_totals(measurement.statistics, num_samples=num_samples, seed=seed)
+    return np.array([_named(measurement, total, score) for total in totals])
+
+
+def compare_repeated(
+    own: Sequence[float],
+    others: Sequence[float],
+    *,
+    own_samples_SN: FloatArray,
+    other_samples_SN: FloatArray,
+    score: str,
+    seed: int = 0,
+) -> Comparison:
+    """Say how much better one way to train is than another, each tried from several seeds; higher scores are better.
+
+    `own` and `others` are the scores by seed. Every resample draws the examples, the same ones for both, and the seeds
+    of each way, so that the interval knows of both kinds of chance.
+    Shapes: samples (seeds, num_samples), rows of `resampled_scores`; the two may differ in their seeds.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = (_drawn_means(samples_SN, generator) for samples_SN in (own_samples_SN, other_samples_SN))
+    return _comparison(score, float(np.mean(own) - np.mean(others)), next(drawn) - next(drawn))
+
+
+def _drawn_means(samples_SN: FloatArray, generator: np.random.Generator) -> FloatArray:
+    """Return the mean over seeds that are drawn with replacement, for each resample."""
+    num_seeds, num_samples = samples_SN.shape
+    chosen_SN = generator.integers(num_seeds, size=(num_seeds, num_samples))
+    return np.asarray(np.take_along_axis(samples_SN, chosen_SN, axis=0).mean(axis=0))
+
+
+def _comparison(score: str, improvement: float, differences_N: FloatArray) -> Comparison:
+    differences: list[float] = differences_N.tolist()
     return Comparison(
         score=score, improvement=improvement, interval=_interval(differences), p_value=_p_value(differences)
     )

@@ -98,7 +98,16 @@ def absolute_place(place: str | list[str] | None) -> str | list[str] | None:
     """Return where data lies with absolute paths; a name of the catalog stays as it is."""
     if isinstance(place, list):
         return [str(absolute_place(one)) for one in place]
-    return place if place is None or place in CATALOG else str(Path(place).absolute())
+    return place if place is None or _in_catalog(place, "") is not None else str(Path(place).absolute())
+
+
+def _in_catalog(place: str, split: str) -> tuple[str, str] | None:
+    """Return the data set and the split of it that a place means, or None if it means a file or a folder.
+
+    `ag_news:train_extra` names a split; `ag_news` alone means the one that is asked for.
+    """
+    name, _, own_split = place.partition(":")
+    return None if name not in CATALOG or Path(place).exists() else (name, own_split or split)
 
 
 def read_places(place: str | Sequence[str] | None, split: str, data: TaskDataConfig) -> Iterator[Row]:
@@ -107,8 +116,8 @@ def read_places(place: str | Sequence[str] | None, split: str, data: TaskDataCon
     Raises: FileError, DataError for a place that cannot be read.
     """
     for one in [place] if isinstance(place, str) else place or ():
-        if one in CATALOG and not Path(one).exists():
-            yield from load_split(one, split)
+        if (found := _in_catalog(one, split)) is not None:
+            yield from load_split(*found)
         else:
             yield from _read_path(one, data)
 
