@@ -14,6 +14,7 @@ from banyan.model.adapters import Adapters
 from banyan.model.block import Block
 from banyan.model.config import ModelConfig
 from banyan.model.dropout import position_keys
+from banyan.model.embedding_noise import embedding_noise
 from banyan.model.heads import TaskHeads
 from banyan.model.initialisation import init_weights
 from banyan.model.kv_cache import CachePass, CacheRows
@@ -85,6 +86,7 @@ class Transformer(nn.Module):
         attend_until_BT: Tensor | None = None,
         grid_ids_BT: Tensor | None = None,
         noise_seeds_B: Tensor | None = None,
+        noise_strength: float = 0.0,
         cache: CacheRows | None = None,
         num_blocks: int | None = None,
         adapters_B: Sequence[str | None] | None = None,
@@ -96,6 +98,7 @@ class Transformer(nn.Module):
         counts in positions of the slot. `segment_ids` keep packed examples apart (-1: padding). A query t reads keys
         up to max(t, attend_until[t]) of its segment. `grid_ids` name the picture cell a position predicts, or NO_GRID.
         While it learns, dropout follows from `noise_seeds`, one per row; without them PyTorch's generator draws some.
+        So does the noise on the embeddings, where it has a strength.
         `num_blocks` stops after so many blocks, 0 at the embeddings; the final norm stands after all of them only.
         `adapters` name the one that each row goes through; None: the one that is active, if any.
         Raises: ContextLengthError if the tokens do not fit into max_seq_len; ShapeError if a cache is given together
@@ -108,7 +111,12 @@ class Transformer(nn.Module):
             token_ids_BT, position_ids_BT, segment_ids_BT, attend_until_BT, cache=cache, dtype=self.dtype
         )
         x_BTD = self.embed(token_ids_BT, position_ids_BT, grid_ids_BT, cache=plan.cache)
-        noise_keys_BT = self.noise_keys(token_ids_BT.shape, noise_seeds_B)
+        is_noisy = self.training and noise_strength > 0
+        noise_keys_BT = self.noise_keys(token_ids_BT.shape, noise_seeds_B, is_noisy=is_noisy)
+        if is_noisy and noise_keys_BT is not None:
+            width = x_BTD.shape[-1]
+            noise_BTD = embedding_noise(noise_keys_BT, segment_ids_BT, embed_dim=width, strength=noise_strength)
+            x_BTD = x_BTD + noise_BTD.to(x_BTD.dtype)
         plan = self.adapters.join(plan, adapters_B, x_BTD=x_BTD, noise_keys_BT=noise_keys_BT)
         block_keys_BT = noise_keys_BT if self.config.dropout else None
         for block in self.blocks if num_blocks is None else self.blocks[:num_blocks]:
@@ -153,9 +161,16 @@ class Transformer(nn.Module):
         softcap = self.config.logit_softcap
         return torch.tanh(logits / softcap) * softcap if softcap else logits
 
-    def noise_keys(self, shape_BT: torch.Size, noise_seeds_B: Tensor | None) -> Tensor | None:
-        """Return what dropout is drawn from at each position (B, T), or None where nothing is dropped."""
-        if not (self.training and (self.config.dropout or self.adapters.drops)):
+    @property
+    def drops(self) -> bool:
+        """Whether anything is dropped while the model learns."""
+        return bool(self.config.dropout or self.adapters.drops)
+
+    def noise_keys(
+        self, shape_BT: torch.Size, noise_seeds_B: Tensor | None, *, is_noisy: bool = False
+    ) -> Tensor | None:
+        """Return what noise is drawn from at each position (B, T), or None where nothing is dropped or noisy."""
+        if not (is_noisy or (self.training and self.drops)):
             return None
         if noise_seeds_B is None:
             noise_seeds_B = torch.randint(2**62, (shape_BT[0],), device=self.device)

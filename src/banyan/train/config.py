@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError
@@ -28,6 +29,8 @@ class TrainConfig:
     average: AverageConfig | None = None  # of the weights: what is evaluated, kept and served; null: the weights
     balance: BalanceConfig = dataclasses.field(default_factory=BalanceConfig)  # of the tasks against each other
     conflicts_every: int | None = 200  # steps between two looks at whether tasks' gradients conflict; null: never
+    r_drop: float = 0.0  # every row is computed twice; weight of how far the two answers lie apart; 0: computed once
+    embedding_noise: float = 0.0  # of the embeddings while learning, NEFTune's alpha (5 to 15 there); 0: none
     clip_norm: float | None = 1.0  # longest gradient; null: not clipped
     evaluate_every: int | None = None  # steps; null: ten times a run
     checkpoint_every: int | None = None  # steps; null: ten times a run
@@ -50,8 +53,17 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"train.{name}={value} must be above 0, or null.")
+        for name in ("r_drop", "embedding_noise"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"train.{name}={getattr(self, name)} must be 0 (off) or more.")
 
         self._check_ramps()
+        if self.update_in_backward and self.r_drop:
+            raise ConfigError(
+                f"train.r_drop={self.r_drop} looks at the output layer once more in the backward pass, when "
+                "train.update_in_backward=true may have moved it.",
+                hint="leave one of them out",
+            )
         if self.update_in_backward and self.balance.method == "db_mtl":
             raise ConfigError(
                 "train.balance.method=db_mtl compares whole gradients, and train.update_in_backward=true "

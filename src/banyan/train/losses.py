@@ -39,27 +39,36 @@ def joint_loss(
     *,
     task_heads: Sequence[HeadSpec | None],
     label_smoothing: Sequence[float] = (),
+    embedding_noise: float = 0.0,
 ) -> TaskLosses:
     """Run the trunk once and score the positions that carry loss, each with its own layer.
 
     Language-model positions go to the word slice or, where the target is an image code, to the picture slice of the
     output layer; the others to their task's head. Positions are chosen while the batch is still on the CPU, so that
     no accelerator is waited for, and gathered before the heads, so that no logits are made for nothing. With
-    `label_smoothing`, that part of what a task's targets say is spread over all choices; spans have none.
+    `label_smoothing`, that part of what a task's targets say is spread over all choices; spans have none. With
+    `embedding_noise`, embeddings are noisy while the model learns.
     Raises: DataError if a span example marks no start or no end.
     """
     placed = batch.to(model.device)
-    hidden_BTD = model(
+    hidden_BTD = trunk_states(model, placed, embedding_noise=embedding_noise)
+    return hidden_losses(
+        model, batch, hidden_BTD, placed=placed, task_heads=task_heads, label_smoothing=label_smoothing
+    )
+
+
+def trunk_states(model: Transformer, placed: Batch, *, embedding_noise: float = 0.0) -> Tensor:
+    """Return the last hidden states of a batch that lies where the model does, shape (B, T, D)."""
+    hidden_BTD: Tensor = model(
         placed.token_ids,
         position_ids_BT=placed.position_ids,
         segment_ids_BT=placed.segment_ids,
         attend_until_BT=placed.attend_until,
         grid_ids_BT=placed.grid_ids,
         noise_seeds_B=placed.noise_seeds,
+        noise_strength=embedding_noise,
     )
-    return hidden_losses(
-        model, batch, hidden_BTD, placed=placed, task_heads=task_heads, label_smoothing=label_smoothing
-    )
+    return hidden_BTD
 
 
 def hidden_losses(
@@ -79,7 +88,7 @@ def hidden_losses(
     weight_sums = batch.weights_by_task(num_tasks).to(device)
     groups = positions_by_layer(batch, task_heads, first_image_id=model.config.text_vocab_size)
     hidden_ND = hidden_BTD.flatten(0, 1)
-    loss_sums = torch.zeros(num_tasks, device=device, dtype=_widened(hidden_ND[:0]).dtype)
+    loss_sums = torch.zeros(num_tasks, device=device, dtype=widened(hidden_ND[:0]).dtype)
     for group in groups:
         positions = group.positions.to(device, non_blocking=True)
         hidden_MD = hidden_ND if len(positions) == len(hidden_ND) else hidden_ND[positions]
@@ -103,7 +112,7 @@ def _losses(
     if group.head is None:
         known_weights_M = weights_M if group.is_one_task else None  # tasks are weighed against each other later
         return _id_losses(model, hidden_MD, targets_M, known_weights_M, smoothing_M, is_image=group.is_image)
-    logits_MC = _widened(model.head_logits(group.head.name, hidden_MD))
+    logits_MC = widened(model.head_logits(group.head.name, hidden_MD))
     if group.segments is None:
         return _cross_entropy(logits_MC, targets_M, smoothing_M)
     return span_losses(logits_MC, targets_M, group.segments.to(logits_MC.device), num_segments=group.num_segments)
@@ -124,7 +133,7 @@ def _id_losses(
     weight_VD = model.output_weight()
     if type(weight_VD) is not nn.Parameter:  # its rows lie on several processes: the model knows how to use it
         logits_MV = model.image_logits(hidden_MD) if is_image else model.logits(hidden_MD)
-        return _cross_entropy(_widened(logits_MV), targets_M, smoothing_M)
+        return _cross_entropy(widened(logits_MV), targets_M, smoothing_M)
     return head_cross_entropy(
         hidden_MD,
         _rows(weight_VD, num_words, None) if is_image else _rows(weight_VD, 0, num_words),
@@ -148,6 +157,6 @@ def _rows(weight_VD: Tensor, first: int, end: int | None) -> Tensor:
     return weight_VD if first == 0 and end == len(weight_VD) else weight_VD[first:end]
 
 
-def _widened(values: Tensor) -> Tensor:
+def widened(values: Tensor) -> Tensor:
     """Return at least float32; numbers that are wider stay so."""
     return values if values.dtype == torch.float64 else values.float()

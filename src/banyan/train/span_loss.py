@@ -15,11 +15,18 @@ def span_losses(logits_M2: Tensor, targets_M: Tensor, segments_M: Tensor, *, num
     Shapes: logits (M, 2); targets and segments (M,), segments counted from 0; returns (M,), 0 where nothing is marked.
     Source: Devlin et al. 2019 (BERT), section 4.2.
     """
+    return -(segment_log_probs(logits_M2, segments_M, num_segments=num_segments) * answer_marks(targets_M)).sum(dim=1)
+
+
+def segment_log_probs(logits_M2: Tensor, segments_M: Tensor, *, num_segments: int) -> Tensor:
+    """Return the log-probability of every position among those of its example, as a start and as an end.
+
+    Shapes: logits (M, 2); segments (M,), counted from 0; returns (M, 2).
+    """
     highest_S2 = logits_M2.new_full((num_segments, 2), -torch.inf)  # taken off: exp() may overflow
     highest_S2 = highest_S2.scatter_reduce(0, segments_M[:, None].expand(-1, 2), logits_M2.detach(), "amax")
     sums_S2 = sum_by_segment(segments_M, (logits_M2 - highest_S2[segments_M]).exp(), num_segments)
-    normalisers_M2 = (sums_S2.log() + highest_S2)[segments_M]
-    return ((normalisers_M2 - logits_M2) * answer_marks(targets_M)).sum(dim=1)
+    return logits_M2 - (sums_S2.log() + highest_S2)[segments_M]
 
 
 def answer_marks(targets_M: Tensor) -> Tensor:

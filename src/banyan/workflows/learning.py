@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from banyan.core.errors import ConfigError
 from banyan.core.files import shown_bytes
 from banyan.core.types import HeadSpec
 from banyan.data.batch import BatchLoader
@@ -18,6 +19,7 @@ from banyan.model.transformer import Transformer
 from banyan.train.evaluations import Evaluator
 from banyan.train.features import TrunkFeatures, feature_loss
 from banyan.train.losses import joint_loss
+from banyan.train.r_drop import r_drop_loss
 from banyan.train.ranks import ALONE, Ranks, main_first
 from banyan.train.step import LossFunction
 from banyan.workflows.live_model import TASK_SCORES
@@ -65,13 +67,28 @@ def _paces_of(recipe: Recipe, material: Material) -> Paces | None:
 def whole_batches(recipe: Recipe, material: Material) -> Learning:
     """Return how a run learns that computes the whole model in every step."""
     heads = tuple(task.head for task in material.tasks)
-    loss_function = partial(joint_loss, task_heads=heads, label_smoothing=_smoothing_of(recipe))
     loader = new_loader(recipe, material)
-    return Learning(loader=loader, mixture=loader, loss_function=loss_function, task_heads=heads)
+    return Learning(loader=loader, mixture=loader, loss_function=_loss_of(recipe, heads), task_heads=heads)
+
+
+def _loss_of(recipe: Recipe, heads: tuple[HeadSpec | None, ...]) -> LossFunction:
+    smoothing, noise, strength = _smoothing_of(recipe), recipe.train.embedding_noise, recipe.train.r_drop
+    if not strength:
+        return partial(joint_loss, task_heads=heads, label_smoothing=smoothing, embedding_noise=noise)
+    return partial(r_drop_loss, task_heads=heads, label_smoothing=smoothing, embedding_noise=noise, strength=strength)
 
 
 def _smoothing_of(recipe: Recipe) -> tuple[float, ...]:
     return tuple(task.label_smoothing for task in recipe.tasks)
+
+
+def _check_noise(recipe: Recipe, model: Transformer) -> None:
+    if recipe.train.r_drop and not (recipe.train.embedding_noise or model.drops):
+        raise ConfigError(
+            f"train.r_drop={recipe.train.r_drop} compares two passes that would be the same: the model has "
+            f"dropout={model.config.dropout}, and there is no train.embedding_noise.",
+            hint="set model.dropout=0.1 (or the dropout of transfer.lora), or train.embedding_noise",
+        )
 
 
 def heard_by(mixture: MixtureLoader, evaluator: Evaluator) -> Evaluator:
@@ -96,9 +113,10 @@ def prepare_learning(
 ) -> Learning:
     """Return how the run learns; where a trunk stays as it is, its features are computed now, or found in the run.
 
-    Raises: SpaceError if they do not fit on the disk.
+    Raises: SpaceError if they do not fit on the disk; ConfigError if R-Drop is asked for and nothing is random.
     """
     if recipe.transfer.mode != "head" or material.parent is None:
+        _check_noise(recipe, model)
         return whole_batches(recipe, material)
     heads = tuple(task.head for task in material.tasks)
     first_block = model.config.num_layers - recipe.transfer.last_blocks

@@ -28,6 +28,7 @@ from banyan.train.schedule import ScheduleConfig
 from banyan.train.trackers import TrackingConfig
 from banyan.workflows.dial_keys import parse_budget, parse_size
 from banyan.workflows.transfer_recipe import TransferRecipe, check_tasks_of_mode
+from banyan.workflows.variation import check_noise
 
 RECIPE_FILE = "recipe.yaml"  # in a run's folder and beside every checkpoint: as it was resolved
 MAX_SEED = 2**63 - 1  # what a database can hold
@@ -158,6 +159,7 @@ class Recipe:
                 f"model.max_seq_len={self.model.max_seq_len} is shorter than train.seq_len={self.train.seq_len}; "
                 "a training row must fit the context."
             )
+        check_noise(self.train, self.transfer, self.parallel)
         self._check_transfer()
 
     def _check_transfer(self) -> None:
