@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from banyan.core.types import MaskKind, TokenSequence
-from banyan.infer.forward import Row, attend_until, hidden_states, prompt_row, sequence_row
+from banyan.infer.forward import Row, attend_until, hidden_states, prompt_row, sequence_row, padded_len
 from banyan.testing.prompts import make_model, picture_prompt, text_prompt
 
 MODEL = make_model()
@@ -69,3 +69,10 @@ def test_a_training_sequence_keeps_its_mask_and_grid() -> None:
     )
     row = sequence_row(sequence, positions=[1])
     assert (row.mask, row.prefix_len, row.grid_ids) == (MaskKind.PREFIX, 2, sequence.grid_ids)
+
+
+def test_a_padded_length_holds_the_row_and_wastes_at_most_half_of_it() -> None:
+    for seq_len in range(1, 1025):
+        padded = padded_len(seq_len, max_seq_len=1000)
+        assert padded >= min(seq_len, 1000) and padded in (16, 1000) or padded < 1.5 * seq_len + 16
+        assert padded_len(padded, max_seq_len=1000) == padded

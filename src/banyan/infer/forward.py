@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,8 @@ from banyan.core.types import NO_GRID, MaskKind, Prompt, TokenSequence
 from banyan.model.partial_passes import layers
 from banyan.model.transformer import Transformer
 
-# A product of one or two rows is worked out by another routine, with other last bits; from three on, a row's bits do
-# not depend on their number (measured with MKL on x86, torch 2.13, at 1 to 1,024 rows).
-MIN_PRODUCT_ROWS = 4
+# Lengths that rows are padded to: each length has kernels of its own, and these round what they sum in their own order.
+SHORTEST = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +42,7 @@ def prompt_row(prompt: Prompt, *, positions: Sequence[int], answer_ids: Sequence
         mask=MaskKind.PREFIX if prompt.mask is MaskKind.FULL else prompt.mask,
         prefix_len=len(prompt),
         positions=tuple(positions),
+        grid_ids=(*prompt.grid_ids, *[NO_GRID] * len(answer_ids)) if prompt.grid_ids else (),
     )
 
 
@@ -68,36 +69,40 @@ def attend_until(*, seq_len: int, mask: MaskKind, prefix_len: int) -> list[int]:
 def hidden_states(model: Transformer, rows: Sequence[Row], *, max_batch_tokens: int) -> list[Tensor]:
     """Read rows in batches of similar length and return each row's wanted hidden states.
 
-    A row's states have the same bits whatever rows it is read with (measured in float32 on the CPU with torch 2.13).
+    A row is read with rows that are padded to the same length, and so its states have the same bits alone and in any
+    company (measured in float32 on the CPU with torch 2.13; among other lengths, or padded to others, they differ).
     Shapes: one (P, D) for each row, P its number of positions; (N, P, D) for a row that names N layers.
     Units:  max_batch_tokens counts padding too; a single longer row makes its own batch.
     """
     found: list[Tensor | None] = [None] * len(rows)
-    for batch in _batches(rows, max_batch_tokens=max_batch_tokens):
+    limit = model.config.max_seq_len
+    for batch in _batches(rows, max_batch_tokens=max_batch_tokens, max_seq_len=limit):
         for index, hidden in zip(batch, _read(model, [rows[index] for index in batch]), strict=True):
             found[index] = hidden
     return [hidden for hidden in found if hidden is not None]
 
 
-def _batches(rows: Sequence[Row], *, max_batch_tokens: int) -> list[list[int]]:
-    """Group the numbers of rows that one kernel reads, longest first, so that little of a batch is padding."""
+def padded_len(seq_len: int, *, max_seq_len: int) -> int:
+    """Return the length a row is read at: 16, 32, 48, 64, 96, 128, 192 and so on, or all that the model can address."""
+    octave = SHORTEST
+    while 2 * octave < seq_len:
+        octave *= 2
+    step = max(SHORTEST, octave // 2)
+    return min(max_seq_len, max(SHORTEST, -(-seq_len // step) * step))
+
+
+def _batches(rows: Sequence[Row], *, max_batch_tokens: int, max_seq_len: int) -> list[list[int]]:
+    """Group the numbers of rows that are worked out in the same way, longest first."""
+    alike: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        # Attention with a mask rounds otherwise than the causal one.
+        way = (-padded_len(len(row), max_seq_len=max_seq_len), row.mask is MaskKind.CAUSAL, bool(row.grid_ids))
+        alike[way].append(index)
     batches: list[list[int]] = []
-    for index in sorted(range(len(rows)), key=lambda i: (_way(rows[i]), -len(rows[i]))):
-        first = rows[batches[-1][0]] if batches else None
-        if (
-            first is not None
-            and _way(first) == _way(rows[index])
-            and len(first) * (len(batches[-1]) + 1) <= max_batch_tokens
-        ):
-            batches[-1].append(index)
-        else:
-            batches.append([index])
+    for way in sorted(alike):
+        num_rows = max(1, max_batch_tokens // -way[0])
+        batches += [alike[way][start : start + num_rows] for start in range(0, len(alike[way]), num_rows)]
     return batches
-
-
-def _way(row: Row) -> tuple[bool, bool]:
-    """Return what decides how a row is worked out: attention with a mask rounds otherwise than the causal one."""
-    return row.mask is MaskKind.CAUSAL, bool(row.grid_ids)
 
 
 def _read(model: Transformer, rows: Sequence[Row]) -> list[Tensor]:
@@ -130,7 +135,7 @@ def _wanted(row: Row, hidden_TD: Tensor) -> Tensor:
 
 
 def _inputs(model: Transformer, rows: Sequence[Row]) -> dict[str, Any]:
-    seq_len = max(MIN_PRODUCT_ROWS, *map(len, rows))
+    seq_len = padded_len(max(map(len, rows)), max_seq_len=model.config.max_seq_len)
     has_grid = any(row.grid_ids for row in rows)
     is_causal = all(row.mask is MaskKind.CAUSAL for row in rows)
     # Padding stands on the right, beyond what any real position may read, so it needs no mask of its own.
