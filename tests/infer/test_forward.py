@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from banyan.core.types import MaskKind, TokenSequence
-from banyan.infer.forward import Row, attend_until, hidden_states, prompt_row, sequence_row, padded_len
+from banyan.infer.forward import Row, attend_until, hidden_states, padded_len, prompt_row, sequence_row
 from banyan.testing.prompts import make_model, picture_prompt, text_prompt
 
 MODEL = make_model()

@@ -147,6 +147,7 @@ class Prompt:
     mask: MaskKind  # PREFIX and FULL: the whole prompt is read in both directions
     decoding: Decoding
     unconditional_token_ids: tuple[int, ...] = ()  # the prompt without its wish, for classifier-free guidance
+    grid_ids: tuple[int, ...] = ()  # which cell of a picture in the question each position stands before; empty: none
     notes: Any = field(default=None, compare=False)  # what the task needs to read the completion (offsets, words)
     num_dropped_tokens: int = 0  # source tokens cut off so that the prompt fits
 

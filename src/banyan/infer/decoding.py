@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from banyan.core.types import ImageGrid, Text
+from banyan.core.types import NO_GRID, ImageGrid, Text
 from banyan.infer.answers import Answer, DrawnAnswer, PictureAnswer, TextAnswer
 from banyan.infer.beam_answer import BeamAnswer
 from banyan.infer.requests import Request
@@ -84,13 +84,16 @@ class Decoder:
 
     def _read(self, answer: Answer) -> Tensor:
         """Return the last hidden state of each of the answer's prompts, (its slots, D)."""
-        request, grid_id = answer.request, answer.next_grid_id
+        request = answer.request
         mask, adapter = request.prompt.mask, request.adapter
         read = self._slots.read_prompt
         # All beams begin with one prompt, so there may be more slots than prompts.
         pairs = zip(answer.slots, request.branches, strict=False)
         return torch.cat(
-            [read(slot, token_ids, mask=mask, grid_id=grid_id, adapter=adapter) for slot, token_ids in pairs]
+            [
+                read(slot, token_ids, mask=mask, grid_ids=_cells(answer, len(token_ids)), adapter=adapter)
+                for slot, token_ids in pairs
+            ]
         )
 
     def _advance(self, live: Sequence[Answer]) -> Tensor:
@@ -143,3 +146,10 @@ class Decoder:
             self._slots.give_back(answer.slots)
             if answer.finish_reason is not None:
                 answer.request.ticket.succeed(answer.completion())
+
+
+def _cells(answer: Answer, num_tokens: int) -> tuple[int, ...]:
+    """Return the picture cell that each position of a prompt predicts: of the picture it shows, or that is drawn."""
+    if answer.next_grid_id == NO_GRID:
+        return answer.request.prompt.grid_ids
+    return (*[NO_GRID] * (num_tokens - 1), answer.next_grid_id)

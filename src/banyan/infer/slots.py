@@ -13,9 +13,8 @@ from banyan.infer.forward import attend_until
 from banyan.model.kv_cache import KVCache
 from banyan.model.transformer import Transformer
 
-
-# A product of one or two rows is worked out by another routine, with other last bits; from three on, a row's bits do not
-# depend on their number (measured with MKL on x86, torch 2.13, at 1 to 1,024 rows).
+# A product of one or two rows is worked out by another routine, with other last bits; from three on, the bits of a row
+# do not depend on their number (measured with MKL on x86, torch 2.13, at 1 to 1,024 rows).
 MIN_PRODUCT_ROWS = 4
 
 
