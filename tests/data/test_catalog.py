@@ -120,10 +120,26 @@ READ = [
 ]
 
 
+def test_a_conversation_ends_with_an_answer(root: Path) -> None:
+    said = [("user", "a table"), ("assistant", "booked"), ("user", "thanks"), ("assistant", "")]
+    messages = [{"role": role, "content": content} for role, content in said]
+    write_rows(root, "sgd_dialogue", "train", [{"messages": messages}, {"messages": messages[:2]}])
+    assert [row["messages"] for row in load_split("sgd_dialogue", "train")] == [messages[:2]] * 2
+
+
+def test_a_row_that_asks_nothing_is_left_out(root: Path) -> None:
+    rows = [{"question": question, "context": "c", "answers": []} for question in ("who?", " ")]
+    write_rows(root, "cmrc2018", "train", rows)
+    assert list(load_split("cmrc2018", "train")) == rows[:1]
+
+
 @pytest.mark.parametrize(("name", "row", "wanted"), READ)
 def test_rows_come_in_the_common_format(root: Path, name: str, row: Row, wanted: Row) -> None:
     write_rows(root, name, "train", [row])
     assert list(load_split(name, "train")) == [wanted]
+
+
+LEFT_OUT = {"cmrc2018": 1}  # rows of the smallest split that ask nothing
 
 
 @needs_data
@@ -132,7 +148,7 @@ def test_the_real_rows_are_as_many_as_promised_and_in_the_common_format(name: st
     dataset = CATALOG[name]
     smallest = min(dataset.files, key=lambda split: dataset.files[split].num_rows or 0)
     rows = list(load_split(name, smallest))
-    assert len(rows) == dataset.files[smallest].num_rows
+    assert len(rows) == dataset.files[smallest].num_rows - LEFT_OUT.get(name, 0)
     fields = FIELDS.get(dataset.kind) or ({"tokens", "tags"} if "tokens" in rows[0] else {"text", "tags"})
     assert all(fields <= row.keys() for row in rows)
 

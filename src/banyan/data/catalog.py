@@ -18,7 +18,17 @@ from banyan.core.paths import data_directory
 from banyan.core.registry import Registry, did_you_mean
 from banyan.core.types import Row
 from banyan.data.catalog_files import FILES, DataFile
-from banyan.data.catalog_rows import RowReader, headline_and_text, picture, same, sentiment, summary, translation
+from banyan.data.catalog_rows import (
+    RowReader,
+    answered,
+    headline_and_text,
+    picture,
+    same,
+    sentiment,
+    summary,
+    translation,
+    with_question,
+)
 from banyan.data.sources import read_rows
 
 logger = logging.getLogger("banyan.data")
@@ -92,7 +102,7 @@ _add(
 )
 _add("xquad_en", "question_answering", "en", "CC BY-SA 4.0", "google-deepmind/xquad@7d30520c71")
 _add("xquad_zh", "question_answering", "zh", "CC BY-SA 4.0", "google-deepmind/xquad@7d30520c71")
-_add("cmrc2018", "question_answering", "zh", "CC BY-SA 4.0", "ymcui/cmrc2018@c0eb1b6ba2")
+_add("cmrc2018", "question_answering", "zh", "CC BY-SA 4.0", "ymcui/cmrc2018@c0eb1b6ba2", with_question)
 _add("subjqa", "question_answering", "en", "unclear; research only", "megagonlabs/SubjQA@6ea88c7780")
 _add(
     "dialogsum",
@@ -116,6 +126,7 @@ _add(
     "en",
     "CC BY-SA 4.0",
     "google-research-datasets/dstc8-schema-guided-dialogue@e852981ae3",
+    answered,
 )
 for _language in ("en", "zh"):
     _from = "hiyouga/LLaMA-Factory@ff6d4d12ee"
@@ -181,12 +192,14 @@ def load_split(name: str, split: str) -> Iterator[Row]:
     path = find_split(name, split)
     for number, row in enumerate(read_rows(path)):
         try:
-            yield dataset.reader(row)
+            found = dataset.reader(row)
         except (KeyError, IndexError, TypeError) as error:
             raise DataError(
                 f"{path} row {number} is not a row of {name}: {error} does not fit; its columns: {', '.join(row)}.",
                 hint="name your own file's path instead of the data set",
             ) from error
+        if found is not None:
+            yield found
 
 
 def is_known_variant(path: Path, sha256: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from banyan.core.types import Image, Row
 
-RowReader: TypeAlias = Callable[[Row], Row]
+RowReader: TypeAlias = Callable[[Row], Row | None]  # None: the row cannot be used, and is known not to
 
 _SOURCES = ("context", "question", "document", "instruction", "input", "prompt", "text")
 
@@ -15,6 +15,20 @@ _SOURCES = ("context", "question", "document", "instruction", "input", "prompt",
 def same(row: Row) -> Row:
     """Keep a row that is in a common format already."""
     return row
+
+
+def with_question(row: Row) -> Row | None:
+    """Keep a row that asks something: two of CMRC's have an answer and a blank question."""
+    return row if row["question"].strip() else None
+
+
+def answered(row: Row) -> Row:
+    """Keep a conversation up to the last message with something in it that is an answer: two of SGD's end in a blank."""
+    messages = row["messages"]
+    if messages[-1]["content"].strip():
+        return row
+    last = max(place for place, said in enumerate(messages) if said["role"] == "assistant" and said["content"].strip())
+    return row | {"messages": messages[: last + 1]}
 
 
 def headline_and_text(row: Row) -> Row:
