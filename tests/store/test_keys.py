@@ -5,7 +5,8 @@ from sqlalchemy import select
 
 from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.store import keys as keys_module
-from banyan.store.keys import create_key, list_keys, revoke_key, verify_key
+from banyan.store.key_types import KeyLimits, StoreMode
+from banyan.store.keys import change_key, create_key, list_keys, revoke_key, verify_key
 from banyan.store.schema import ApiKeyRow
 from banyan.store.sql_store import SqlStore
 from banyan.store.times import MICROSECONDS
@@ -101,3 +102,24 @@ def test_a_server_notes_the_last_use_at_most_once_a_minute(store: SqlStore) -> N
         noted.append(list_keys(store.database)[0].last_used_at)
     assert noted == [1_000 * MICROSECONDS, 1_000 * MICROSECONDS, 1_090 * MICROSECONDS]
     assert store.verify_key("wrong") is None
+
+
+def test_a_key_carries_its_rights(store: SqlStore) -> None:
+    limits = KeyLimits(requests_per_minute=60, tokens_per_day=1000)
+    rights = {"limits": limits, "store_mode": StoreMode.REDACTED, "training_ok": True}
+    made = create_key(store.database, name="laptop", **rights)  # type: ignore[arg-type]
+    assert verify_key(store.database, made.secret) == made.key
+    assert (made.key.limits, made.key.store_mode, made.key.training_ok) == tuple(rights.values())
+
+
+def test_rights_can_be_changed_one_by_one(store: SqlStore) -> None:
+    create_key(store.database, name="laptop", limits=KeyLimits(max_concurrent=2))
+    changed = change_key(store.database, "laptop", training_ok=True)
+    assert (changed.training_ok, changed.limits, changed.store_mode) == (True, KeyLimits(max_concurrent=2), "full")
+    again = change_key(store.database, "laptop", limits=KeyLimits(), store_mode=StoreMode.HASH)
+    assert (again.training_ok, again.limits, again.store_mode) == (True, KeyLimits(), "hash")
+
+
+def test_a_limit_that_lets_nothing_through_is_refused() -> None:
+    with pytest.raises(ConfigError, match="requests_per_minute=0"):
+        KeyLimits(requests_per_minute=0)

@@ -12,7 +12,8 @@ from banyan.cli.output import JsonOption, QuietOption, console, emit, print_tabl
 from banyan.core.errors import ConfigError
 from banyan.core.paths import default_database_url
 from banyan.store.database import Database
-from banyan.store.keys import DEFAULT_SCOPES, SCOPES, ApiKey, create_key, list_keys, revoke_key
+from banyan.store.key_types import DEFAULT_SCOPES, SCOPES, ApiKey
+from banyan.store.keys import create_key, list_keys, revoke_key
 from banyan.store.sql_store import open_database
 from banyan.store.times import iso_time, parse_time, utc_microseconds
 

@@ -14,7 +14,8 @@ from banyan.core.logging import log_event
 from banyan.serve.errors import ApiError
 from banyan.serve.request_frame import error_response
 from banyan.serve.settings import ServerSettings
-from banyan.store.keys import ApiKey, create_key, list_keys
+from banyan.store.key_types import ApiKey
+from banyan.store.keys import create_key, list_keys
 from banyan.store.sql_store import SqlStore
 from banyan.store.times import utc_microseconds
 

@@ -11,7 +11,7 @@ from banyan.serve.errors import not_found
 from banyan.serve.recording import Recorder
 from banyan.serve.served_model import ServedModel
 from banyan.serve.settings import ServerSettings
-from banyan.store.keys import ApiKey
+from banyan.store.key_types import ApiKey
 from banyan.store.sql_store import SqlStore
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import zstandard
@@ -31,6 +32,11 @@ def unpack_text(data: bytes) -> str:
         return zstandard.ZstdDecompressor().decompress(data).decode("utf-8", "surrogatepass")
     except (zstandard.ZstdError, UnicodeDecodeError, TypeError) as error:
         raise StoreError(f"a stored text cannot be unpacked: {error}.", hint=_HINT) from error
+
+
+def hash_text(text: str) -> str:
+    """Return the SHA-256 of a text."""
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def canonical_json(value: Any) -> str:

@@ -69,6 +69,13 @@ class Database:
         with self._lock, self._writer.begin() as connection:
             yield connection
 
+    def empty_log(self) -> None:
+        """Bring SQLite's log of changes into the file and cut it to nothing; a reader may hold that up for a while."""
+        with store_errors(self.url, doing="write to"), self._writer.connect() as connection:
+            raw = connection.connection.driver_connection
+            assert raw is not None, "a connection that is open has one of its driver"
+            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Let go of all connections."""
         self._reader.dispose()

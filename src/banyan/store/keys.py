@@ -6,7 +6,7 @@ import hmac
 import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import asdict, fields
 from hashlib import sha256
 from typing import Any
 
@@ -16,40 +16,13 @@ from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.core.ids import new_ulid
 from banyan.core.registry import did_you_mean
 from banyan.store.database import Database
+from banyan.store.key_types import DEFAULT_SCOPES, SCOPES, ApiKey, CreatedKey, KeyLimits, StoreMode
 from banyan.store.rows import ChangeRow, WriteOperation
 from banyan.store.schema import ApiKeyRow
 from banyan.store.times import MICROSECONDS, utc_microseconds
 
-SCOPES = ("infer", "outputs", "admin")  # ask a model; read stored answers; everything else
-DEFAULT_SCOPES = ("infer", "outputs")
 _TOUCH_SECONDS = 60  # a key's last use is noted no more often than this
 _NO_DIGEST = "0" * 64
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ApiKey:
-    """A key without its secret."""
-
-    key_id: str
-    name: str
-    prefix: str  # the first characters, to recognise it by
-    scopes: tuple[str, ...]
-    created_at: int
-    expires_at: int | None = None
-    revoked_at: int | None = None
-    last_used_at: int | None = None
-
-    def is_valid(self, *, now: int) -> bool:
-        """Whether the key opens anything at this moment."""
-        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CreatedKey:
-    """A fresh key with its secret, which nobody can read again."""
-
-    key: ApiKey
-    secret: str = field(repr=False)
 
 
 def create_key(
@@ -58,6 +31,9 @@ def create_key(
     name: str,
     scopes: Sequence[str] = DEFAULT_SCOPES,
     expires_at: int | None = None,
+    limits: KeyLimits | None = None,
+    store_mode: StoreMode = StoreMode.FULL,
+    training_ok: bool = False,
     now: int | None = None,
 ) -> CreatedKey:
     """Make a new key and store its hash.
@@ -79,6 +55,9 @@ def create_key(
         scopes=tuple(dict.fromkeys(scopes)),
         created_at=utc_microseconds() if now is None else now,
         expires_at=expires_at,
+        limits=limits or KeyLimits(),
+        store_mode=store_mode,
+        training_ok=training_ok,
     )
     with database.write() as connection:
         connection.execute(insert(ApiKeyRow).values(_row(key, digest=_digest(secret))))
@@ -109,6 +88,38 @@ def revoke_key(database: Database, which: str, *, now: int | None = None) -> Api
 
     Raises: UnknownNameError if no key fits; ConfigError if several do.
     """
+    key = find_key(database, which)
+    moment = utc_microseconds() if now is None else now
+    return _update(database, key.key_id, {"revoked_at": key.revoked_at or moment})
+
+
+def change_key(
+    database: Database,
+    which: str,
+    *,
+    limits: KeyLimits | None = None,
+    store_mode: StoreMode | None = None,
+    training_ok: bool | None = None,
+) -> ApiKey:
+    """Change what a key may use and what is kept of its requests from now on; None leaves a thing as it is.
+
+    `training_ok` counts for what is stored already, too.
+    Raises: as `revoke_key`.
+    """
+    key = find_key(database, which)
+    rights = _rights(
+        limits=limits or key.limits,
+        store_mode=store_mode or key.store_mode,
+        training_ok=key.training_ok if training_ok is None else training_ok,
+    )
+    return _update(database, key.key_id, rights)
+
+
+def find_key(database: Database, which: str) -> ApiKey:
+    """Return the key with this id, prefix or name; of several with one name, the one that is not revoked.
+
+    Raises: UnknownNameError if no key fits; ConfigError if several do.
+    """
     keys = list_keys(database)
     fitting = [key for key in keys if which in (key.key_id, key.prefix, key.name)]
     open_ones = [key for key in fitting if key.revoked_at is None]
@@ -117,12 +128,17 @@ def revoke_key(database: Database, which: str, *, now: int | None = None) -> Api
     if len(open_ones) > 1:
         ids = ", ".join(key.key_id for key in open_ones)
         raise ConfigError(f"{len(open_ones)} keys are called {which!r}: {ids}.", hint="name the one you mean by its id")
-    key_id = (open_ones or fitting)[0].key_id
+    return (open_ones or fitting)[0]
+
+
+def _update(database: Database, key_id: str, values: dict[str, Any]) -> ApiKey:
     with database.write() as connection:
-        is_open = ApiKeyRow.revoked_at.is_(None)
-        moment = utc_microseconds() if now is None else now
-        connection.execute(update(ApiKeyRow).where(ApiKeyRow.id == key_id, is_open).values(revoked_at=moment))
+        connection.execute(update(ApiKeyRow).where(ApiKeyRow.id == key_id).values(values))
         return _key(connection.execute(select(ApiKeyRow.__table__).where(ApiKeyRow.id == key_id)).one())
+
+
+def _rights(*, limits: KeyLimits, store_mode: StoreMode, training_ok: bool) -> dict[str, Any]:
+    return {**asdict(limits), "store_mode": str(store_mode), "training_ok": training_ok}
 
 
 class KeyChecker:
@@ -157,6 +173,7 @@ def _row(key: ApiKey, *, digest: str) -> dict[str, Any]:
         "scopes": list(key.scopes),
         "created_at": key.created_at,
         "expires_at": key.expires_at,
+        **_rights(limits=key.limits, store_mode=key.store_mode, training_ok=key.training_ok),
     }
 
 
@@ -170,4 +187,7 @@ def _key(row: Any) -> ApiKey:
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         last_used_at=row.last_used_at,
+        limits=KeyLimits(**{each.name: getattr(row, each.name) for each in fields(KeyLimits)}),
+        store_mode=StoreMode(row.store_mode),
+        training_ok=row.training_ok,
     )

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from banyan.core.errors import InputError
 from banyan.core.ids import new_ulid
-from banyan.store.codec import pack_ids, pack_json, pack_optional_json, pack_text
+from banyan.store.codec import hash_text, pack_ids, pack_json, pack_optional_json, pack_text
 from banyan.store.rows import insert_if_absent
 from banyan.store.schema import (
     ANSWER_COLUMNS,
@@ -255,7 +255,7 @@ def _insert_output(
         "request_id": request_id,
         "choice_index": output.choice_index,
         "content": pack_text(output.text),
-        "text_sha256": sha256(output.text.encode("utf-8", "surrogatepass")).hexdigest(),
+        "text_sha256": output.text_sha256 or hash_text(output.text),
         "token_ids": pack_ids(output.token_ids) if output.token_ids else None,
         "finish_reason": output.finish_reason,
         "prediction": pack_optional_json(output.prediction),

@@ -147,8 +147,10 @@ def texts_answered(exchange: StoredExchange) -> Iterator[str]:
 def conditions(connection: Connection, wanted: RequestFilter) -> Iterator[ColumnElement[bool]]:
     """Yield what rows of requests, joined with their models, must fulfil to fit a filter; its limit is none of it.
 
+    Requests whose content was erased fit none.
     Raises: InputError if `before_id` names no request.
     """
+    yield RequestRow.erased_at.is_(None)
     equal: dict[InstrumentedAttribute[Any], str | None] = {
         RequestRow.task: wanted.task,
         RequestRow.state: wanted.state and str(wanted.state),
@@ -175,7 +177,9 @@ def _older_than(connection: Connection, request_id: str) -> ColumnElement[bool]:
 
 
 def _find_id(connection: Connection, text: str) -> str:
-    newest = select(RequestRow.id).order_by(RequestRow.received_at.desc(), RequestRow.id.desc()).limit(2)
+    is_there = RequestRow.erased_at.is_(None)
+    newest = select(RequestRow.id).where(is_there)
+    newest = newest.order_by(RequestRow.received_at.desc(), RequestRow.id.desc()).limit(2)
     if text == "last":
         found = list(connection.scalars(newest))[:1]
     else:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -90,6 +91,12 @@ class ApiKeyRow(Base):
     expires_at: Mapped[int | None]
     revoked_at: Mapped[int | None]
     last_used_at: Mapped[int | None]
+    requests_per_minute: Mapped[int | None]
+    tokens_per_minute: Mapped[int | None]
+    tokens_per_day: Mapped[int | None]
+    max_concurrent: Mapped[int | None]
+    store_mode: Mapped[str] = mapped_column(String(8), server_default="full")
+    training_ok: Mapped[bool] = mapped_column(server_default=false())
 
 
 class RequestRow(Base):
@@ -105,6 +112,7 @@ class RequestRow(Base):
         Index("ix_requests_received_at_id", "received_at", "id"),
         Index("ix_requests_task_received_at", "task", "received_at"),
         Index("ix_requests_model_id_received_at", "model_id", "received_at"),
+        Index("ix_requests_api_key_id_received_at", "api_key_id", "received_at"),
         Index("ix_requests_open", "server_instance_id", sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
     )
 
@@ -132,6 +140,8 @@ class RequestRow(Base):
     admitted_at: Mapped[int | None]
     first_token_at: Mapped[int | None]
     finished_at: Mapped[int | None]
+    store_mode: Mapped[str] = mapped_column(String(8), server_default="full")
+    erased_at: Mapped[int | None]  # when its content was deleted; only facts and counts are left since
 
 
 class RequestContentRow(Base):
@@ -214,6 +224,34 @@ class FeedbackRow(Base):
     at: Mapped[int]
 
 
+class IdempotentAnswerRow(Base):
+    """An answer as it was sent, for a client that asks the same again under the same Idempotency-Key."""
+
+    __tablename__ = "idempotent_answers"
+
+    api_key_id: Mapped[str] = mapped_column(ULID, primary_key=True)  # empty where no key is needed
+    idempotency_key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    request_id: Mapped[str] = mapped_column(ForeignKey("requests.id", ondelete="CASCADE"), index=True)
+    body_sha256: Mapped[str] = mapped_column(SHA256)  # of path and body
+    media_type: Mapped[str]
+    content: Mapped[bytes]  # compressed
+    created_at: Mapped[int] = mapped_column(index=True)
+
+
+class AuditRow(Base):
+    """Who changed keys, models or what is stored, or read what others were answered; each row vouches for the last."""
+
+    __tablename__ = "audit_log"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[int]
+    actor: Mapped[str]  # the id of a key, or the user of this machine
+    action: Mapped[str]
+    object_id: Mapped[str]
+    detail: Mapped[dict[str, Any]]
+    sha256: Mapped[str] = mapped_column(SHA256)  # of this row and the hash of the one before
+
+
 class DeadLetterRow(Base):
     """A write that the database refused, kept whole (as ASCII JSON) with the reason."""
 
@@ -229,7 +267,7 @@ class DeadLetterRow(Base):
 # Columns that carry the same name and value in StoredRequest and StoredAnswer.
 REQUEST_COLUMNS = (
     *("endpoint", "task", "task_kind", "params", "seed", "num_choices", "stream", "prompt_sha256"),
-    *("num_prompt_tokens", "client_request_id", "session_id", "api_key_id", "received_at"),
+    *("num_prompt_tokens", "client_request_id", "session_id", "api_key_id", "received_at", "store_mode"),
 )
 ANSWER_COLUMNS = (
     *("http_status", "error_code", "num_completion_tokens", "num_cached_tokens"),

@@ -9,7 +9,8 @@ from typing import Any
 from banyan.core.errors import StoreError
 from banyan.store.database import Database
 from banyan.store.failures import shown_url
-from banyan.store.keys import ApiKey, KeyChecker
+from banyan.store.key_types import ApiKey
+from banyan.store.keys import KeyChecker
 from banyan.store.migrate import check_version, has_tables, upgrade
 from banyan.store.operations import (
     AddFeedback,

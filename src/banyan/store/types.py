@@ -53,6 +53,7 @@ class StoredRequest:
     client_request_id: str | None = None
     session_id: str | None = None
     api_key_id: str | None = None
+    store_mode: str = "full"  # what of all this is kept: see key_types.StoreMode
     received_at: int = field(default_factory=utc_microseconds)
     request_id: RequestId = field(default_factory=new_ulid)
 
@@ -82,6 +83,7 @@ class StoredOutput:
     prediction: Mapping[str, Any] | None = field(default=None, repr=False)  # label, tags, span …, as JSON values
     token_ids: tuple[int, ...] = field(default=(), repr=False)
     artifacts: tuple[StoredArtifact, ...] = ()
+    text_sha256: str | None = None  # of a text that is not kept itself
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

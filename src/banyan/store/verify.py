@@ -10,13 +10,16 @@ from typing import Any
 from sqlalchemy import Connection, func, select, text
 
 from banyan.core.errors import StoreError
+from banyan.store.audit import audit_problems
 from banyan.store.codec import unpack_json, unpack_text
 from banyan.store.database import Database
+from banyan.store.key_types import StoreMode
 from banyan.store.schema import ArtifactRow, DeadLetterRow, OutputRow, RequestContentRow, RequestRow
 from banyan.store.types import OPEN_STATES, RequestState
 
 _PAGE_ROWS = 500
 _MAX_PROBLEMS = 100  # of one kind; a broken disk breaks everything
+_is_kept = RequestRow.erased_at.is_(None) & (RequestRow.store_mode != str(StoreMode.NONE))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +50,7 @@ def verify_database(database: Database) -> VerifyReport:
             *_content_problems(connection),
             *_output_problems(connection),
             *_artifact_problems(connection),
+            *audit_problems(connection),
         ]
         return VerifyReport(
             num_requests=_count(connection, RequestRow),
@@ -78,7 +82,7 @@ def _state_problems(connection: Connection) -> Iterator[str]:
     incomplete = (
         select(RequestRow.id, RequestRow.num_choices, counted)
         .outerjoin(OutputRow, OutputRow.request_id == RequestRow.id)
-        .where(RequestRow.state == str(RequestState.COMPLETED))
+        .where(RequestRow.state == str(RequestState.COMPLETED), _is_kept)
         .group_by(RequestRow.id, RequestRow.num_choices)
         .having(counted != RequestRow.num_choices)
     )
@@ -90,7 +94,7 @@ def _content_problems(connection: Connection) -> Iterator[str]:
     missing = (
         select(RequestRow.id)
         .outerjoin(RequestContentRow, RequestContentRow.request_id == RequestRow.id)
-        .where(RequestContentRow.request_id.is_(None))
+        .where(RequestContentRow.request_id.is_(None), RequestRow.erased_at.is_(None))
     )
     for key in connection.scalars(missing.limit(_MAX_PROBLEMS)):
         yield f"request {key} has no content"
@@ -101,7 +105,9 @@ def _content_problems(connection: Connection) -> Iterator[str]:
 
 
 def _output_problems(connection: Connection) -> Iterator[str]:
-    for row in _in_pages(connection, select(OutputRow.id, OutputRow.content, OutputRow.text_sha256)):
+    has_text = RequestRow.store_mode != str(StoreMode.HASH)
+    texts = select(OutputRow.id, OutputRow.content, OutputRow.text_sha256)
+    for row in _in_pages(connection, texts.join(RequestRow, RequestRow.id == OutputRow.request_id).where(has_text)):
         try:
             content = unpack_text(row.content).encode("utf-8", "surrogatepass")
         except StoreError:
