@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from banyan.core.errors import ConfigError, ContextLengthError
 from banyan.core.types import NO_GRID, NO_TARGET, LabelSet, MaskKind, Prompt, Span, Tags, Text, TokenSequence
 from banyan.tasks.registry import TASK_KINDS, task_from_spec
-from banyan.testing.tasks import CHINESE, ENGLISH, HOSTILE, TASKS, VOCABULARY, example_about, row_about
+from banyan.testing.tasks import CHINESE, ENGLISH, HOSTILE, SEEING, TASKS, VOCABULARY, example_about, row_about
 
 MAX_TOKENS = 400
 KINDS = list(TASKS)
@@ -35,7 +35,7 @@ def expects_tokens(prompt: Prompt) -> bool:
 
 
 def test_every_kind_has_a_task_here() -> None:
-    assert {task.kind for task in TASKS.values()} == set(TASK_KINDS)
+    assert {task.kind for task in (*TASKS.values(), *SEEING.values())} == set(TASK_KINDS)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -73,7 +73,8 @@ def test_a_question_without_an_answer_is_a_conversation_too() -> None:
         ({"messages": []}, "empty"),
         ({"messages": [{"role": "alien", "content": "x"}]}, "role 'alien'"),
         ({"messages": ["x"]}, "must be a mapping"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "must be a text"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "must be a data URI"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "must be a text"),
     ],
 )
 def test_what_is_no_conversation_is_named(row: Row, message: str) -> None:

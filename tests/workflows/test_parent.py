@@ -105,7 +105,7 @@ def test_a_drawing_task_needs_a_parent_that_draws(runs: TransferRuns) -> None:
     picture = {"name": "draw", "kind": "image_generation", "data": {"train": str(runs.folder / "pictures.jsonl")}}
     image = {"width": 2, "height": 2, "channels": 1, "pixels": [0, 255, 255, 0]}
     (runs.folder / "pictures.jsonl").write_text(json.dumps({"text": "a dot", "image": image, "label": "1"}) + "\n")
-    with pytest.raises(BanyanError, match="task draw draws, and the parent parent has no image codes"):
+    with pytest.raises(BanyanError, match="task draw has pictures, and the parent parent has no image codes"):
         runs.run("child", [picture], transfer={"parent": str(runs.folder / "parent")})
 
 

@@ -126,8 +126,14 @@ class LoadedModel:
         return self.description.sampling.get(asked.name) or default_sampling(asked.kind)
 
     def prompt(self, task: str, example: Any) -> Prompt:
-        """Return what the model reads when it is asked an example of a task."""
-        return self.task(task).prompt(example, self.vocabulary, max_tokens=self.max_seq_len)
+        """Return what the model reads when it is asked an example of a task; a picture in it becomes codes."""
+        [seen] = self._with_codes(task, [example])
+        return self.task(task).prompt(seen, self.vocabulary, max_tokens=self.max_seq_len)
+
+    def _with_codes(self, task: str, examples: Sequence[Any]) -> list[Any]:
+        if self.image_tokenizer is None:
+            return list(examples)
+        return self.task(task).see(examples, self.image_tokenizer)
 
     def read(self, prompt: Prompt, completion: Completion) -> Prediction:
         """Make a completion into an answer that a person can read; a picture gets its pixels.
@@ -148,7 +154,7 @@ class LoadedModel:
         An example that comes more than once is answered with a seed of its own each time.
         Raises: ContextLengthError or InputError for the first example that cannot be answered.
         """
-        prompts = [self.prompt(task, example) for example in examples]
+        prompts = [self.prompt(task, example) for example in self._with_codes(task, examples)]
         samplings = own_seeds(prompts, sampling or self.sampling_for(task))
         completions = self._complete(prompts, samplings)
         return [self.read(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]

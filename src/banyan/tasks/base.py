@@ -27,6 +27,7 @@ from banyan.core.types import (
 )
 from banyan.tasks.instructions import default_instruction
 from banyan.tasks.metrics.measurement import Measurement, Scores
+from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
 
 E = TypeVar("E")
@@ -49,6 +50,7 @@ class Task(ABC, Generic[E]):
     main_metric: ClassVar[str]  # the score that chooses the best checkpoint
     usual_mask: ClassVar[MaskKind]  # how a question is read unless the recipe says otherwise
     may_choose_mask: ClassVar[bool] = True
+    has_pictures: ClassVar[bool] = False  # examples hold a picture as `image` and, once encoded, as `codes`
 
     name: str
     columns: dict[str, str] = field(default_factory=dict)  # our column name → the name the user's rows have
@@ -98,6 +100,10 @@ class Task(ABC, Generic[E]):
 
         Raises: InputError if the text cannot be a question of this kind.
         """
+
+    def see(self, examples: Sequence[E], tokenizer: ImageTokenizer) -> list[E]:
+        """Return the examples with the codes of their pictures; most kinds have none and return them as they are."""
+        return list(examples)
 
     @abstractmethod
     def prompt(self, example: E, vocabulary: Vocabulary, *, max_tokens: int) -> Prompt:
@@ -177,7 +183,7 @@ def join_prompt_and_answer(prompt: Prompt, answer: Supervision) -> TokenSequence
         loss_weights=tuple(0.0 if target == NO_TARGET else 1.0 for target in targets),
         mask=prompt.mask,
         prefix_len=0 if prompt.mask is MaskKind.CAUSAL else len(prompt),
-        grid_ids=_padded_grid(answer.grid_ids, len(token_ids)),
+        grid_ids=_padded_grid(answer.grid_ids or prompt.grid_ids, len(token_ids)),
     )
 
 

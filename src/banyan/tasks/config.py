@@ -62,13 +62,15 @@ class TaskConfig:
     source_language: str | None = None
     target_language: str | None = None
     template: str | None = None
-    captions: tuple[str, ...] = ()  # image generation: templates; {name} is whatever the row's label is called
-    names: dict[str, tuple[str, ...]] | None = None  # image generation: label → its names, in any language
+    captions: tuple[str, ...] = ()  # pictures: templates; {name} is whatever the row's label is called
+    names: dict[str, tuple[str, ...]] | None = None  # pictures: label → its names, in any language
     caption_dropout: float | None = None  # image generation: share learned without a wish, for guidance
+    reads_text: bool | None = None  # picture classification: the row's text counts, too; None: where rows have one
     both_directions: bool | None = None  # translation: learn every row forwards and backwards
     unit: Literal["word", "character"] | None = None  # tagging: what gets a tag; None: as the data has it
     may_be_empty: bool | None = None  # question answering: some questions have no answer; None: as in the data
     system: str | None = None  # dialogue: said at the start of every conversation
+    sees_pictures: bool | None = None  # dialogue: messages may hold pictures; None: where some in the rows do
     instruction: str | None = None  # what an imported model is told to do with a text; None: made from kind and name
     mask: Literal["causal", "prefix", "full"] | None = None  # how a question is read; None: as its kind usually is
     masks: MaskShares | None = None  # language modelling: shares of the text that are read in both directions

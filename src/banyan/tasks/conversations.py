@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from banyan.core.errors import DataError
-from banyan.core.types import Row
+from banyan.core.types import Image, Row
+from banyan.tasks.picture_uris import is_data_uri, read_shown_picture
 from banyan.tasks.rows import list_column, text_column
 
 ASSISTANT = "assistant"
@@ -34,6 +35,8 @@ class Message:
 
     role: str  # system, user, assistant or tool
     content: str
+    images: tuple[Image, ...] = ()  # shown before the words
+    codes: tuple[tuple[int, ...], ...] = ()  # of the pictures, once they are encoded
 
 
 def read_messages(row: Row) -> tuple[Message, ...]:
@@ -66,18 +69,38 @@ def _read_message(item: Any) -> Message:
     role, content = item.get("role", item.get("from")), item.get("content", item.get("value"))
     if not isinstance(role, str) or role not in _ROLES:
         raise DataError(f"role {role!r} of a message is not one of {', '.join(_ROLES)}.")
-    return Message(role=_ROLES[role], content=_content_text(content))
+    images = tuple(_image_of(part) for part in content if _is_image(part)) if isinstance(content, list) else ()
+    if images and _ROLES[role] != "user":
+        raise DataError(f"a message of {role!r} holds a picture; only the user's messages may.")
+    return Message(role=_ROLES[role], content=_content_text(content), images=images)
 
 
 def _content_text(content: Any) -> str:
-    """Return a message's text; the parts of a message in several parts are joined."""
+    """Return a message's text; the parts of a message in several parts are joined, its pictures left out."""
     if content is None:
         return ""
     if isinstance(content, str):
         return content
-    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
-        return "".join(str(part.get("text", "")) for part in content)
+    texts = [part for part in content if not _is_image(part)] if isinstance(content, list) else [None]
+    if all(isinstance(part, dict) and part.get("type") == "text" for part in texts):
+        return "".join(str(part.get("text", "")) for part in texts if part is not None)
     raise DataError(f"the content of a message must be a text, got {type(content).__name__}.")
+
+
+def _is_image(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "image_url"
+
+
+def _image_of(part: dict[str, Any]) -> Image:
+    """Read a picture that is written out in its message; an address is never looked up."""
+    place = part.get("image_url")
+    uri = place.get("url") if isinstance(place, dict) else place
+    if not is_data_uri(uri):
+        raise DataError(
+            f"a picture in a message must be a data URI, got {uri!r:.60}; addresses are never fetched.",
+            hint="write it as data:image/png;base64,…",
+        )
+    return read_shown_picture(uri)
 
 
 def _read_pair(row: Row) -> tuple[Message, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError, ContextLengthError, DataError, InputError
@@ -16,7 +16,9 @@ from banyan.tasks.conversations import ASSISTANT, Message, read_messages, split_
 from banyan.tasks.fitting import answer_room, end_answer
 from banyan.tasks.metrics.answers import measure_answers
 from banyan.tasks.metrics.measurement import Measurement
-from banyan.tasks.rows import rename_columns
+from banyan.tasks.picture_talk import cells_of, lay_out, see_messages
+from banyan.tasks.rows import read_each, rename_columns
+from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.layout import Conversation, Turn
 from banyan.tokenizers.vocabulary import Vocabulary
 
@@ -40,10 +42,24 @@ class Dialogue(Task[DialogueExample]):
 
     max_answer_tokens: int = 256
     system: str | None = None  # said at the start of every conversation that has no system message
+    sees_pictures: bool = False  # the user's messages may hold pictures
 
     def __post_init__(self) -> None:
         if self.max_answer_tokens < 1:
             raise ConfigError(f"task {self.name}: max_answer_tokens={self.max_answer_tokens} must be at least 1.")
+
+    @classmethod
+    def fields_from_rows(cls, rows: Sequence[Row], *, columns: Mapping[str, str]) -> dict[str, Any]:
+        """Return whether any message of the user holds a picture."""
+        talks = read_each(rows, lambda row: read_messages(rename_columns(row, columns)))
+        return {"sees_pictures": any(message.images for talk in talks for message in talk)}
+
+    def see(self, examples: Sequence[DialogueExample], tokenizer: ImageTokenizer) -> list[DialogueExample]:
+        """Return the conversations with the codes of their pictures."""
+        if not self.sees_pictures:
+            return list(examples)
+        histories = see_messages([example.history for example in examples], tokenizer)
+        return [replace(example, history=history) for example, history in zip(examples, histories, strict=True)]
 
     def parse(self, row: Row, *, with_answer: bool = True) -> DialogueExample:
         """Read {"messages"}, ShareGPT's {"conversations"}, alpaca's {"instruction", "input", "output"}.
@@ -52,6 +68,10 @@ class Dialogue(Task[DialogueExample]):
         """
         row = rename_columns(row, self.columns)
         messages = read_messages({"system": self.system, **row} if self.system else row)
+        if not self.sees_pictures and any(message.images for message in messages):
+            raise DataError(
+                f"task {self.name} was not taught to look at pictures.", hint="leave the picture out of the message"
+            )
         if not with_answer:
             return DialogueExample(history=without_answer(messages))
         history, answer = split_off_answer(messages)
@@ -82,7 +102,7 @@ class Dialogue(Task[DialogueExample]):
         Where the conversation is too long its oldest turns are left out whole, but never the system message; where
         even that is not enough, the longer of the system message and the last one is cut at its end.
         """
-        whole = vocabulary.conversation([(message.role, message.content) for message in example.history])
+        whole = lay_out(example.history, vocabulary)
         room = (
             max_tokens - len(whole.begin) - len(whole.ask) - answer_room(self.max_answer_tokens, max_tokens=max_tokens)
         )
@@ -101,6 +121,7 @@ class Dialogue(Task[DialogueExample]):
                 stop_token_ids=vocabulary.reply_stop_ids,
                 drops_first_space=vocabulary.drops_first_space,
             ),
+            grid_ids=cells_of(token_ids, vocabulary) if self.sees_pictures else (),
             notes=kept,
             num_dropped_tokens=whole.num_turn_tokens - kept.num_turn_tokens,
         )
@@ -112,7 +133,7 @@ class Dialogue(Task[DialogueExample]):
             raise _too_long(self.name, num_tokens, room=room, max_tokens=limit)
 
         def laid_out(kept: Sequence[Message]) -> Conversation:
-            return vocabulary.conversation([(message.role, message.content) for message in kept])
+            return lay_out(kept, vocabulary)
 
         shorter = _without_oldest(history)
         first = bisect_left(shorter, -room, key=lambda kept: -laid_out(kept).num_turn_tokens)
@@ -158,7 +179,7 @@ class Dialogue(Task[DialogueExample]):
 
     def source(self, example: DialogueExample) -> str:
         """Return the conversation so far."""
-        return "\n".join(f"{message.role}: {message.content}" for message in example.history)
+        return "\n".join(f"{one.role}: {'(a picture) ' * len(one.images)}{one.content}" for one in example.history)
 
     def measure(self, examples: Sequence[DialogueExample], predictions: Sequence[Prediction]) -> Measurement:
         """Count the F1 of the answer's words."""

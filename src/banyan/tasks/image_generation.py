@@ -19,7 +19,8 @@ from banyan.tasks.captions import captions_of, label_of
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.labels import measure_labels
 from banyan.tasks.metrics.measurement import Measurement
-from banyan.tasks.pictures import fit_picture, read_picture
+from banyan.tasks.picture_codes import with_codes
+from banyan.tasks.pictures import read_picture
 from banyan.tasks.rows import column, fill_template, needed_columns, rename_columns
 from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
@@ -48,6 +49,7 @@ class ImageGeneration(Task[PictureExample]):
     main_metric: ClassVar[str] = "accuracy"
     usual_mask: ClassVar[MaskKind] = MaskKind.PREFIX
     may_choose_mask: ClassVar[bool] = False
+    has_pictures: ClassVar[bool] = True
 
     grid_size: int  # rows = columns of codes, from the image tokenizer
     num_codes: int
@@ -73,32 +75,23 @@ class ImageGeneration(Task[PictureExample]):
         Of several captions one is chosen by a hash of them all.
         """
         row = rename_columns(row, needed_columns(self.columns, with_answer, answers=("image", "label", "label_name")))
-        captions = self._read_captions(row)
+        captions, chosen = read_captions(row, template=self.template, templates=self.captions, names=self.names)
         return PictureExample(
-            caption=captions[_hash("\n".join(captions)) % len(captions)],
+            caption=chosen,
             captions=captions,
             image=read_picture(column(row, "image")) if with_answer else None,
             label=label_of(row),
         )
 
-    def _read_captions(self, row: Row) -> tuple[str, ...]:
-        if self.template is not None:
-            return (fill_template(self.template, row),)
-        name = next((name for name in _CAPTION_COLUMNS if row.get(name) is not None), None)
-        if self.captions or (name is None and label_of(row)):
-            return captions_of(row, templates=self.captions or _LABEL_ALONE, names=self.names)
-        name = name or _CAPTION_COLUMNS[0]
-        value = column(row, name)
-        captions = tuple(value) if isinstance(value, list | tuple) else (value,)
-        if not captions or not all(isinstance(text, str) and text.strip() for text in captions):
-            raise DataError(f"column {name!r} must hold a caption, or a list of captions, got {value!r:.60}.")
-        return captions
+    def see(self, examples: Sequence[PictureExample], tokenizer: ImageTokenizer) -> list[PictureExample]:
+        """Return the examples with the codes of their pictures; one that has no picture stays as it is."""
+        return with_codes(examples, tokenizer)
 
     def with_caption(self, example: PictureExample, number: int) -> PictureExample:
         """Return the example with another of its captions, counted round and round."""
         return replace(example, caption=example.captions[number % len(example.captions)])
 
-    def with_codes(self, example: PictureExample, number: int) -> PictureExample:
+    def with_copy(self, example: PictureExample, number: int) -> PictureExample:
         """Return the example with the codes of one of its picture's copies, counted round and round."""
         if example.codes is None or not example.other_codes:
             return example
@@ -191,6 +184,34 @@ class ImageGeneration(Task[PictureExample]):
         return measure_labels(expected, [prediction.text for prediction in predictions], labels=())
 
 
+def read_captions(
+    row: Row, *, template: str | None, templates: Sequence[str], names: Mapping[str, Sequence[str]]
+) -> tuple[tuple[str, ...], str]:
+    """Return every caption of a row, and one of them chosen by a hash of them all.
+
+    They come from the template or templates, from a column of captions, or from the label where there is no more.
+    Raises: DataError if a column is missing or holds no caption.
+    """
+    captions = _all_captions(row, template=template, templates=templates, names=names)
+    return captions, captions[_hash("\n".join(captions)) % len(captions)]
+
+
+def _all_captions(
+    row: Row, *, template: str | None, templates: Sequence[str], names: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
+    if template is not None:
+        return (fill_template(template, row),)
+    name = next((name for name in _CAPTION_COLUMNS if row.get(name) is not None), None)
+    if templates or (name is None and label_of(row)):
+        return captions_of(row, templates=templates or _LABEL_ALONE, names=names)
+    name = name or _CAPTION_COLUMNS[0]
+    value = column(row, name)
+    captions = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not captions or not all(isinstance(text, str) and text.strip() for text in captions):
+        raise DataError(f"column {name!r} must hold a caption, or a list of captions, got {value!r:.60}.")
+    return captions
+
+
 def picture_fields(tokenizer: ImageTokenizer) -> Mapping[str, Any]:
     """Return the fields of the task that follow from the image tokenizer, for `build_task`."""
     return {"grid_size": tokenizer.grid_size, "num_codes": tokenizer.num_codes}
@@ -201,13 +222,10 @@ def encode_pictures(examples: Sequence[PictureExample], tokenizer: ImageTokenize
 
     Raises: DataError for an example without a picture.
     """
-    images = []
     for number, example in enumerate(examples, start=1):
-        if example.image is None:
+        if example.image is None and example.codes is None:
             raise DataError(f"example {number} ({example.caption!r}) has no picture to encode.")
-        images.append(fit_picture(example.image, image_size=tokenizer.image_size, channels=tokenizer.channels))
-    codes = tokenizer.encode(images)
-    return [replace(example, codes=tuple(row)) for example, row in zip(examples, codes, strict=True)]
+    return with_codes(examples, tokenizer)
 
 
 def show_picture(prediction: Prediction, tokenizer: ImageTokenizer) -> Prediction:

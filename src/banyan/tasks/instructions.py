@@ -14,6 +14,8 @@ _INSTRUCTIONS = {
     "summarization": ("Summarize this text.", "概括这段文字。"),
     "question_answering": ("Answer the question with words of the text.", "用文中的词语回答问题。"),
     "image_generation": ("Draw this.", "画出下面的内容。"),
+    "picture_classification": ("Which label fits this picture ({name})?", "这张图片属于哪一类（{name}）？"),
+    "captioning": ("What is in this picture?", "这张图片里有什么？"),
 }
 _LABELS = (" Answer with one of: {labels}.", "请从以下选项中选择：{labels}。")
 _MAX_LABEL_CHARACTERS = 400  # longer lists would push the text itself out of the context

@@ -9,10 +9,12 @@ from banyan.core.config import config_from_mapping
 from banyan.core.errors import ConfigError
 from banyan.core.registry import Registry
 from banyan.tasks.base import Task
+from banyan.tasks.captioning import Captioning
 from banyan.tasks.classification import Classification
 from banyan.tasks.dialogue import Dialogue
 from banyan.tasks.image_generation import ImageGeneration
 from banyan.tasks.language_modeling import LanguageModeling
+from banyan.tasks.picture_classification import PictureClassification
 from banyan.tasks.question_answering import QuestionAnswering
 from banyan.tasks.summarization import Summarization
 from banyan.tasks.tagging import Tagging
@@ -27,6 +29,8 @@ TASK_KINDS.add("summarization", Summarization)
 TASK_KINDS.add("question_answering", QuestionAnswering)
 TASK_KINDS.add("dialogue", Dialogue)
 TASK_KINDS.add("image_generation", ImageGeneration)
+TASK_KINDS.add("picture_classification", PictureClassification)
+TASK_KINDS.add("captioning", Captioning)
 
 
 def task_from_spec(spec: Mapping[str, Any]) -> Task[Any]:

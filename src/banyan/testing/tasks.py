@@ -6,10 +6,12 @@ from typing import Any
 
 from banyan.core.types import Image, Row
 from banyan.tasks.base import Task
+from banyan.tasks.captioning import Captioning
 from banyan.tasks.classification import Classification
 from banyan.tasks.dialogue import Dialogue
 from banyan.tasks.image_generation import ImageGeneration, PictureExample
 from banyan.tasks.language_modeling import LanguageModeling
+from banyan.tasks.picture_classification import PictureClassification
 from banyan.tasks.question_answering import QuestionAnswering
 from banyan.tasks.summarization import Summarization
 from banyan.tasks.tagging import Tagging
@@ -31,6 +33,12 @@ TASKS: dict[str, Task[Any]] = {
     "question_answering": QuestionAnswering(name="qa", may_be_empty=True),
     "dialogue": Dialogue(name="chat", max_answer_tokens=48),
     "image_generation": ImageGeneration(name="draw", grid_size=2, num_codes=NUM_CODES),
+}
+
+SEEING: dict[str, Task[Any]] = {  # kinds whose question is a picture; its codes stand for it
+    "picture_classification": PictureClassification(name="topic", labels=("tree", "树")),
+    "picture classification as words": PictureClassification(name="words", labels=("tree", "树"), answer="words"),
+    "captioning": Captioning(name="sum", max_answer_tokens=16),
 }
 
 GREY = {"width": 2, "height": 2, "channels": 1, "pixels": [0, 255, 255, 0]}

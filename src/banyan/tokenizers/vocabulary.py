@@ -144,13 +144,24 @@ class Vocabulary:
 
         Raises: ConfigError if the vocabulary has no tokens for pictures.
         """
+        self._check_pictures("draw")
+        return (*self.ask_answer(), self.image_id)
+
+    def show_picture(self, codes: Sequence[int]) -> tuple[int, ...]:
+        """Return the ids of a picture in a question.
+
+        Raises: ConfigError if the vocabulary has no tokens for pictures; InputError for a code it does not have.
+        """
+        self._check_pictures("see")
+        return (self.image_id, *map(self.image_token, codes), self.end_image_id)
+
+    def _check_pictures(self, what: str) -> None:
         missing = [token for token in _IMAGE_TOKENS if token not in self.layout.special.control_ids]
         if missing or not self.num_image_codes:
             raise ConfigError(
-                "the model cannot draw: its vocabulary has no tokens for pictures.",
+                f"the model cannot {what}: its vocabulary has no tokens for pictures.",
                 hint="take a model of Banyan's own, or grow the vocabulary by image codes",
             )
-        return (*self.ask_answer(), self.image_id)
 
     def encode_answer(self, text: str) -> tuple[int, ...]:
         """Return the ids of an answer as the model says it, without its end."""

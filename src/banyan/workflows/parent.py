@@ -22,7 +22,6 @@ from banyan.runtime.description import read_description
 from banyan.runtime.loading import ModelParts, read_parts
 from banyan.tasks.base import Task
 from banyan.tasks.config import TaskConfig
-from banyan.tasks.image_generation import ImageGeneration
 from banyan.tasks.registry import TASK_KINDS
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
@@ -61,14 +60,14 @@ class Parent:
         return {name: how for name, how in self.parts.description.sampling.items() if name in names}
 
     def needs_image_tokenizer(self, tasks: Sequence[TaskConfig]) -> bool:
-        """Return whether a task draws for which an image tokenizer is to be trained: there are codes, and none yet.
+        """Return whether a task has pictures for which an image tokenizer is to be trained: codes, and none yet.
 
-        Raises: ConfigError if a task draws, and it cannot.
+        Raises: ConfigError if a task has pictures, and it has no codes for them.
         """
-        drawing = [task.name for task in tasks if task.kind == ImageGeneration.kind]
+        drawing = [task.name for task in tasks if TASK_KINDS[task.kind].has_pictures]
         if drawing and not self.vocabulary.num_image_codes:
             raise ConfigError(
-                f"task {drawing[0]} draws, and the parent {self.name} has no image codes.",
+                f"task {drawing[0]} has pictures, and the parent {self.name} has no image codes.",
                 hint="begin with a model that draws, or set transfer.grow_vocabulary.num_image_codes and grid_size",
             )
         return bool(drawing) and self.parts.image_tokenizer is None

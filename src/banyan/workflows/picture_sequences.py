@@ -56,7 +56,7 @@ class PictureSequences:
         variant, number = divmod(place, len(self._examples))
         # Each picture under several of its captions; another picture begins with another one.
         example = self._kind.with_caption(self._examples[number], number + variant)
-        example = self._kind.with_codes(example, variant)
+        example = self._kind.with_copy(example, variant)
         if drop_source:
             return self._kind.render(example, self._vocabulary, max_tokens=self._max_tokens, drop_source=True)
         if example.caption not in self._prompts:

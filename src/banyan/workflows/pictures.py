@@ -13,6 +13,7 @@ from banyan.tasks.base import Task
 from banyan.tasks.config import TaskConfig
 from banyan.tasks.image_generation import ImageGeneration, encode_pictures
 from banyan.tasks.pictures import fit_picture, read_picture
+from banyan.tasks.registry import TASK_KINDS
 from banyan.tasks.rows import rename_columns
 from banyan.tokenizers.images import ImageTokenizer, load_image_tokenizer, save_image_tokenizer
 from banyan.tokenizers.patch_codebook import PatchCodebook
@@ -24,6 +25,11 @@ def draws(task: TaskConfig) -> bool:
     return task.kind == ImageGeneration.kind
 
 
+def has_pictures(task: TaskConfig) -> bool:
+    """Return whether a task's examples hold pictures: as answers, or in the question."""
+    return TASK_KINDS[task.kind].has_pictures
+
+
 def train_image_tokenizer(
     rows: Mapping[str, Sequence[Row]],
     tasks: Sequence[TaskConfig],
@@ -32,11 +38,11 @@ def train_image_tokenizer(
     *,
     seed: int,
 ) -> ImageTokenizer | None:
-    """Train the image tokenizer on the training pictures of all tasks that draw; None if none does.
+    """Train the image tokenizer on the training pictures of all tasks; None if none has any.
 
     Raises: DataError if a picture cannot be read; ConfigError if the patches do not fill the pictures.
     """
-    pictures = [picture for task in tasks if draws(task) for picture in read_pictures(rows[task.name], task)]
+    pictures = [picture for task in tasks if has_pictures(task) for picture in read_pictures(rows[task.name], task)]
     if not pictures:
         return None
     size = recipe.image_size or max(pictures[0].width, pictures[0].height)
@@ -68,7 +74,7 @@ def read_pictures(rows: Sequence[Row], task: TaskConfig) -> list[Image]:
 
 
 def with_codes(task: Task[Any], examples: Sequence[Any], tokenizer: ImageTokenizer | None) -> list[Any]:
-    """Return the examples of a task that draws with the codes of their pictures; others as they are."""
-    if not isinstance(task, ImageGeneration) or tokenizer is None:
+    """Return the examples of a task that has pictures with their codes; others as they are."""
+    if tokenizer is None:
         return list(examples)
-    return encode_pictures(examples, tokenizer)
+    return encode_pictures(examples, tokenizer) if isinstance(task, ImageGeneration) else task.see(examples, tokenizer)

@@ -11,7 +11,7 @@ ANSWERED = [kind for kind in TASKS if kind != "language_modeling"]
 
 
 def test_every_kind_has_its_baselines() -> None:
-    assert set(BASELINES) == set(TASK_KINDS) - {"language_modeling"}
+    assert {task.kind for task in TASKS.values()} - {"language_modeling"} <= set(BASELINES) <= set(TASK_KINDS)
 
 
 @pytest.mark.parametrize("kind", ANSWERED)
