@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from banyan.core.errors import DataError
-from banyan.core.types import Image
 from banyan.data.picture_folders import find_captions, list_captioned
 from banyan.data.sources import detect_format, read_rows
+from banyan.tasks.pictures import read_picture
 from banyan.tokenizers.pictures import image_from_array, image_to_png
 
 
@@ -64,19 +64,19 @@ def test_a_folder_name_is_the_caption_of_its_pictures(tmp_path: Path) -> None:
     assert detect_format(tmp_path) == "pictures"
 
 
-def test_rows_hold_the_picture_itself(tmp_path: Path) -> None:
-    _picture(tmp_path / "dogs/1.png", grey=9)
+def test_rows_hold_the_file_as_it_is_and_where_it_lies(tmp_path: Path) -> None:
+    file = _picture(tmp_path / "dogs/1.png", grey=9)
     [row] = read_rows(tmp_path)
-    assert row["text"] == "dogs"
-    assert isinstance(row["image"], Image)
-    assert (row["image"].width, row["image"].height) == (6, 4)
-    assert set(row["image"].pixels) == {9}
+    assert row == {"image": {"bytes": file.read_bytes(), "path": str(file)}, "text": "dogs"}
+    image = read_picture(row["image"])
+    assert (image.width, image.height, set(image.pixels)) == (6, 4, {9})
 
 
-def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+def test_a_broken_picture_costs_its_row_and_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"\x89PNG no")
-    with pytest.raises(DataError, match=r"bad\.png is not a picture"):
-        list(read_rows(tmp_path))
+    [row] = read_rows(tmp_path)
+    with pytest.raises(DataError, match=r"bad\.png\): the file is not a picture"):
+        read_picture(row["image"])
 
 
 def test_a_caption_without_its_picture_is_named(folder: Path) -> None:

@@ -145,6 +145,6 @@ def test_an_unknown_format_suggests_the_nearest(tmp_path: Path) -> None:
 
 def test_every_format_has_a_reader() -> None:
     assert set(FORMATS) == {
-        *("text", "jsonl", "json", "csv", "tsv", "parquet", "conll", "parallel", "pictures", "folder"),
-        "text_pieces",
+        *("text", "jsonl", "json", "csv", "tsv", "parquet", "conll", "parallel", "pictures", "folder", "idx"),
+        *("npz", "text_pieces"),
     }

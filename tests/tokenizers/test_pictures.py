@@ -37,6 +37,52 @@ def test_a_png_holds_the_pixels_enlarged(channels: int) -> None:
     assert image_from_bytes(image_to_png(image), channels=channels) == image
 
 
+def _file(opened: Pillow.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    opened.save(buffer, format=kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_a_transparent_picture_lies_on_the_stated_background(mode: str) -> None:
+    clear = Pillow.new("RGBA", (2, 2), (9, 9, 9, 0)).convert(mode)
+    data = _file(clear, **({"transparency": 0} if mode == "P" else {}))
+    assert image_from_bytes(data, background=(0, 200, 0)).pixels == bytes((0, 200, 0)) * 4
+    assert set(image_from_bytes(data, channels=1).pixels) == {255}
+
+
+def test_a_picture_stands_upright_as_its_camera_says() -> None:
+    exif = Pillow.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    data = _file(Pillow.new("RGB", (4, 2)), "JPEG", exif=exif)
+    image = image_from_bytes(data)
+    assert (image.width, image.height) == (2, 4)
+
+
+def _animated() -> bytes:
+    frames = [Pillow.new("L", (4, 4), grey) for grey in (0, 200)]
+    return _file(frames[0], "GIF", save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (_animated(), "is animated"),
+        (_file(Pillow.new("CMYK", (4, 4)), "JPEG"), "CMYK"),
+        (_file(Pillow.new("I;16", (4, 4))), "more than 8 bits"),
+        (_file(Pillow.new("F", (4, 4)), "TIFF"), "more than 8 bits"),
+        (_file(Pillow.new("1", (9000, 9000))), "9000×9000 pixels; at most 50 million"),
+        (_file(Pillow.new("1", (16000, 16000))), "not a picture that can be read|at most 50 million"),
+        (_file(Pillow.new("L", (64, 64)))[:60], "can be read"),
+    ],
+    ids=["animated", "CMYK", "16 bits", "floats", "huge", "a bomb", "cut off"],
+)
+def test_what_cannot_be_taken_is_refused_in_one_line(data: bytes, problem: str) -> None:
+    with pytest.raises(InputError, match=problem) as caught:
+        image_from_bytes(data)
+    assert "\n" not in caught.value.message
+
+
 def test_every_picture_of_a_contact_sheet_lies_in_its_place() -> None:
     images = [image_from_array(np.full((2, 2), value, dtype=np.uint8)) for value in (10, 20, 30)]
     sheet = image_to_array(contact_sheet(images, 2, scale=2))[:, :, 0]

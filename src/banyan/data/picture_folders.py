@@ -33,12 +33,13 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def read_pictures(folder: Path) -> Iterator[Row]:
-    """Yield every picture of a folder with its caption: {"image", "text"}.
+    """Yield every picture of a folder with its caption: {"image": {"bytes", "path"}, "text"}.
 
-    Raises: DataError naming a picture that cannot be read, or a caption whose picture is missing.
+    The files are not decoded yet, so that a broken one costs a training run one row and not its beginning.
+    Raises: DataError naming a caption whose picture is missing, or an empty file.
     """
     for picture, caption in list_captioned(folder):
-        yield {"image": read_picture_file(picture), "text": caption}
+        yield {"image": {"bytes": read_whole(picture), "path": str(picture)}, "text": caption}
 
 
 def list_captioned(folder: Path) -> Iterator[tuple[Path, str]]:

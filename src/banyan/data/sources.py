@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +13,7 @@ from banyan.core.types import Document, Row
 from banyan.data.formats import read_conll, read_json, read_jsonl, read_parquet, read_text_file
 from banyan.data.languages import language_code
 from banyan.data.opening import check_readable, read_lines, suffix_of
+from banyan.data.picture_arrays import idx_files, is_idx, read_idx, read_npz
 from banyan.data.picture_folders import list_pictures, read_pictures
 from banyan.data.tables import read_csv, read_tsv
 
@@ -30,6 +31,7 @@ _FORMAT_OF_SUFFIX = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".parquet": "parquet",
+    ".npz": "npz",
 }
 _TAG = re.compile(r"O|[BIESMLU]-\S+")
 _PAIR = re.compile(r"\{([^{},]+),([^{},]+)\}")  # corpus.{en,de}: two files, line by line
@@ -112,6 +114,8 @@ def list_files(folder: Path) -> list[Path]:
     return sorted(visible, key=lambda path: path.relative_to(folder).as_posix())
 
 
+_SPLIT_READERS: Mapping[str, Callable[..., Iterator[Row]]] = {"idx": read_idx, "npz": read_npz}
+
 FORMATS: Registry[Callable[[Path], Iterator[Row]]] = Registry("file format")
 FORMATS.add("text", read_text_file)
 FORMATS.add("jsonl", read_jsonl)
@@ -122,6 +126,8 @@ FORMATS.add("parquet", read_parquet)
 FORMATS.add("conll", read_conll)
 FORMATS.add("parallel", read_parallel)
 FORMATS.add("pictures", read_pictures)
+FORMATS.add("idx", read_idx)
+FORMATS.add("npz", read_npz)
 FORMATS.add("folder", read_folder)
 FORMATS.add("text_pieces", read_text_pieces)
 
@@ -136,6 +142,8 @@ def detect_format(path: Path) -> str:
     check_readable(path)
     if path.is_dir():
         return _detect_folder(path)
+    if is_idx(path):
+        return "idx"
     found = _FORMAT_OF_SUFFIX.get(suffix_of(path))
     if suffix_of(path) == ".txt" and looks_like_conll(list(islice(read_lines(path), 200))):
         return "conll"
@@ -143,6 +151,8 @@ def detect_format(path: Path) -> str:
 
 
 def _detect_folder(folder: Path) -> str:
+    if idx_files(folder):
+        return "idx"
     pictures = len(list_pictures(folder))
     files = [path for path in list_files(folder) if path.suffix.lower() != ".txt" or not pictures]
     if not pictures and not files:
@@ -165,15 +175,17 @@ def looks_like_conll(lines: Sequence[str]) -> bool:
     return len(filled) > 1 and all(len(columns) > 1 and _TAG.fullmatch(columns[-1]) for columns in filled)
 
 
-def read_rows(path: Path | str, *, format: str = "auto") -> Iterator[Row]:
+def read_rows(path: Path | str, *, format: str = "auto", split: str | None = None) -> Iterator[Row]:
     """Yield the rows of a file, a folder, or two aligned files (corpus.{en,de}).
 
+    `split` (train, validation, test) says which part is meant of files that hold several: npz, folders of IDX files.
     Raises: FileError if it cannot be read; DataError naming the line that is wrong, or if there are no rows at all;
         UnknownNameError for a format nobody knows.
     """
     path = Path(path)
     has_rows = False
-    for row in FORMATS[detect_format(path) if format == "auto" else format](path):
+    name = detect_format(path) if format == "auto" else format
+    for row in _SPLIT_READERS[name](path, split=split) if name in _SPLIT_READERS else FORMATS[name](path):
         has_rows = True
         yield row
     if not has_rows:

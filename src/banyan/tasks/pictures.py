@@ -1,8 +1,7 @@
-"""Pictures in rows, in the size an image tokenizer wants; examples with codes, predictions with pictures."""
+"""Pictures in rows, in the size an image tokenizer wants, and as codes."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,39 +11,43 @@ from PIL import Image as Pillow
 
 from banyan.core.errors import DataError, InputError
 from banyan.core.types import Image
-from banyan.tokenizers.pictures import image_from_array, image_from_bytes, image_to_array
-
-_WHITE = 255
+from banyan.tokenizers.pictures import WHITE, Colour, image_from_array, image_from_bytes, image_to_array
 
 
-def read_picture(value: Any) -> Image:
+def read_picture(value: Any, *, background: Colour = WHITE) -> Image:
     """Read a picture as rows hold it: our own, {"width", "height", "channels", "pixels"}, a file's bytes, or its path.
 
-    Hugging Face's {"bytes", "path"} is read too.
+    Hugging Face's {"bytes", "path"} is read too; an error then names the path.
     Raises: DataError if it is none of these, or cannot be read.
     """
     try:
         if isinstance(value, Image):
             return value
         if isinstance(value, bytes):
-            return image_from_bytes(value, channels=_channels_of_file(value))
+            return image_from_bytes(value, channels=None, background=background)
         if isinstance(value, str | Path):
-            data = Path(value).read_bytes()
-            return image_from_bytes(data, channels=_channels_of_file(data))
+            return image_from_bytes(Path(value).read_bytes(), channels=None, background=background)
         if isinstance(value, Mapping):
-            return _read_mapping(value)
+            return _read_mapping(value, background=background)
     except DataError:
         raise
+    except InputError as error:
+        raise DataError(f"column 'image'{_place_of(value)}: {error.message}", hint=error.hint) from error
     except (OSError, ValueError) as error:  # also a path with a null byte
         raise DataError(f"column 'image' cannot be read as a picture ({error}).") from error
     raise DataError(f"column 'image' must hold a picture, its bytes or its path, got {type(value).__name__}.")
 
 
-def _read_mapping(value: Mapping[str, Any]) -> Image:
-    if value.get("bytes") is not None:
-        return read_picture(value["bytes"])
+def _place_of(value: Any) -> str:
+    path = value.get("path") if isinstance(value, Mapping) else value
+    return f" ({path})" if isinstance(path, str | Path) else ""
+
+
+def _read_mapping(value: Mapping[str, Any], *, background: Colour) -> Image:
+    if isinstance(value.get("bytes"), bytes):
+        return image_from_bytes(value["bytes"], channels=None, background=background)
     if value.get("path") is not None:
-        return read_picture(value["path"])
+        return read_picture(value["path"], background=background)
     try:
         sizes = (int(value["height"]), int(value["width"]), int(value.get("channels", 1)))
         samples = np.asarray(list(value["pixels"]))
@@ -60,24 +63,14 @@ def _read_mapping(value: Mapping[str, Any]) -> Image:
     return image_from_array(samples.astype(np.uint8).reshape(sizes))
 
 
-def _channels_of_file(data: bytes) -> int:
-    """Return 1 for a grey picture file, else 3."""
-    try:
-        with Pillow.open(io.BytesIO(data)) as opened:
-            return 1 if opened.mode in {"1", "L", "I;16"} else 3
-    except OSError as error:
-        raise InputError(f"the file is not a picture that can be read ({error}).") from error
-
-
-def fit_picture(image: Image, *, image_size: int, channels: int) -> Image:
-    """Return the picture as a square of `image_size` pixels: padded with white, scaled, in grey or RGB."""
+def fit_picture(image: Image, *, image_size: int, channels: int, background: Colour = WHITE) -> Image:
+    """Return the picture as a square of `image_size` pixels: padded with the background, scaled, in grey or RGB."""
     if (image.width, image.height, image.channels) == (image_size, image_size, channels):
         return image
     array = image_to_array(image)
-    mode = "L" if channels == 1 else "RGB"
-    opened = Pillow.fromarray(array[:, :, 0] if image.channels == 1 else array).convert(mode)
+    opened = Pillow.fromarray(array[:, :, 0] if image.channels == 1 else array).convert("RGB")
     side = max(image.width, image.height)
-    square = Pillow.new(mode, (side, side), _WHITE if mode == "L" else (_WHITE,) * 3)
+    square = Pillow.new("RGB", (side, side), background)
     square.paste(opened, ((side - image.width) // 2, (side - image.height) // 2))
-    scaled = square.resize((image_size, image_size), Pillow.Resampling.LANCZOS)
+    scaled = square.convert("L" if channels == 1 else "RGB").resize((image_size, image_size), Pillow.Resampling.LANCZOS)
     return image_from_array(np.asarray(scaled, dtype=np.uint8))

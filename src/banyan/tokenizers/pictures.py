@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from PIL import ImageOps
 
 from banyan.core.errors import InputError
 from banyan.core.types import Image
+
+Colour: TypeAlias = tuple[int, int, int]  # red, green, blue; 0 to 255
+WHITE: Colour = (255, 255, 255)
+MAX_PIXELS = 50_000_000  # of one file, before it is scaled: 150 MB
+_GREY_MODES = ("1", "L", "LA", "La")
 
 
 def image_from_array(array: NDArray[np.uint8]) -> Image:
@@ -52,17 +60,55 @@ def image_to_png(image: Image, scale: int = 1) -> bytes:
     return buffer.getvalue()
 
 
-def image_from_bytes(data: bytes, *, channels: int = 3) -> Image:
-    """Read a PNG, JPEG or other picture file.
+def image_from_bytes(data: bytes, *, channels: int | None = 3, background: Colour = WHITE) -> Image:
+    """Read a PNG, JPEG or other picture file: upright, without its metadata, on a background where it is transparent.
 
-    Raises: InputError if the bytes are not a picture that can be read.
+    `channels` None takes grey files as grey and all others as RGB.
+    Raises: InputError if the bytes are not one still picture of 8-bit samples in grey or RGB, or a very large one.
     """
     try:
-        with Pillow.open(io.BytesIO(data)) as opened:
-            array = np.asarray(opened.convert("L" if channels == 1 else "RGB"), dtype=np.uint8)
-    except (OSError, ValueError, Pillow.DecompressionBombError) as error:
-        raise InputError(f"the file is not a picture that can be read ({error}).") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # `check_kind` has a lower bound
+            opened = Pillow.open(io.BytesIO(data))
+        with opened:
+            check_kind(opened)
+            upright = ImageOps.exif_transpose(opened)
+            grey = upright.mode in _GREY_MODES if channels is None else channels == 1
+            flat = _on_background(upright, background) if upright.has_transparency_data else upright
+            array = np.asarray(flat.convert("L" if grey else "RGB"), dtype=np.uint8)
+    except InputError:
+        raise
+    except Exception as error:  # a decoder that meets a broken file may raise anything
+        raise InputError(f"the file is not a picture that can be read ({_first_line(error)}).") from error
     return image_from_array(array)
+
+
+def check_kind(opened: Pillow.Image) -> None:
+    """Make sure that an opened file, of which nothing is decoded yet, is a still picture we can take.
+
+    Raises: InputError.
+    """
+    if opened.width * opened.height > MAX_PIXELS:
+        raise InputError(
+            f"the picture has {opened.width}×{opened.height} pixels; at most {MAX_PIXELS // 10**6} million are read.",
+            hint="scale it down",
+        )
+    if getattr(opened, "is_animated", False):
+        raise InputError("the picture is animated; a still one is needed.", hint="save one of its frames")
+    if opened.mode == "CMYK":
+        raise InputError("the picture is in CMYK, the colours of print; grey or RGB is needed.", hint="save it as RGB")
+    coding = str(getattr(opened, "tile", ""))
+    if opened.mode.startswith(("I", "F")) or ";16" in coding:
+        raise InputError("the picture has more than 8 bits a sample.", hint="save it with 8 bits")
+
+
+def _on_background(opened: Pillow.Image, background: Colour) -> Pillow.Image:
+    ground = Pillow.new("RGBA", opened.size, (*background, 255))
+    return Pillow.alpha_composite(ground, opened.convert("RGBA"))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def contact_sheet(images: Sequence[Image], columns: int, scale: int = 1) -> Image:

@@ -119,10 +119,10 @@ def read_places(place: str | Sequence[str] | None, split: str, data: TaskDataCon
         if (found := _in_catalog(one, split)) is not None:
             yield from load_split(*found)
         else:
-            yield from _read_path(one, data)
+            yield from _read_path(one, split, data)
 
 
-def _read_path(place: str, data: TaskDataConfig) -> Iterator[Row]:
+def _read_path(place: str, split: str, data: TaskDataConfig) -> Iterator[Row]:
     if not Path(place).exists() and "{" not in place:
         raise FileError(
             f"{place} is neither a file or folder nor a data set of the catalog.",
@@ -133,7 +133,7 @@ def _read_path(place: str, data: TaskDataConfig) -> Iterator[Row]:
             f"{place} holds prepared shards; they can only be all of data.train, not a part of it or another split.",
             hint="name the shards alone as data.train, and texts for the other splits",
         )
-    yield from read_rows(place, format=data.format)
+    yield from read_rows(place, format=data.format, split=split)
 
 
 def _hold_out(rows: dict[str, list[Row]], data: TaskDataConfig, *, seed: int) -> None:

@@ -1,0 +1,58 @@
+"""Pictures in IDX and npz files come with the labels that lie beside them."""
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from banyan.core.errors import DataError, FileError
+from banyan.data.sources import detect_format, read_rows
+from banyan.tokenizers.pictures import image_to_array
+
+PICTURES = np.arange(5 * 4 * 4, dtype=np.uint8).reshape(5, 4, 4)
+LABELS = np.array([3, 1, 4, 1, 5], dtype=np.uint8)
+
+
+def _idx(path: Path, array: np.ndarray) -> None:
+    data = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+@pytest.mark.parametrize("end", ["", ".gz"], ids=["plain", "compressed"])
+def test_idx_pictures_find_their_labels_and_their_split(tmp_path: Path, end: str) -> None:
+    for name, part in (("train", slice(0, 3)), ("t10k", slice(3, 5))):
+        _idx(tmp_path / f"{name}-images-idx3-ubyte{end}", PICTURES[part])
+        _idx(tmp_path / f"{name}-labels-idx1-ubyte{end}", LABELS[part])
+    assert detect_format(tmp_path) == "idx"
+    assert [row["label"] for row in read_rows(tmp_path, split="test")] == [1, 5]
+    rows = list(read_rows(tmp_path / f"train-images-idx3-ubyte{end}"))
+    assert [row["label"] for row in rows] == [3, 1, 4]
+    np.testing.assert_array_equal(image_to_array(rows[2]["image"])[:, :, 0], PICTURES[2])
+
+
+def test_an_npz_file_holds_splits_by_the_names_of_its_arrays(tmp_path: Path) -> None:
+    colour = np.stack([PICTURES] * 3, axis=1)  # channels first
+    np.savez(tmp_path / "a.npz", x_train=colour[:3], y_train=LABELS[:3, None], x_test=colour[3:], y_test=LABELS[3:])
+    assert [row["label"] for row in read_rows(tmp_path / "a.npz")] == [3, 1, 4]
+    rows = list(read_rows(tmp_path / "a.npz", split="test"))
+    assert [row["label"] for row in rows] == [1, 5]
+    np.testing.assert_array_equal(image_to_array(rows[1]["image"]), colour[4].transpose(1, 2, 0))
+
+
+def test_damaged_and_foreign_arrays_are_named(tmp_path: Path) -> None:
+    _idx(tmp_path / "train-images-idx3-ubyte", PICTURES)
+    _idx(tmp_path / "train-labels-idx1-ubyte", LABELS[:4])
+    with pytest.raises(DataError, match="5 pictures do not fit 4 labels"):
+        list(read_rows(tmp_path))
+    whole = (tmp_path / "train-images-idx3-ubyte").read_bytes()
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(whole[:-1])
+    with pytest.raises(DataError, match=r"should hold 5×4×4 bytes"):
+        list(read_rows(tmp_path))
+    np.savez(tmp_path / "a.npz", values=np.zeros(3))
+    with pytest.raises(DataError, match=r"holds no pictures; it holds values float64 \(3,\)"):
+        list(read_rows(tmp_path / "a.npz"))
+    np.savez(tmp_path / "b.npz", images=np.array([{}], dtype=object))
+    with pytest.raises(FileError, match="cannot be read as npz"):
+        list(read_rows(tmp_path / "b.npz"))
