@@ -46,6 +46,7 @@ VERBS: dict[str, Verb] = {
     "plan": Verb(module="banyan.cli.plan", does="what a recipe will take: memory by part, time, disk, before launch"),
     "diagnose": Verb(module="banyan.cli.diagnose", does="say what is wrong with a run, and what to change"),
     "evaluate": Verb(module="banyan.cli.evaluate", does="score a model on its tasks"),
+    "explain": Verb(module="banyan.cli.explain", does="which words carried an answer, and where a model errs"),
     "predict": Verb(module="banyan.cli.predict", does="run one task over texts or a file"),
     "generate": Verb(module="banyan.cli.generate", does="continue a text"),
     "chat": Verb(module="banyan.cli.chat", does="talk to a model"),

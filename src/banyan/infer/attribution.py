@@ -121,20 +121,22 @@ def _log_odds_of(model: Transformer, decision: Decision, token_ids_1T: Tensor) -
     return float(decision.log_odds(model, token_ids_1T))
 
 
-def _integrate(
-    model: Transformer, decision: Decision, asked_1T: Tensor, blank_1T: Tensor, *, num_steps: int
-) -> Tensor:
+def _integrate(model: Transformer, decision: Decision, asked_1T: Tensor, blank_1T: Tensor, *, num_steps: int) -> Tensor:
     """Return what the embedding of each token of the prompt changes between the two ends, (T,)."""
 
     def follow(embeddings_BTD: Tensor) -> Tensor:
         with _embeddings(model, embeddings_BTD):
             return decision.log_odds(model, asked_1T.expand(len(embeddings_BTD), -1))
 
-    changes_1TD = _captum().IntegratedGradients(follow).attribute(
-        model.embedding(asked_1T).detach(),
-        baselines=model.embedding(blank_1T).detach(),
-        n_steps=num_steps,
-        internal_batch_size=_rows_at_once(decision),
+    changes_1TD = (
+        _captum()
+        .IntegratedGradients(follow)
+        .attribute(
+            model.embedding(asked_1T).detach(),
+            baselines=model.embedding(blank_1T).detach(),
+            n_steps=num_steps,
+            internal_batch_size=_rows_at_once(decision),
+        )
     )
     changes_T: Tensor = changes_1TD[0].double().sum(dim=-1)
     return changes_T

@@ -1,0 +1,88 @@
+"""`banyan explain MODEL --task NAME "text"`: which words carried an answer; with --mistakes, where a model errs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from banyan.cli.base_model import BaseOption
+from banyan.cli.colours import coloured, print_coloured
+from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
+from banyan.cli.progress import TerminalReporter
+from banyan.cli.streams import harmless
+from banyan.core.files import atomic_write_text
+from banyan.workflows.explained_html import explained_page
+from banyan.workflows.explaining import ExplainedAnswer, ExplainQuestion, Explanation, Sanity, explain
+
+app = typer.Typer(add_completion=False)
+_SHOWN_WORDS = 10  # in the table; the coloured text has all of them
+
+
+@app.command(name="explain")
+def explain_command(
+    model: Annotated[Path, typer.Argument(help="A model directory, for example runs/demo/best")],
+    text: Annotated[str, typer.Argument(help="The question, as for banyan predict.")],
+    task: Annotated[str, typer.Option(help="One of the model's tasks, by name.")],
+    method: Annotated[str, typer.Option(help="integrated-gradients, or occlusion.")] = "integrated-gradients",
+    about: Annotated[
+        str | None, typer.Option(help="Another label, one entity or word, another stretch: not the answer as a whole.")
+    ] = None,
+    each: Annotated[bool, typer.Option("--each", help="Every label, or every word of a written answer.")] = False,
+    sanity: Annotated[bool, typer.Option("--sanity", help="Compare with the same model with random weights.")] = False,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Of a written answer, at most.")] = 32,
+    html: Annotated[Path | None, typer.Option(help="Write a page that any browser shows.")] = None,
+    base: BaseOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Show which words of a question carried the model's answer.
+
+    Example: banyan explain runs/demo/best --task classification "Return the base name of a path."
+    """
+    asked = ExplainQuestion(
+        task=task, text=text, method=method, about=about, each=each, checks_sanity=sanity, max_tokens=max_tokens
+    )
+    with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
+        found = explain(model, asked, base=base, reporter=reporter)
+    if html is not None:
+        atomic_write_text(html, explained_page(found))
+    emit(found, as_json=as_json, quiet=quiet, text=lambda: _tell(found, html))
+
+
+def _tell(found: ExplainedAnswer, html: Path | None) -> None:
+    sure = f"   ({found.probability:.1%})" if found.probability is not None else ""
+    say(harmless(f"{found.task}: {found.answer}{sure}"))
+    if found.num_dropped_tokens:
+        say(f"the last {found.num_dropped_tokens} tokens of the question did not fit and were not read")
+    for explanation in found.explanations:
+        _tell_one(explanation)
+    if html is not None:
+        say(f"page: {html}")
+
+
+def _tell_one(explanation: Explanation) -> None:
+    say()
+    say(harmless(f"What spoke for (blue) and against (red): {explanation.about}"))
+    for part in explanation.parts:
+        print_coloured(coloured(part, largest=explanation.largest, is_alone=len(explanation.parts) == 1))
+    strongest = sorted(explanation.words, key=lambda word: -abs(word.value))[:_SHOWN_WORDS]
+    print_table(("word", "nats"), [(harmless(word.text.strip()), f"{word.value:+.3f}") for word in strongest])
+    say(f"log-odds of the answer {explanation.log_odds:+.3f}, with blank words {explanation.blank_log_odds:+.3f}")
+    if explanation.gap is not None:
+        say(f"the values of all words add up to the difference but for {abs(explanation.gap):.4f}")
+    if explanation.sanity is not None:
+        say(_verdict(explanation.sanity))
+
+
+def _verdict(sanity: Sanity) -> str:
+    """Say whether models that know nothing give such a map."""
+    num_models = len(sanity.strengths)
+    signed = sum(sanity.signed) / num_models
+    line = (
+        f"{num_models} models with random weights: rank correlation of strengths {sanity.mean:+.2f} "
+        f"({min(sanity.strengths):+.2f} to {max(sanity.strengths):+.2f}), with signs {signed:+.2f}; the strongest word "
+        f"is theirs too in {sanity.num_same_strongest} of {num_models}; unrelated maps stay within ±{sanity.chance:.2f}"
+    )
+    return f"{line}\nmore than chance: a part of this map was not learned" if sanity.is_above_chance else line

@@ -1,0 +1,228 @@
+"""`banyan explain`: which words of a question carried the answer, and whether random weights would say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from banyan.core.errors import InputError, UnknownNameError
+from banyan.core.registry import did_you_mean
+from banyan.infer.attribution import METHODS, Attribution, Groups, Method, require_captum
+from banyan.infer.decisions import Decision
+from banyan.infer.random_weights import with_random_weights
+from banyan.model.transformer import Transformer
+from banyan.runtime.defaults import override
+from banyan.runtime.loaded_model import LoadedModel
+from banyan.runtime.loading import load
+from banyan.tokenizers.vocabulary import Vocabulary
+from banyan.workflows.answer_decisions import Answered, NamedDecision, decisions_of
+from banyan.workflows.rank_correlation import rank_correlation
+from banyan.workflows.reporter import Reporter
+from banyan.workflows.source_words import Part, source_parts
+
+NUM_RANDOM_MODELS = 5
+_BLANK = " "  # stands for a word that is not there: every tokenizer knows it, and so does every model
+_CHANCE = 1.96  # deviations that hold 95 % of what chance gives
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WordValue:
+    """A word of the question and what it was worth, in nats of log-odds: above 0 it spoke for the answer."""
+
+    text: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExplainedPart:
+    """A stretch of the question with the values of its words."""
+
+    name: str  # "text", "question", "context", or who said it
+    words: tuple[WordValue, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sanity:
+    """How like a map is to those of the same model with random weights: one that shows what was learned is not."""
+
+    strengths: tuple[float, ...]  # rank correlation of the values without their signs, for each random model
+    signed: tuple[float, ...]  # with their signs
+    num_same_strongest: int  # random models that find the same word the strongest
+    chance: float  # 95 % of the correlations of two unrelated maps of so many words lie within ± this
+
+    @property
+    def mean(self) -> float:
+        """The mean correlation of strengths."""
+        return sum(self.strengths) / len(self.strengths)
+
+    @property
+    def is_above_chance(self) -> bool:
+        """Is the map more like those of random models than chance explains?"""
+        return self.mean > self.chance
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """What carried one decision."""
+
+    about: str  # the label, entity, span or words decided on
+    log_odds: float  # of the decision, in nats
+    blank_log_odds: float  # of the same, had all words been blank
+    parts: tuple[ExplainedPart, ...]
+    gap: float | None  # what the values fail to add up to; None: the method does not promise it
+    num_steps: int | None  # of the integral
+    sanity: Sanity | None = None
+
+    @property
+    def words(self) -> tuple[WordValue, ...]:
+        """All words, in their order."""
+        return tuple(word for part in self.parts for word in part.words)
+
+    @property
+    def largest(self) -> float:
+        """The strength of the strongest word."""
+        return max((abs(word.value) for word in self.words), default=0.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExplainedAnswer:
+    """An answer, and what carried each of the decisions asked about."""
+
+    model: str
+    task: str
+    method: str
+    answer: str
+    probability: float | None
+    explanations: tuple[Explanation, ...]
+    num_dropped_tokens: int = 0  # of the question, which the model did not read
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExplainQuestion:
+    """What is to be explained, and how."""
+
+    task: str
+    text: str
+    method: str = next(iter(METHODS))
+    about: str | None = None
+    each: bool = False
+    checks_sanity: bool = False
+    max_tokens: int = 32  # of a written answer
+
+
+def explain(
+    directory: Path, asked: ExplainQuestion, *, base: Path | None = None, reporter: Reporter
+) -> ExplainedAnswer:
+    """Let a model answer a question, and find out which words carried the answer.
+
+    Raises: MissingExtraError without Captum; UnknownNameError for a method, task or label that is not there; InputError
+    for a question that cannot be asked, or an answer in which nothing was decided; as `load` for the model.
+    """
+    method = method_named(asked.method)
+    require_captum()
+    reporter.stage("load")
+    with load(directory, base=base) as model:
+        reporter.stage("explain")
+        return explain_answer(model, asked, method=method, reporter=reporter)
+
+
+def method_named(name: str) -> Method:
+    """Return a method by its name.
+
+    Raises: UnknownNameError with the nearest one.
+    """
+    if name not in METHODS:
+        raise UnknownNameError(f"no method {name!r}{did_you_mean(name, METHODS)}", hint=f"one of {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def explain_answer(
+    model: LoadedModel, asked: ExplainQuestion, *, method: Method, reporter: Reporter
+) -> ExplainedAnswer:
+    """Return what carried a model's answer. Nobody else may use the model meanwhile."""
+    answered, parts = _ask(model, asked)
+    decisions = decisions_of(model, answered, about=asked.about, each=asked.each)
+    explanations = []
+    for number, decision in enumerate(decisions):
+        reporter.progress(number, len(decisions), note=decision.about)
+        explanations.append(_explain(model, decision, parts, method=method, checks_sanity=asked.checks_sanity))
+    reporter.progress(len(decisions), len(decisions), note=asked.method)
+    return ExplainedAnswer(
+        model=str(model.directory),
+        task=asked.task,
+        method=asked.method,
+        answer=answered.prediction.text,
+        probability=answered.prediction.score,
+        explanations=tuple(explanations),
+        num_dropped_tokens=answered.prompt.num_dropped_tokens,
+    )
+
+
+def _ask(model: LoadedModel, asked: ExplainQuestion) -> tuple[Answered, tuple[Part, ...]]:
+    """Let the model give its likeliest answer, and return it with the words of the question."""
+    task = model.task(asked.task)
+    example = task.example_from_text(asked.text)
+    prompt = model.prompt(asked.task, example)
+    parts = source_parts(task, example, prompt, model.vocabulary)
+    if not parts:
+        raise InputError(f"the question to task {asked.task} has no words that could be looked at.")
+    sampling = override(model.sampling_for(asked.task), temperature=0.0, max_tokens=asked.max_tokens)
+    completion = model.engine.submit(prompt, sampling).result()
+    answered = Answered(prompt=prompt, completion=completion, prediction=model.read(prompt, completion))
+    return answered, parts
+
+
+def _explain(
+    model: LoadedModel, named: NamedDecision, parts: Sequence[Part], *, method: Method, checks_sanity: bool
+) -> Explanation:
+    groups = [word.positions for part in parts for word in part.words]
+    blank_id = blank_id_of(model.vocabulary)
+    found = method(model.model, named.decision, groups, blank_id=blank_id)
+    sanity = None
+    if checks_sanity:
+        sanity = _check(model.model, named.decision, groups, found, method=method, blank_id=blank_id)
+    values = iter(found.values)
+    return Explanation(
+        about=named.about,
+        log_odds=found.log_odds,
+        blank_log_odds=found.blank_log_odds,
+        parts=tuple(
+            ExplainedPart(
+                name=part.name, words=tuple(WordValue(text=word.text, value=next(values)) for word in part.words)
+            )
+            for part in parts
+        ),
+        gap=found.gap,
+        num_steps=found.num_steps,
+        sanity=sanity,
+    )
+
+
+def blank_id_of(vocabulary: Vocabulary) -> int:
+    """Return the token that stands for a word that is not there."""
+    ids = vocabulary.encode_inside(_BLANK)
+    return ids[-1] if ids else vocabulary.pad_id
+
+
+def _check(
+    model: Transformer, decision: Decision, groups: Groups, found: Attribution, *, method: Method, blank_id: int
+) -> Sanity:
+    """Explain the same decision by models with random weights, and compare."""
+    others = []
+    for seed in range(NUM_RANDOM_MODELS):
+        random = with_random_weights(model, generator=torch.Generator().manual_seed(seed))
+        others.append(method(random, decision, groups, blank_id=blank_id).values)
+    strength, strengths = _strengths(found.values), [_strengths(values) for values in others]
+    return Sanity(
+        strengths=tuple(rank_correlation(strength, other) for other in strengths),
+        signed=tuple(rank_correlation(found.values, values) for values in others),
+        num_same_strongest=sum(other.index(max(other)) == strength.index(max(strength)) for other in strengths),
+        chance=min(1.0, _CHANCE * max(1, len(groups) - 1) ** -0.5),  # unrelated ranks deviate by 1/sqrt(n - 1)
+    )
+
+
+def _strengths(values: Sequence[float]) -> list[float]:
+    return [abs(value) for value in values]

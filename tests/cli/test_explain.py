@@ -1,0 +1,115 @@
+"""`banyan explain`: a question's words and what each was worth, in the terminal, as JSON and as a page."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+METHODS = ("integrated-gradients", "occlusion")
+
+
+def asked(model: Path, task: str, *words: object) -> tuple[object, ...]:
+    return ("explain", model, "--task", task, *words)
+
+
+def text_of(explanation: dict[str, Any]) -> str:
+    return "".join(word["text"] for part in explanation["parts"] for word in part["words"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_word_gets_a_value_in_english_and_chinese(banyan: Run, model: Path, method: str) -> None:
+    for text in ("a red thing number 4", "红色 thing"):
+        answer = banyan(*asked(model, "classification", text, "--method", method, "--json")).answer
+        (explanation,) = answer["explanations"]
+        assert text_of(explanation) == text and explanation["about"] == answer["answer"] in ("cold", "warm")
+        values = [word["value"] for part in explanation["parts"] for word in part["words"]]
+        if method == "integrated-gradients":
+            difference = explanation["log_odds"] - explanation["blank_log_odds"]
+            assert sum(values) == pytest.approx(difference, abs=abs(explanation["gap"]) + 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "parts"),
+    [
+        ("question_answering", "What is red? ||| f3(width=3) makes red.", ["question", "context"]),
+        ("translation", "zh>en: 3个苹果", ["text"]),
+        ("dialogue", "What is 红色?", ["user"]),
+        ("language_modeling", "def f3():", ["text"]),
+    ],
+)
+def test_every_kind_that_answers_in_words_is_explained(
+    banyan: Run, model: Path, task: str, text: str, parts: list[str]
+) -> None:
+    words = ("--method", "occlusion", "--max-tokens", 4, "--json")
+    (explanation,) = banyan(*asked(model, task, text, *words)).answer["explanations"]
+    assert [part["name"] for part in explanation["parts"]] == parts
+    assert explanation["gap"] is None
+
+
+def test_a_person_sees_the_text_and_the_strongest_words(banyan: Run, model: Path) -> None:
+    ran = banyan(*asked(model, "classification", "a red thing", "--sanity"))
+    assert ran.code == 0 and "\na red thing\n" in ran.out and "nats" in ran.out
+    assert "add up to the difference" in ran.out and "5 models with random weights: rank correlation" in ran.out
+    tagged = banyan(*asked(model, "tagging", "see blue in Paris", "--about", "Paris"))
+    assert "Paris (" in tagged.out and "see blue in Paris" in tagged.out
+
+
+class Reader(HTMLParser):
+    """Collects a page's tags and text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_stands_alone_and_text_cannot_become_markup(banyan: Run, model: Path, tmp_path: Path) -> None:
+    hostile = "<script>alert('红色')</script> & \"red\""
+    ran = banyan(*asked(model, "classification", hostile, "--method", "occlusion", "--html", "new/page.html"))
+    assert ran.code == 0 and "page: new/page.html" in ran.out
+    page = (tmp_path / "new/page.html").read_text("utf-8")
+    reader = Reader(page)
+    assert hostile in reader.text and "script" not in reader.tags
+    assert not re.search(r"https?://|<link|<img| src=", page) and "background: rgb(" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("classification",), 2, "text"),
+        (("clasification", "red"), 2, "did you mean classification"),
+        (("classification", " "), 2, "cannot label a blank text"),
+        (("classification", "red", "--method", "oclusion"), 2, "did you mean occlusion"),
+        (("classification", "red", "--about", "wam"), 2, "did you mean warm"),
+        (("question_answering", "red? ||| blue", "--about", "x"), 2, "does not stand in the context"),
+        (("image_generation", "seven"), 2, "only answers in words"),
+    ],
+)
+def test_what_cannot_be_explained_is_one_line(
+    banyan: Run, model: Path, words: tuple[object, ...], code: int, said: str
+) -> None:
+    ran = banyan(*asked(model, *words))  # type: ignore[arg-type]
+    assert ran.code == code and said in ran.error.replace("TEXT", "text")
+
+
+def test_a_model_or_an_extra_that_is_not_there_is_one_line(
+    banyan: Run, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert banyan(*asked(Path("nowhere"), "classification", "red")).code == 3
+    monkeypatch.setitem(sys.modules, "captum", None)
+    ran = banyan(*asked(model, "classification", "red"))
+    assert ran.code == 2 and "needs the package captum" in ran.error and "banyan-gpt[explain]" in ran.err
