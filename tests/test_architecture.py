@@ -19,7 +19,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "banyan"
 # Which rooms a room may import besides itself and core.
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
-    "tokenizers": set(),
+    "tokenizers": {"model"},
     "model": set(),
     "store": set(),
     "data": {"tokenizers"},

@@ -3,7 +3,13 @@ import torch
 
 from banyan.core.errors import UnknownNameError
 from banyan.core.types import NO_TARGET, MaskKind, TokenSequence
-from banyan.data.class_weights import with_class_weights
+from banyan.data.class_weights import ClassWeights, class_weigher
+
+
+def with_class_weights(
+    sequences: list[TokenSequence], weights: ClassWeights, *, labels: tuple[str, ...]
+) -> list[TokenSequence]:
+    return list(map(class_weigher(sequences, weights, labels=labels), sequences))
 
 
 def labelled(label: int) -> TokenSequence:

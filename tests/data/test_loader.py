@@ -141,14 +141,14 @@ class Text:
         ids = tuple(range(100 * index, 100 * index + 12))
         return TokenSequence(task="text", token_ids=ids, targets=ids, loss_weights=(1.0,) * 12, mask=MaskKind.CAUSAL)
 
-    def varied(self, sequence: TokenSequence, generator: np.random.Generator) -> TokenSequence:
+    def varied(self, sequence: TokenSequence, generator: np.random.Generator, *, index: int) -> TokenSequence:
         return sequence
 
 
 class Varied(Text):
     """The same text, read in both directions up to a place that is drawn each time."""
 
-    def varied(self, sequence: TokenSequence, generator: np.random.Generator) -> TokenSequence:
+    def varied(self, sequence: TokenSequence, generator: np.random.Generator, *, index: int) -> TokenSequence:
         return replace(sequence, mask=MaskKind.PREFIX, prefix_len=int(generator.integers(2, 12)))
 
 

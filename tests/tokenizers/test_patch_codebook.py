@@ -76,6 +76,6 @@ def test_what_cannot_be_learned_or_drawn_is_refused() -> None:
 def test_a_codebook_that_does_not_tile_its_picture_is_refused() -> None:
     tensors = PatchCodebook.train(_digits(3), patch_size=4, num_codes=4, seed=0).to_tensors()
     with pytest.raises(CheckpointError, match="does not tile"):
-        PatchCodebook.from_tensors(tensors, image_size=10, channels=1)
+        PatchCodebook.from_tensors(tensors, image_size=10, channels=1, settings={})
     with pytest.raises(CheckpointError, match="no usable codebook"):
-        PatchCodebook.from_tensors({}, image_size=8, channels=1)
+        PatchCodebook.from_tensors({}, image_size=8, channels=1, settings={})

@@ -191,7 +191,7 @@ class Lengths:
     def __getitem__(self, index: int) -> Any:
         return [0] * self._lengths[index]
 
-    def varied(self, sequence: Any, generator: Any) -> Any:
+    def varied(self, sequence: Any, generator: Any, *, index: int) -> Any:
         return sequence
 
 

@@ -15,6 +15,8 @@ from banyan.cli.output import JsonOption, QuietOption
 from banyan.cli.probe import ProbeOption, run_probe
 from banyan.cli.sampling import SeedOption, TemperatureOption
 from banyan.cli.scoring import (
+    BaselineExamplesOption,
+    BaselinesOption,
     DataOption,
     MaxExamplesOption,
     SavePredictionsOption,
@@ -33,6 +35,7 @@ from banyan.cli.text_comparison import (
     run_comparison,
 )
 from banyan.core.errors import ConfigError
+from banyan.workflows.evaluation import Beside
 
 app = typer.Typer(add_completion=False)
 
@@ -45,6 +48,8 @@ def evaluate_command(
     split: SplitOption = "test",
     max_examples: MaxExamplesOption = 500,
     save_predictions: SavePredictionsOption = None,
+    baselines: BaselinesOption = "fast",
+    baseline_examples: BaselineExamplesOption = 20_000,
     database: Annotated[str | None, typer.Option(help="Database URL; the scores are recorded there.")] = None,
     base: BaseOption = None,
     calibrate: CalibrateOption = False,
@@ -63,7 +68,7 @@ def evaluate_command(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Score a model with the official metric of each task, with 95 % intervals.
+    """Score a model with the official metric of each task, with 95 % intervals, beside simple systems.
 
     Example: banyan evaluate runs/demo/best --task classification
 
@@ -93,7 +98,16 @@ def evaluate_command(
     elif calibrate:
         run_calibration(model, asked, as_json=as_json, quiet=quiet)
     else:
-        run_scoring(model, asked, save_predictions=save_predictions, database=database, as_json=as_json, quiet=quiet)
+        beside = Beside(systems=baselines, max_train=baseline_examples)
+        run_scoring(
+            model,
+            asked,
+            save_predictions=save_predictions,
+            database=database,
+            beside=beside,
+            as_json=as_json,
+            quiet=quiet,
+        )
 
 
 def check_way(

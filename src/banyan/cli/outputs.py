@@ -121,6 +121,27 @@ def show(
 
 
 @app.command()
+def replay(
+    request_id: Annotated[str, typer.Argument(help="The id, its first characters, or `last`.")],
+    model: Annotated[Path | None, typer.Argument(help="The model that answered; default: where it was saved.")] = None,
+    base: Annotated[Path | None, typer.Option(help="Where the model of an adapter lies, if that has moved.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Ask the model the same again and compare the answer byte for byte.
+
+    Example: banyan outputs replay last runs/demo/best
+    """
+    # Here, for it brings torch with it, which takes seconds that no other of these commands should wait for.
+    from banyan.cli.replay import replay_output
+
+    with closing(open_database(database or default_database_url())) as opened_database:
+        replay_output(opened_database, request_id, model=model, base=base, device=device, as_json=as_json, quiet=quiet)
+
+
+@app.command()
 def export(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A new .jsonl file; default: print.")] = None,
     as_dataset: Annotated[

@@ -11,7 +11,8 @@ import typer
 from banyan import __version__
 from banyan.cli.output import console, emit, print_table, say
 from banyan.cli.progress import TerminalReporter
-from banyan.workflows.evaluation import EvaluationRun, evaluate
+from banyan.workflows.evaluation import Beside, EvaluationRun, Systems, evaluate
+from banyan.workflows.scoring import BaselineResult, TaskResult
 
 TasksOption = Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be given again.")]
 DataOption = Annotated[
@@ -20,6 +21,18 @@ DataOption = Annotated[
 SplitOption = Annotated[str, typer.Option(help="test, validation or train, as the model's own recipe names them.")]
 MaxExamplesOption = Annotated[int, typer.Option(min=1, help="At most so many of each task.")]
 SavePredictionsOption = Annotated[Path | None, typer.Option(help="Write every prediction there, as JSON lines.")]
+
+
+BaselinesOption = Annotated[
+    Systems,
+    typer.Option(
+        metavar="[none|fast|all]",
+        help="Simple systems to stand beside: none, the fast ones, or all (CRF and fastText take minutes).",
+    ),
+]
+BaselineExamplesOption = Annotated[
+    int, typer.Option(min=1, help="Training examples each simple system learns from, at most.")
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +52,7 @@ def run_scoring(
     *,
     save_predictions: Path | None,
     database: str | None,
+    beside: Beside,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -56,6 +70,7 @@ def run_scoring(
             save_predictions=save_predictions,
             database=database,
             base=asked.base,
+            beside=beside,
             reporter=reporter,
         )
     emit(summary(run), as_json=as_json, quiet=quiet, text=lambda: tell(run))
@@ -67,29 +82,81 @@ def summary(run: EvaluationRun) -> dict[str, Any]:
         "model": str(run.model),
         "banyan": __version__,
         "split": run.split,
-        "tasks": {
-            name: {
-                "main_metric": e.main_metric,
-                "scores": e.scores,
-                "intervals": {metric: [i.low, i.high] for metric, i in e.intervals.items()},
-                "num_examples": e.num_examples,
-                "signatures": dict(e.measurement.signatures),
-            }
-            for name, e in run.evaluations.items()
-        },
+        "tasks": {name: _plain_task(result) for name, result in run.results.items()},
+    }
+
+
+def _plain_task(result: TaskResult) -> dict[str, Any]:
+    return {
+        **_plain_scores(result.evaluation),
+        "num_examples": result.evaluation.num_examples,
+        "signatures": dict(result.evaluation.measurement.signatures),
+        "beats_trivial": result.beats_trivial,
+        "baselines": [_plain_baseline(own) for own in result.baselines],
+    }
+
+
+def _plain_scores(evaluation: Any) -> dict[str, Any]:
+    intervals = {metric: [i.low, i.high] for metric, i in evaluation.intervals.items()}
+    return {"main_metric": evaluation.main_metric, "scores": evaluation.scores, "intervals": intervals}
+
+
+def _plain_baseline(own: BaselineResult) -> dict[str, Any]:
+    comparison = own.comparison
+    return {
+        "name": own.name,
+        "is_trivial": own.is_trivial,
+        **_plain_scores(own.evaluation),
+        "model_better_by": comparison.improvement,
+        "model_better_by_interval": [comparison.interval.low, comparison.interval.high],
+        "p": comparison.p_value,
+        "num_train_examples": own.num_train,
+        "num_train_available": own.num_available,
     }
 
 
 def tell(run: EvaluationRun) -> None:
-    """Print a table of every score."""
+    """Print a table of every score, one of the simple systems beside the model, and who scored."""
     rows = [
         (name if metric == e.main_metric else "", metric, f"{value:.4f}", _interval(e, metric), e.num_examples)
         for name, e in run.evaluations.items()
         for metric, value in sorted(e.scores.items(), key=lambda item: item[0] != e.main_metric)
     ]
     print_table(("task", "metric", "score", "95 % interval", "examples"), rows)
+    if any(result.baselines for result in run.results.values()):
+        _tell_baselines(run)
     if run.predictions_file is not None:
         say(f"predictions: {run.predictions_file}")
+
+
+def _tell_baselines(run: EvaluationRun) -> None:
+    columns = (
+        "task",
+        "metric",
+        "simple system",
+        "score",
+        "95 % interval",
+        "model better by",
+        "95 % interval",
+        "learned from",
+    )
+    rows = [_baseline_row(name, own) for name, result in run.results.items() for own in result.baselines]
+    print_table(columns, rows)
+
+
+def _baseline_row(task: str, own: BaselineResult) -> tuple[str, ...]:
+    evaluation, comparison = own.evaluation, own.comparison
+    of_all = "" if own.num_train == own.num_available else f" of {own.num_available}"
+    return (
+        task,
+        evaluation.main_metric,
+        own.name,
+        f"{evaluation.score:.4f}",
+        _interval(evaluation, evaluation.main_metric),
+        f"{comparison.improvement:+.4f}",
+        f"{comparison.interval.low:+.4f} – {comparison.interval.high:+.4f}",
+        f"{own.num_train}{of_all} examples",
+    )
 
 
 def _interval(evaluation: Any, metric: str) -> str:

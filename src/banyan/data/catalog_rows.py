@@ -23,7 +23,7 @@ def with_question(row: Row) -> Row | None:
 
 
 def answered(row: Row) -> Row:
-    """Keep a conversation up to the last message with something in it that is an answer: two of SGD's end in a blank."""
+    """Keep a conversation up to its last answer that says something: two of SGD's end in a blank one."""
     messages = row["messages"]
     if messages[-1]["content"].strip():
         return row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
@@ -14,16 +14,18 @@ from banyan.core.types import TokenSequence
 ClassWeights: TypeAlias = Literal["balanced"] | dict[str, float]  # or a weight by label; 1 for one that is not named
 
 
-def with_class_weights(
-    sequences: Sequence[TokenSequence], weights: ClassWeights, *, labels: Sequence[str]
-) -> list[TokenSequence]:
-    """Return the sequences with the loss of each target multiplied by the weight of its label.
+def class_weigher(
+    sequences: Sequence[TokenSequence], weights: ClassWeights | None, *, labels: Sequence[str]
+) -> Callable[[TokenSequence], TokenSequence]:
+    """Return what multiplies the loss of each target of a sequence by the weight of its label; None: by nothing.
 
-    A task's loss is divided by the sum of all weights of a step, so it stays a mean.
+    A task's loss is divided by the sum of all weights of a step, so it stays a mean. `sequences` are those of the task.
     Raises: UnknownNameError for a label that the task does not have.
     """
+    if weights is None:
+        return lambda sequence: sequence
     by_class = _balanced(sequences) if weights == "balanced" else _given(weights, labels)
-    return [_weighted(sequence, by_class) for sequence in sequences]
+    return lambda sequence: _weighted(sequence, by_class)
 
 
 def _balanced(sequences: Sequence[TokenSequence]) -> Mapping[int, float]:

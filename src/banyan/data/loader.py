@@ -85,8 +85,10 @@ class TaskRows:
 
     def _parts(self, number: int) -> list[TokenSequence]:
         """Return what a place of the stream gives: the same every time, and another variation in the next epoch."""
-        generator = self._generator(2, number)
-        return [self.source.varied(part, generator) for part in self._fitting(self.source[self._index(number)])]
+        index, generator = self._index(number), self._generator(2, number)
+        parts = self._fitting(self.source[index])
+        varied = [self.source.varied(part, generator, index=index) for part in parts]
+        return [now if len(now) <= self.seq_len else part for part, now in zip(parts, varied, strict=True)]
 
     def _fitting(self, sequence: TokenSequence) -> list[TokenSequence]:
         """Return what of a sequence fits into rows: all of it, in pieces if it is text, or else nothing."""

@@ -30,8 +30,8 @@ class SequenceSource(Protocol):
 
     def __getitem__(self, index: int) -> TokenSequence: ...
 
-    def varied(self, sequence: TokenSequence, generator: np.random.Generator) -> TokenSequence:
-        """Return a sequence of this source, or a piece of one, as it is learned this time."""
+    def varied(self, sequence: TokenSequence, generator: np.random.Generator, *, index: int) -> TokenSequence:
+        """Return sequence number `index` of this source, or a piece of it, as it is learned this time."""
         ...
 
 
@@ -50,7 +50,7 @@ class ExampleSequences:
     def __getitem__(self, index: int) -> TokenSequence:
         return self._sequences[index]
 
-    def varied(self, sequence: TokenSequence, generator: np.random.Generator) -> TokenSequence:
+    def varied(self, sequence: TokenSequence, generator: np.random.Generator, *, index: int) -> TokenSequence:
         """Return the sequence as it is."""
         return sequence
 
@@ -121,7 +121,7 @@ class ShardWindows:
             mask=MaskKind.CAUSAL,
         )
 
-    def varied(self, sequence: TokenSequence, generator: np.random.Generator) -> TokenSequence:
+    def varied(self, sequence: TokenSequence, generator: np.random.Generator, *, index: int) -> TokenSequence:
         """Return the stretch under the mask that the draw gives it."""
         if self._masks is None:
             return sequence

@@ -15,7 +15,8 @@ class Admission:
 
     def __init__(self, *, max_requests: int) -> None:
         self._max_requests = max_requests
-        self._inside: set[asyncio.Task[Any] | None] = set()
+        self._inside: dict[asyncio.Task[Any] | None, str] = {}  # with the id of its request, if it has one
+        self._called_off: set[str] = set()
         self._is_empty = asyncio.Event()
         self._is_empty.set()
         self.is_draining = False
@@ -27,7 +28,7 @@ class Admission:
         return len(self._inside)
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self, request_id: str = "") -> Iterator[None]:
         """Hold one place for the time of the block; one for each task.
 
         Raises: ApiError 503 if the server is full or shutting down.
@@ -37,14 +38,29 @@ class Admission:
         if self.num_inside >= self._max_requests:
             raise unavailable("overloaded", "server is at capacity; retry in 2 s")
         task = asyncio.current_task()
-        self._inside.add(task)
+        self._inside[task] = request_id
         self._is_empty.clear()
         try:
             yield
         finally:
-            self._inside.discard(task)
+            del self._inside[task]
+            self._called_off.discard(request_id)
             if not self._inside:
                 self._is_empty.set()
+
+    async def call_off(self, request_id: str) -> bool:
+        """Stop the work on a request, wait until it has ended, and say whether there was any."""
+        task = next((task for task, inside in self._inside.items() if inside == request_id), None)
+        if task is None:
+            return False
+        self._called_off.add(request_id)
+        task.cancel()
+        await asyncio.wait((task,))
+        return True
+
+    def is_called_off(self, request_id: str) -> bool:
+        """Whether the work on a request is being stopped because somebody asked for that."""
+        return request_id in self._called_off
 
     async def drain(self, *, timeout_seconds: float) -> None:
         """Let nobody in any more, wait for those inside, and stop those who take too long."""

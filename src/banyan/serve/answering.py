@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 from banyan.core.logging import log_event
-from banyan.core.types import Completion, Prompt
+from banyan.core.types import Completion, ImageGrid, Prompt
 from banyan.infer.sampling import SamplingConfig
-from banyan.serve.errors import ApiError, as_api_error, where_raised
+from banyan.serve.errors import ApiError, as_api_error, called_off, where_raised
 from banyan.serve.openai_shapes import Delta, ScoredToken, Usage
 from banyan.serve.parts import ServerParts
+from banyan.serve.quotas import Spent
 from banyan.serve.recording import Record
 from banyan.serve.served_model import Piece, ServedModel
 from banyan.store.types import StoredOutput, StoredRequest
@@ -131,7 +133,8 @@ async def answer(parts: ServerParts, ask: Ask, listener: Listener | None = None)
         num_tokens = ask.usage(choices).num_completion_tokens
         return Finished(result=answered, outputs=answered.outputs, num_completion_tokens=num_tokens)
 
-    return await recorded(parts, ask.stored, work, so_far=lambda: _so_far(drafts))
+    most = ask.stored.num_prompt_tokens + sum(_most_tokens(question) for question in ask.questions)
+    return await recorded(parts, ask.stored, work, so_far=lambda: _so_far(drafts), max_tokens=most)
 
 
 async def recorded(
@@ -140,28 +143,65 @@ async def recorded(
     work: Callable[[Record], Awaitable[Finished[R]]],
     *,
     so_far: Callable[[], Finished[None]] = lambda: Finished(result=None),
+    max_tokens: int | None = None,
 ) -> R:
     """Do some work for a request between the two commits that every request gets, and return its result.
 
-    `so_far` is what the store keeps if the work does not come to its end.
+    `so_far` is what the store keeps if the work does not come to its end; `max_tokens` is what prompt and answer may
+    cost together, where that is more than the prompt.
     Raises: as `answer`.
     """
-    with parts.admission.place():
-        record = await parts.recorder.begin(stored)
+    async with _places(parts, stored, max_tokens=max_tokens or stored.num_prompt_tokens) as spent:
+        record = await parts.recorder.begin(replace(stored, store_mode=str(parts.caller.store_mode)))
+        left = done = None
         try:
             done = await work(record)
             await record.complete(done.outputs, num_completion_tokens=done.num_completion_tokens)
         except asyncio.CancelledError:
             left = so_far()
-            counted = {"num_completion_tokens": left.num_completion_tokens}
-            await record.cancel(left.outputs, **counted, by_server=parts.admission.is_closed)
+            await _note_cancellation(parts, record, left)
+            if parts.admission.is_called_off(stored.request_id):
+                raise called_off() from None
             raise
         except Exception as error:
             problem, left = as_api_error(error, request_id=stored.request_id), so_far()
             _log_failure(stored, problem, error)
             await record.fail(problem, left.outputs, num_completion_tokens=left.num_completion_tokens)
             raise problem from error
+        finally:
+            num_completion_tokens = (left or done or so_far()).num_completion_tokens
+            spent.tokens = stored.num_prompt_tokens + num_completion_tokens
+            parts.metrics.count_tokens(prompt=stored.num_prompt_tokens, completion=num_completion_tokens)
+            if record.first_token_seconds is not None:
+                parts.metrics.note_first_token(record.first_token_seconds)
     return done.result
+
+
+@asynccontextmanager
+async def _places(parts: ServerParts, stored: StoredRequest, *, max_tokens: int) -> AsyncIterator[Spent]:
+    """Hold a place of the server and what the request may cost its key, and tell the caller what is left to it."""
+    caller = parts.caller
+    with parts.admission.place(stored.request_id):
+        caller.headers["X-Content-Stored"] = str(caller.store_mode)
+        if caller.key is None:
+            yield Spent(at=0, tokens=max_tokens)
+            return
+        async with parts.quotas.place(caller.key, max_tokens=max_tokens) as spent:
+            caller.headers.update(parts.quotas.headers(caller.key))
+            yield spent
+
+
+async def _note_cancellation(parts: ServerParts, record: Record, left: Finished[None]) -> None:
+    await record.cancel(
+        left.outputs, num_completion_tokens=left.num_completion_tokens, by_server=parts.admission.is_closed
+    )
+
+
+def _most_tokens(question: Question) -> int:
+    """Return how many tokens an answer may have: what was asked for, or what its task allows."""
+    decoding = question.prompt.decoding
+    allowed = decoding.num_tokens if isinstance(decoding, ImageGrid) else getattr(decoding, "max_tokens", 1)
+    return question.sampling.max_tokens or allowed
 
 
 async def within_time(parts: ServerParts, work: Awaitable[R]) -> R:

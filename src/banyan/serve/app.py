@@ -13,16 +13,30 @@ from starlette.responses import Response
 from banyan.serve.admission import Admission
 from banyan.serve.auth import RequireKey
 from banyan.serve.errors import ApiError, not_found
+from banyan.serve.metrics import Metrics
 from banyan.serve.parts import ServerParts
+from banyan.serve.quotas import Quotas
 from banyan.serve.recording import Recorder
 from banyan.serve.request_frame import RequestFrame, error_response
-from banyan.serve.routes import chat, completions, embeddings, health, images, models, outputs, page, tasks, tokens
+from banyan.serve.routes import (
+    chat,
+    completions,
+    embeddings,
+    health,
+    images,
+    metrics,
+    models,
+    outputs,
+    page,
+    tasks,
+    tokens,
+)
 from banyan.serve.served_model import ServedModel
 from banyan.serve.settings import ServerSettings
 from banyan.store.sql_store import SqlStore
 
 VERSION = "1"
-_ROUTERS = (chat, completions, embeddings, images, tasks, tokens, models, outputs, health, page)
+_ROUTERS = (chat, completions, embeddings, images, tasks, tokens, models, outputs, metrics, health, page)
 _Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
@@ -37,7 +51,7 @@ def create_app(
 
     The caller keeps them and closes model and store after the app has ended.
     """
-    settings = settings or ServerSettings()
+    settings, figures = settings or ServerSettings(), Metrics()
     app = FastAPI(
         title="Banyan",
         version=VERSION,
@@ -46,7 +60,7 @@ def create_app(
         openapi_url=None,  # served by our own route, completed
         redirect_slashes=False,
         middleware=[
-            Middleware(RequestFrame, settings=settings),
+            Middleware(RequestFrame, settings=settings, metrics=figures),
             Middleware(RequireKey, store=store, settings=settings),
         ],
         exception_handlers={ApiError: _refuse, HTTPException: _refuse_route},
@@ -58,6 +72,8 @@ def create_app(
         recorder=Recorder(store, progress_seconds=settings.progress_seconds),
         admission=Admission(max_requests=settings.max_requests),
         settings=settings,
+        quotas=Quotas(store.database),
+        metrics=figures,
     )
     for module in _ROUTERS:
         app.router.routes.extend(module.router.routes)  # one flat list, so that a test can walk it

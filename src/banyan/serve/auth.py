@@ -80,7 +80,7 @@ def require_scope(request: Request, scope: str) -> None:
     Raises: ApiError 403.
     """
     key = request.scope["state"].get("key")
-    if isinstance(key, ApiKey) and scope not in key.scopes and "admin" not in key.scopes:
+    if isinstance(key, ApiKey) and not key.opens(scope):
         raise ApiError(403, "insufficient_scope", f'this key lacks scope "{scope}"')
 
 

@@ -63,6 +63,16 @@ def unavailable(code: str, message: str, *, retry_after_seconds: int = 2) -> Api
     return ApiError(503, code, message, headers={"Retry-After": str(retry_after_seconds)})
 
 
+def conflict(message: str, *, code: str = "conflict") -> ApiError:
+    """Return a 409."""
+    return ApiError(409, code, message)
+
+
+def called_off() -> ApiError:
+    """Return what is told to the client whose request somebody deleted; not one that a client tries again."""
+    return ApiError(410, "request_cancelled", "this request was cancelled by DELETE /v1/outputs/{id}")
+
+
 def internal_error(request_id: str) -> ApiError:
     """Return the 500 that tells nothing but where to look."""
     return ApiError(500, "internal_error", f"internal error; quote request id {request_id}")

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from starlette.requests import Request
 
 from banyan.serve.admission import Admission
 from banyan.serve.errors import not_found
+from banyan.serve.metrics import Metrics
+from banyan.serve.quotas import Quotas
 from banyan.serve.recording import Recorder
 from banyan.serve.served_model import ServedModel
 from banyan.serve.settings import ServerSettings
-from banyan.store.key_types import ApiKey
+from banyan.store.key_types import ApiKey, StoreMode
 from banyan.store.sql_store import SqlStore
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caller:
+    """Who asks."""
+
+    key: ApiKey | None = None  # None: where no key is needed
+    headers: dict[str, str] = field(default_factory=dict)  # what the head of the answer will tell, besides
+
+    @property
+    def store_mode(self) -> StoreMode:
+        """How much is kept of what they ask."""
+        return StoreMode.FULL if self.key is None else self.key.store_mode
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +40,9 @@ class ServerParts:
     recorder: Recorder
     admission: Admission
     settings: ServerSettings
+    quotas: Quotas
+    metrics: Metrics
+    caller: Caller = field(default_factory=Caller)  # of the request at hand
 
     @property
     def models(self) -> tuple[ServedModel, ...]:
@@ -57,13 +75,19 @@ def request_id_of(request: Request) -> str:
     return str(request.scope["state"]["request_id"])
 
 
+def caller_of(request: Request) -> Caller:
+    """Return who sent a request."""
+    key = request.scope["state"].get("key")
+    return Caller(key=key if isinstance(key, ApiKey) else None, headers=request.scope["state"]["headers"])
+
+
 def key_id_of(request: Request) -> str | None:
     """Return the id of the key a request came with; None where no key is needed."""
-    key = request.scope["state"].get("key")
-    return key.key_id if isinstance(key, ApiKey) else None
+    key = caller_of(request).key
+    return None if key is None else key.key_id
 
 
 def may_see_all(request: Request) -> bool:
     """Whether a request may read everybody's stored answers: with an admin key, or where there are no keys."""
-    key = request.scope["state"].get("key")
-    return not isinstance(key, ApiKey) or "admin" in key.scopes
+    key = caller_of(request).key
+    return key is None or "admin" in key.scopes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from banyan.serve.auth import require_scope
 from banyan.serve.body import read_object
-from banyan.serve.parts import ServerParts, parts_of
+from banyan.serve.parts import ServerParts, caller_of, parts_of
 from banyan.serve.validation import validate
 
 M = TypeVar("M", bound=BaseModel)
@@ -34,7 +34,7 @@ async def receive(request: Request, schema: type[M]) -> Received[M]:
     Raises: ApiError for everything that can be wrong with it.
     """
     require_scope(request, "infer")
-    parts = parts_of(request)
+    parts = replace(parts_of(request), caller=caller_of(request))
     limits = parts.settings
     body = await read_object(request, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_seconds)
     asked = validate(schema, body)

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from banyan.core.errors import StoreError
 from banyan.core.logging import log_event
 from banyan.serve.errors import ApiError
-from banyan.store.times import utc_microseconds
+from banyan.store.key_types import StoreMode
+from banyan.store.privacy import kept_answer, kept_request
+from banyan.store.times import MICROSECONDS, utc_microseconds
 from banyan.store.types import AnswerStore, RequestState, StoredAnswer, StoredOutput, StoredRequest
 
 logger = logging.getLogger("banyan.serve")
@@ -30,9 +32,10 @@ class Recorder:
 
         Raises: StoreError if it could not be committed; then no work may begin.
         """
-        record = Record(self._store, request.request_id, progress_seconds=self._progress_seconds)
+        mode = StoreMode(request.store_mode)
+        record = Record(self._store, request.request_id, mode=mode, progress_seconds=self._progress_seconds)
         try:
-            await asyncio.shield(asyncio.wrap_future(self._store.begin(request)))
+            await asyncio.shield(asyncio.wrap_future(self._store.begin(kept_request(request))))
         except asyncio.CancelledError:
             await record.cancel((), num_completion_tokens=0)  # written after the beginning, in order
             raise
@@ -42,19 +45,29 @@ class Recorder:
 class Record:
     """One accepted request; ended by `complete`, `fail` or `cancel`, the first of which counts."""
 
-    def __init__(self, store: AnswerStore, request_id: str, *, progress_seconds: float) -> None:
+    def __init__(
+        self, store: AnswerStore, request_id: str, *, progress_seconds: float, mode: StoreMode = StoreMode.FULL
+    ) -> None:
         self._store = store
         self._request_id = request_id
+        self._mode = mode
         self._progress_seconds = progress_seconds
         self._admitted_at = utc_microseconds()
         self._first_token_at: int | None = None
         self._noted_at = time.monotonic()
         self._is_ended = False
 
+    @property
+    def first_token_seconds(self) -> float | None:
+        """How long the first piece of the answer took, from the begin of the work; None: there is none."""
+        return None if self._first_token_at is None else (self._first_token_at - self._admitted_at) / MICROSECONDS
+
     def note_progress(self, partial_text: str) -> None:
         """Keep what has been answered so far, now and then and without waiting."""
         if self._first_token_at is None:
             self._first_token_at = utc_microseconds()
+        if self._mode is not StoreMode.FULL:
+            return  # half a number would pass the sieve
         if time.monotonic() - self._noted_at >= self._progress_seconds:
             self._noted_at = time.monotonic()
             self._store.progress(self._request_id, partial_text)
@@ -104,4 +117,4 @@ class Record:
             first_token_at=self._first_token_at,
         )
         # Shielded: a client who leaves now must not stop the commit half-way.
-        await asyncio.shield(asyncio.wrap_future(self._store.finish(self._request_id, answer)))
+        await asyncio.shield(asyncio.wrap_future(self._store.finish(self._request_id, kept_answer(answer, self._mode))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -13,6 +14,8 @@ from banyan.core.ids import new_ulid
 from banyan.core.logging import log_event
 from banyan.serve.errors import ApiError, as_api_error, where_raised
 from banyan.serve.live import ClientGone
+from banyan.serve.metrics import Metrics
+from banyan.serve.recording import CLIENT_GONE_STATUS
 from banyan.serve.settings import ServerSettings
 
 logger = logging.getLogger("banyan.serve")
@@ -23,6 +26,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 def error_response(error: ApiError) -> JSONResponse:
@@ -33,9 +37,10 @@ def error_response(error: ApiError) -> JSONResponse:
 class RequestFrame:
     """Numbers requests, limits their headers, and turns whatever goes wrong inside into an error body."""
 
-    def __init__(self, app: ASGIApp, *, settings: ServerSettings) -> None:
+    def __init__(self, app: ASGIApp, *, settings: ServerSettings, metrics: Metrics) -> None:
         self._app = app
         self._settings = settings
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an HTTP request on; there are no web sockets here."""
@@ -48,15 +53,17 @@ class RequestFrame:
 
     async def _frame(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_ulid()
-        scope.setdefault("state", {})["request_id"] = request_id
-        has_started = False
+        told: dict[str, str] = {}  # by the layers inside
+        scope.setdefault("state", {}).update(request_id=request_id, headers=told)
+        began, status, has_started = time.monotonic(), CLIENT_GONE_STATUS, False
 
         async def send_framed(message: Message) -> None:
-            nonlocal has_started
+            nonlocal has_started, status
             if message["type"] == "http.response.start":
-                has_started = True
+                has_started, status = True, message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
+                for name, value in {"X-Request-Id": request_id, **told}.items():
+                    headers[name] = value
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
@@ -74,6 +81,12 @@ class RequestFrame:
                 )
             if not has_started:
                 await error_response(problem)(scope, receive, send_framed)
+        finally:
+            seconds = time.monotonic() - began
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            # The route as it is written here: what a client typed is no label.
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.count_request(route=route, method=method, status=status, seconds=seconds)
 
     def _check_headers(self, scope: Scope) -> None:
         headers = scope["headers"]

@@ -48,6 +48,12 @@ def checkpoints_that_answered(connection: Connection, *, name: str | None = None
     return tuple(connection.scalars(query if name is None else query.where(ModelRow.name == name)))
 
 
+def checkpoints_of(connection: Connection, sha256: str) -> tuple[str, ...]:
+    """Return where a model of this manifest was saved, the newest place first."""
+    query = select(CheckpointRow.path).where(CheckpointRow.manifest_sha256 == sha256, CheckpointRow.state == "valid")
+    return tuple(connection.scalars(query.order_by(CheckpointRow.id.desc())))
+
+
 def _find(connection: Connection, wanted: str) -> dict[str, Any]:
     newest_first = select(*RunRow.__table__.c).order_by(RunRow.started_at.desc(), RunRow.id.desc())
     query = newest_first if wanted == "last" else newest_first.where(RunRow.name == wanted)

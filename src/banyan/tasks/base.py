@@ -25,6 +25,7 @@ from banyan.core.types import (
     Row,
     TokenSequence,
 )
+from banyan.tasks.augmentation.passage import Passage, WordSplitter
 from banyan.tasks.instructions import default_instruction
 from banyan.tasks.metrics.measurement import Measurement, Scores
 from banyan.tokenizers.images import ImageTokenizer
@@ -50,6 +51,7 @@ class Task(ABC, Generic[E]):
     main_metric: ClassVar[str]  # the score that chooses the best checkpoint
     usual_mask: ClassVar[MaskKind]  # how a question is read unless the recipe says otherwise
     may_choose_mask: ClassVar[bool] = True
+    augmentations: ClassVar[frozenset[str]] = frozenset()  # methods of `augment` that leave its answers right
     has_pictures: ClassVar[bool] = False  # examples hold a picture as `image` and, once encoded, as `codes`
 
     name: str
@@ -123,6 +125,18 @@ class Task(ABC, Generic[E]):
     @abstractmethod
     def read(self, prompt: Prompt, completion: Completion, vocabulary: Vocabulary) -> Prediction:
         """Make a completion into an answer that a person can read."""
+
+    def passages(self, example: E, *, split: WordSplitter) -> tuple[Passage, ...]:
+        """Return the texts of an example that may be worded otherwise, in words; what an answer needs must stay."""
+        return ()
+
+    def with_passages(self, example: E, passages: Sequence[Passage]) -> E:
+        """Return the example with other wordings of its passages, and its answer where it lies in them."""
+        return example
+
+    def label(self, example: E) -> str | None:
+        """Return the label that single words of the text may give away; None for kinds without one."""
+        return None
 
     @abstractmethod
     def reference(self, example: E) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError, DataError, InputError
 from banyan.core.types import Completion, HeadKind, HeadSpec, LabelSet, MaskKind, Prediction, Prompt, Row
+from banyan.tasks.augmentation.config import METHODS
+from banyan.tasks.augmentation.passage import Passage, WordSplitter, split_passage
 from banyan.tasks.base import Supervision, Task
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.instructions import default_instruction
@@ -34,6 +36,7 @@ class Classification(Task[ClassificationExample]):
     kind: ClassVar[str] = "classification"
     main_metric: ClassVar[str] = "accuracy"
     usual_mask: ClassVar[MaskKind] = MaskKind.PREFIX
+    augmentations: ClassVar[frozenset[str]] = frozenset(METHODS)
 
     labels: tuple[str, ...]
     answer: Literal["head", "words"] = "head"
@@ -132,6 +135,18 @@ class Classification(Task[ClassificationExample]):
             num_prompt_tokens=len(prompt),
             num_dropped_tokens=prompt.num_dropped_tokens,
         )
+
+    def passages(self, example: ClassificationExample, *, split: WordSplitter) -> tuple[Passage, ...]:
+        """Return the text."""
+        return (split_passage(example.text, units=split(example.text)),)
+
+    def with_passages(self, example: ClassificationExample, passages: Sequence[Passage]) -> ClassificationExample:
+        """Return another text with the same label."""
+        return replace(example, text=passages[0].text)
+
+    def label(self, example: ClassificationExample) -> str | None:
+        """Return the label."""
+        return example.label
 
     def reference(self, example: ClassificationExample) -> str:
         """Return the label."""

@@ -12,11 +12,12 @@ from banyan.core.errors import ConfigError
 from banyan.core.types import Row
 from banyan.data.class_weights import ClassWeights
 from banyan.data.masking import MaskShares
+from banyan.tasks.augmentation.config import Augmentation, check_augmentation
 from banyan.tasks.base import Task
 from banyan.tasks.registry import TASK_KINDS
 
 # For the training run, not for the task.
-_NOT_PASSED_ON = {"kind", "data", "weight", "rate", "label_smoothing", "class_weights"}
+_NOT_PASSED_ON = {"kind", "data", "weight", "rate", "label_smoothing", "class_weights", "augment"}
 
 
 @config
@@ -54,6 +55,7 @@ class TaskConfig:
     answer: Literal["head", "words"] | None = None  # classification: None is "head"
     weight: float = 1.0  # of this task's loss
     label_smoothing: float = 0.0  # part of every target that is spread over all choices, 0 <= part < 1
+    augment: Augmentation | None = None  # examples worded otherwise while they are learned; None: learned as they are
     class_weights: ClassWeights | None = None  # of labels and tags: balanced, or by name; None: all count the same
     rate: float | None = None  # share of the training rows; None: by size
     max_source_tokens: int | None = None
@@ -90,6 +92,9 @@ class TaskConfig:
                 f"task {self.name}: label_smoothing={self.label_smoothing} has no meaning for a span of the text.",
                 hint="leave label_smoothing out",
             )
+        if self.augment is not None:
+            allowed = TASK_KINDS[self.kind].augmentations
+            check_augmentation(self.augment, task=self.name, kind=self.kind, allowed=allowed)
         if self.class_weights is not None:
             self._check_class_weights(self.class_weights)
         if self.rate is not None and not 0 < self.rate <= 1:

@@ -43,9 +43,9 @@ class TaskEvaluation:
         """Whether a smaller main score is the better one."""
         return self.main_metric in self.measurement.lower_is_better
 
-    def compared_with(self, other: TaskEvaluation, *, score: str | None = None) -> Comparison:
+    def compared_with(self, other: TaskEvaluation, *, score: str | None = None, num_samples: int = 1000) -> Comparison:
         """Say by how much this system is better on the same examples; by the main score unless told."""
-        return compare(self.measurement, other.measurement, score=score or self.main_metric)
+        return compare(self.measurement, other.measurement, score=score or self.main_metric, num_samples=num_samples)
 
 
 def evaluate_task(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError, ContextLengthError, DataError, InputError
 from banyan.core.types import Completion, HeadKind, HeadSpec, MaskKind, Prediction, Prompt, Row, Span
+from banyan.tasks.augmentation.config import NOISE
+from banyan.tasks.augmentation.passage import Passage, WordSplitter, split_passage
 from banyan.tasks.base import Supervision, Task
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.answers import measure_answers
@@ -83,6 +85,7 @@ class QuestionAnswering(Task[QuestionExample]):
     kind: ClassVar[str] = "question_answering"
     main_metric: ClassVar[str] = "f1"
     usual_mask: ClassVar[MaskKind] = MaskKind.PREFIX
+    augmentations: ClassVar[frozenset[str]] = frozenset({*NOISE, "synonyms", "sentence_permutation"})
 
     may_be_empty: bool = False  # questions without an answer occur
     max_answer_tokens: int = 32
@@ -216,6 +219,22 @@ class QuestionAnswering(Task[QuestionExample]):
             num_prompt_tokens=len(prompt),
             num_dropped_tokens=prompt.num_dropped_tokens,
         )
+
+    def passages(self, example: QuestionExample, *, split: WordSplitter) -> tuple[Passage, ...]:
+        """Return the context, in which the answers must stay; the question is never touched."""
+        kept = [(answer.start, answer.end) for answer in example.answers or ()]
+        return (split_passage(example.context, units=split(example.context), kept=kept),)
+
+    def with_passages(self, example: QuestionExample, passages: Sequence[Passage]) -> QuestionExample:
+        """Return another context with the answers where they stand in it."""
+        places = passages[0].places()
+
+        def moved(answer: ReferenceSpan) -> ReferenceSpan:
+            origin = max(place for place in places if place < answer.end)
+            return replace(answer, start=places[origin] + answer.start - origin)
+
+        answers = None if example.answers is None else tuple(map(moved, example.answers))
+        return replace(example, context=passages[0].text, answers=answers)
 
     def reference(self, example: QuestionExample) -> str:
         """Return the first right answer."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from banyan.core.config import config
 from banyan.core.errors import DataError, InputError
 from banyan.core.types import Prediction, Row
+from banyan.tasks.augmentation.config import NOISE
+from banyan.tasks.augmentation.passage import Passage, WordSplitter, split_passage
 from banyan.tasks.metrics.measurement import Measurement
 from banyan.tasks.metrics.summaries import measure_summaries
 from banyan.tasks.rows import list_column, needed_columns, rename_columns, source_text, text_column
@@ -29,6 +31,7 @@ class Summarization(TextToText[SummaryExample]):
 
     kind: ClassVar[str] = "summarization"
     main_metric: ClassVar[str] = "rouge1"
+    augmentations: ClassVar[frozenset[str]] = frozenset({*NOISE, "synonyms", "sentence_permutation"})
 
     template: str | None = None  # "{title}\n{body}": the document, made of several columns
 
@@ -54,6 +57,14 @@ class Summarization(TextToText[SummaryExample]):
     def source(self, example: SummaryExample) -> str:
         """Return the document."""
         return example.document
+
+    def passages(self, example: SummaryExample, *, split: WordSplitter) -> tuple[Passage, ...]:
+        """Return the document."""
+        return (split_passage(example.document, units=split(example.document)),)
+
+    def with_passages(self, example: SummaryExample, passages: Sequence[Passage]) -> SummaryExample:
+        """Return another document with the same summaries."""
+        return replace(example, document=passages[0].text)
 
     def references(self, example: SummaryExample) -> Sequence[str]:
         """Return the summaries."""

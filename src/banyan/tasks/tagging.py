@@ -10,6 +10,8 @@ from banyan.core.config import config
 from banyan.core.errors import ConfigError, DataError, InputError
 from banyan.core.registry import did_you_mean
 from banyan.core.types import Completion, Entity, HeadKind, HeadSpec, MaskKind, Prediction, Prompt, Row, Tags
+from banyan.tasks.augmentation.config import NOISE
+from banyan.tasks.augmentation.passage import Passage, WordSplitter, split_passage
 from banyan.tasks.base import Supervision, Task
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.entities import measure_entities
@@ -48,6 +50,7 @@ class Tagging(Task[TaggingExample]):
     kind: ClassVar[str] = "tagging"
     main_metric: ClassVar[str] = "f1"
     usual_mask: ClassVar[MaskKind] = MaskKind.FULL
+    augmentations: ClassVar[frozenset[str]] = frozenset({*NOISE, "synonyms", "sentence_permutation"})
 
     labels: tuple[str, ...]  # of entities, without B- and I-
     unit: UnitKind = "word"  # "character": one tag for every character, as in CLUENER and MSRA
@@ -175,6 +178,30 @@ class Tagging(Task[TaggingExample]):
             num_prompt_tokens=len(prompt),
             num_dropped_tokens=prompt.num_dropped_tokens,
         )
+
+    def passages(self, example: TaggingExample, *, split: WordSplitter) -> tuple[Passage, ...]:
+        """Return the text in the words that have tags, each entity as one stretch that must stay."""
+        entities = tags_to_entities(example.tags or (), example.units, example.text)
+        kept = [(entity.start, entity.end) for entity in entities]
+        return (split_passage(example.text, units=example.units, kept=kept),)
+
+    def with_passages(self, example: TaggingExample, passages: Sequence[Passage]) -> TaggingExample:
+        """Return another text whose words have their tags; every word outside the entities has none."""
+        units: list[Unit] = []
+        tags: list[str] = []
+        old = list(zip(example.units, example.tags or (), strict=True))
+        for word, start in zip(passages[0].words, passages[0].starts(), strict=True):
+            if word.origin is None:
+                own = [(Unit(start=start, end=start + len(word.text)), OUTSIDE)]
+            else:
+                own = [
+                    (Unit(start=unit.start - word.origin + start, end=unit.end - word.origin + start), tag)
+                    for unit, tag in old
+                    if word.origin <= unit.start < word.origin + len(word.text)
+                ]
+            units += [unit for unit, _ in own]
+            tags += [tag for _, tag in own]
+        return TaggingExample(text=passages[0].text, units=tuple(units), tags=tuple(tags))
 
     def reference(self, example: TaggingExample) -> str:
         """Return the text with its entities marked."""

@@ -11,6 +11,8 @@ from typing import ClassVar
 from banyan.core.config import config
 from banyan.core.errors import ConfigError, DataError, InputError
 from banyan.core.types import Prediction, Row
+from banyan.tasks.augmentation.config import NOISE
+from banyan.tasks.augmentation.passage import Passage, WordSplitter, split_passage
 from banyan.tasks.metrics.measurement import Measurement
 from banyan.tasks.metrics.translations import ScoredTranslation, measure_translations
 from banyan.tasks.rows import rename_columns, text_column
@@ -41,6 +43,7 @@ class Translation(TextToText[TranslationExample]):
 
     kind: ClassVar[str] = "translation"
     main_metric: ClassVar[str] = "chrf"
+    augmentations: ClassVar[frozenset[str]] = frozenset({*NOISE, "synonyms", "back_translation"})
 
     source_language: str | None = None  # None: as each row says
     target_language: str | None = None
@@ -113,6 +116,14 @@ class Translation(TextToText[TranslationExample]):
     def source(self, example: TranslationExample) -> str:
         """Return the sentence."""
         return example.text
+
+    def passages(self, example: TranslationExample, *, split: WordSplitter) -> tuple[Passage, ...]:
+        """Return the sentence; its translation is never touched."""
+        return (split_passage(example.text, units=split(example.text)),)
+
+    def with_passages(self, example: TranslationExample, passages: Sequence[Passage]) -> TranslationExample:
+        """Return another sentence with the same translation."""
+        return replace(example, text=passages[0].text)
 
     def references(self, example: TranslationExample) -> Sequence[str]:
         """Return the translation."""

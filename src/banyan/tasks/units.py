@@ -56,6 +56,11 @@ def has_unspaced_script(text: str) -> bool:
     return _UNSPACED_CHARACTER.search(text) is not None
 
 
+def touches_unspaced(character: str) -> bool:
+    """Is a character one beside which no space is written: Han, kana, or one of their marks?"""
+    return _UNSPACED_OR_MARK.match(character) is not None
+
+
 def split_units(text: str, kind: UnitKind = "word") -> tuple[Unit, ...]:
     """Split a text into its units; "character" makes every character a unit, spaces included."""
     if kind == "character":
@@ -79,7 +84,7 @@ def join_words(tokens: Sequence[str]) -> tuple[str, tuple[Unit, ...]]:
     by_character = all(len(token) == 1 for token in tokens) and has_unspaced_script("".join(tokens))
     text, units = "", []
     for token in tokens:
-        touches = _UNSPACED_OR_MARK.match(token[0]) or (text and _UNSPACED_OR_MARK.match(text[-1]))
+        touches = touches_unspaced(token[0]) or touches_unspaced(text[-1:])
         if text and not by_character and not touches:
             text += " "
         units.append(Unit(start=len(text), end=len(text) + len(token)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
@@ -16,8 +16,11 @@ from torch import Tensor
 
 from banyan.core.errors import BanyanError, CheckpointError, FileError
 from banyan.core.files import atomic_write_bytes
+from banyan.core.model_directory import IMAGE_TOKENIZER_FILE
 from banyan.core.registry import Registry
 from banyan.core.types import Image
+from banyan.tokenizers.learned_pictures import LearnedPictures
+from banyan.tokenizers.palette import Palette
 from banyan.tokenizers.patch_codebook import PatchCodebook
 from banyan.tokenizers.pictures import (
     contact_sheet,
@@ -31,12 +34,15 @@ __all__ = [
     "IMAGE_TOKENIZERS",
     "ImageTokenizer",
     "ImageTokenizerReader",
+    "LearnedPictures",
+    "Palette",
     "PatchCodebook",
     "contact_sheet",
     "image_from_array",
     "image_from_bytes",
     "image_to_array",
     "image_to_png",
+    "image_tokenizer_to_bytes",
     "load_image_tokenizer",
     "save_image_tokenizer",
 ]
@@ -70,6 +76,11 @@ class ImageTokenizer(Protocol):
         """Size of the codebook."""
         ...
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What else a reader needs beside the tensors, as plain values; empty where that is nothing."""
+        ...
+
     def encode(self, images: Sequence[Image]) -> list[tuple[int, ...]]:
         """Return the codes of each picture."""
         ...
@@ -86,7 +97,9 @@ class ImageTokenizer(Protocol):
 class ImageTokenizerReader(Protocol):
     """Rebuilds one kind of image tokenizer from its file."""
 
-    def __call__(self, tensors: Mapping[str, Tensor], *, image_size: int, channels: int) -> ImageTokenizer:
+    def __call__(
+        self, tensors: Mapping[str, Tensor], *, image_size: int, channels: int, settings: Mapping[str, Any]
+    ) -> ImageTokenizer:
         """Return the tokenizer, or raise CheckpointError if the tensors do not fit."""
         ...
 
@@ -95,16 +108,25 @@ _LENGTH_BYTES = 8  # of a safetensors file: how long its header is
 
 IMAGE_TOKENIZERS: Registry[ImageTokenizerReader] = Registry("image tokenizer")
 IMAGE_TOKENIZERS.add("patch_codebook", PatchCodebook.from_tensors)
+IMAGE_TOKENIZERS.add("autoencoder", LearnedPictures.from_tensors)
+IMAGE_TOKENIZERS.add("palette", Palette.from_tensors)
 
 
 def save_image_tokenizer(tokenizer: ImageTokenizer, path: Path) -> None:
     """Write an image tokenizer as one safetensors file; the same tokenizer always gives the same bytes."""
+    atomic_write_bytes(path, image_tokenizer_to_bytes(tokenizer))
+
+
+def image_tokenizer_to_bytes(tokenizer: ImageTokenizer) -> bytes:
+    """Return an image tokenizer as the content of its file."""
     metadata = {
         "kind": tokenizer.kind,
         "image_size": str(tokenizer.image_size),
         "channels": str(tokenizer.channels),
     }
-    atomic_write_bytes(path, _with_sorted_header(safetensors.torch.save(tokenizer.to_tensors(), metadata)))
+    if tokenizer.settings:
+        metadata["settings"] = json.dumps(dict(tokenizer.settings), sort_keys=True)
+    return _with_sorted_header(safetensors.torch.save(tokenizer.to_tensors(), metadata))
 
 
 def _with_sorted_header(content: bytes) -> bytes:
@@ -116,10 +138,11 @@ def _with_sorted_header(content: bytes) -> bytes:
 
 
 def load_image_tokenizer(path: Path) -> ImageTokenizer:
-    """Read the image tokenizer that `save_image_tokenizer` wrote.
+    """Read the image tokenizer that `save_image_tokenizer` wrote, from its file or the folder it lies in.
 
     Raises: FileError if the file is missing; CheckpointError if it is corrupt or of an unknown kind.
     """
+    path = path / IMAGE_TOKENIZER_FILE if path.is_dir() else path
     if not path.is_file():
         raise FileError(f"{path} not found.", hint="the model has no image tokenizer, or the folder is incomplete")
     try:
@@ -127,7 +150,12 @@ def load_image_tokenizer(path: Path) -> ImageTokenizer:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         read = IMAGE_TOKENIZERS[metadata["kind"]]
-        return read(tensors, image_size=int(metadata["image_size"]), channels=int(metadata["channels"]))
+        return read(
+            tensors,
+            image_size=int(metadata["image_size"]),
+            channels=int(metadata["channels"]),
+            settings=json.loads(metadata.get("settings", "{}")),
+        )
     except (SafetensorError, KeyError, ValueError) as error:
         problem = error.message if isinstance(error, BanyanError) else f"{type(error).__name__}: {error}"
         raise CheckpointError(f"{path} cannot be read as an image tokenizer ({problem}).") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,9 +86,16 @@ class PatchCodebook:
         """Return the codebook as float32."""
         return {"codebook": torch.from_numpy(self._codebook.astype(np.float32))}
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Return nothing: all follows from the codebook."""
+        return {}
+
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], *, image_size: int, channels: int) -> PatchCodebook:
-        """Rebuild the tokenizer from `to_tensors`.
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], *, image_size: int, channels: int, settings: Mapping[str, Any]
+    ) -> PatchCodebook:
+        """Rebuild the tokenizer from `to_tensors`; it has no settings.
 
         Raises: CheckpointError if the codebook is missing or its patches do not tile the picture.
         """

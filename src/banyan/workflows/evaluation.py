@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from banyan import __version__
 from banyan.core.config import read_config
@@ -33,6 +33,16 @@ from banyan.workflows.saved_predictions import write_predictions
 from banyan.workflows.scoring import TaskResult, evaluate_model
 from banyan.workflows.sidecars import RECIPE_FILE
 
+Systems: TypeAlias = Literal["none", "fast", "all"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Beside:
+    """Which simple systems a model is scored beside."""
+
+    systems: Systems = "none"
+    max_train: int = 20_000  # training examples each of them learns from, at most
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationRun:
@@ -40,8 +50,13 @@ class EvaluationRun:
 
     model: Path
     split: str
-    evaluations: dict[str, TaskEvaluation]
+    results: dict[str, TaskResult]
     predictions_file: Path | None
+
+    @property
+    def evaluations(self) -> dict[str, TaskEvaluation]:
+        """What the model itself scored, by task."""
+        return {name: result.evaluation for name, result in self.results.items()}
 
 
 def evaluate(
@@ -54,9 +69,10 @@ def evaluate(
     save_predictions: Path | None,
     database: str | None,
     base: Path | None = None,
+    beside: Beside | None = None,
     reporter: Reporter,
 ) -> EvaluationRun:
-    """Score a model and record every score in the database.
+    """Score a model, and the simple systems it is to stand beside, and record the model's scores in the database.
 
     `data` holds `task=file` pairs; where there are any and no tasks are named, those tasks are scored. A task without
     one is scored on a split of the data it was trained with; where no tasks are named, those whose data the model's own
@@ -79,13 +95,40 @@ def evaluate(
         judges = {name: sources.judge(model.task(name)) for name in chosen}
         results = evaluate_model(model, examples, judges=judges, reporter=reporter)
         _record(model, results, files=files, split=split, database=database or default_database_url())
+        if beside is not None and beside.systems != "none":
+            results = _with_baselines(model, results, beside, sources=sources, judges=judges, reporter=reporter)
     if save_predictions is not None:
         write_predictions(save_predictions, results)
     return EvaluationRun(
         model=directory,
         split=split,
-        evaluations={name: result.evaluation for name, result in results.items()},
+        results=results,
         predictions_file=save_predictions,
+    )
+
+
+def _with_baselines(
+    model: LoadedModel,
+    results: dict[str, TaskResult],
+    beside: Beside,
+    *,
+    sources: DataSources,
+    judges: Mapping[str, Judge | None],
+    reporter: Reporter,
+) -> dict[str, TaskResult]:
+    # The simple systems need libraries that take a second to import.
+    from banyan.workflows.comparing import add_baselines
+
+    reporter.stage("simple baselines")
+    train = {name: sources.training_examples(result.task, reporter=reporter) for name, result in results.items()}
+    return add_baselines(
+        results,
+        train,
+        judges=judges,
+        image_tokenizer=model.image_tokenizer,
+        reporter=reporter,
+        max_train=beside.max_train,
+        with_slow=beside.systems == "all",
     )
 
 
@@ -137,6 +180,15 @@ class DataSources:
             place = self._files.get(task.name, f"{self._split} data")
             raise DataError(f"{place}: {error.message}", hint=error.hint) from error
         return with_codes(task, spread(found.examples, limit), self._image_tokenizer)
+
+    def training_examples(self, task: Task[Any], *, reporter: Reporter) -> list[Any]:
+        """Return what simple systems learn a task from: its training examples, or none where they cannot be had."""
+        try:
+            found = read_examples(task, self._own_rows(task, "train"))
+        except (DataError, FileError) as error:
+            reporter.line(f"task {task.name} stands beside no simple system: {error.message}")
+            return []
+        return with_codes(task, found.examples, self._image_tokenizer)
 
     def knows(self, name: str) -> bool:
         """Return whether a task's data is said by the user or by the recipe."""

@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from typing import Any
 from banyan.core.errors import ConfigError, DataError
 from banyan.core.files import sha256_of
 from banyan.core.types import Document, Row
-from banyan.data.class_weights import with_class_weights
+from banyan.data.class_weights import class_weigher
 from banyan.data.corpus import CORPUS_FILE, corpus_key, load_shards, load_sound_shards, read_report
 from banyan.data.mixture import RatePlan, mixture_rates, rate_plan
 from banyan.data.preparation import prepare_corpus
 from banyan.data.sequences import ExampleSequences, SequenceSource, ShardWindows
 from banyan.data.shards import ShardReader
 from banyan.infer.sampling import SamplingConfig
+from banyan.tasks.augmentation.sequences import AugmentedSequences
 from banyan.tasks.base import Task
 from banyan.tasks.config import TaskConfig, build_task
 from banyan.tasks.image_generation import ImageGeneration, picture_fields
@@ -29,6 +31,8 @@ from banyan.tasks.reading import read_examples
 from banyan.tasks.rendering import render_examples
 from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
+from banyan.workflows.augmenting import FOLDER as AUGMENTATION_FOLDER
+from banyan.workflows.augmenting import build_augmenter
 from banyan.workflows.datasets import SPLITS, Splits, load_splits
 from banyan.workflows.new_vocabulary import with_tasks
 from banyan.workflows.parent import (
@@ -111,7 +115,7 @@ def gather_material(
         parent.check_shards([split.prepared for split in splits.values() if split.prepared is not None])
         vocabulary = with_tasks(parent.vocabulary, names)
     reporter.stage("render examples")
-    renderer = _Renderer(recipe, vocabulary, image_tokenizer, run_directory, key=fingerprint)
+    renderer = _Renderer(recipe, vocabulary, image_tokenizer, run_directory, key=fingerprint, reporter=reporter)
     sources: list[SequenceSource] = []
     train: dict[str, list[Any]] = {}
     skipped: dict[str, int] = {}
@@ -196,9 +200,18 @@ class _Renderer:
         run_directory: Path,
         *,
         key: str,
+        reporter: Reporter,
     ) -> None:
         self._seq_len = recipe.train.seq_len
         self._class_weights = {config.name: config.class_weights for config in recipe.tasks}
+        self._augment = {config.name: config.augment for config in recipe.tasks}
+        self._build_augmenter = partial(
+            build_augmenter,
+            parent=recipe.transfer.parent,
+            folder=run_directory / AUGMENTATION_FOLDER,
+            key=key,
+            reporter=reporter,
+        )
         self._vocabulary = vocabulary
         self._image_tokenizer = image_tokenizer
         self._run_directory = run_directory
@@ -218,10 +231,22 @@ class _Renderer:
                 f"({rendered.num_without_target} lost their answer, {rendered.num_too_long} are too long).",
                 hint="raise train.seq_len, or set max_source_tokens",
             )
-        sequences = list(rendered.sequences)
-        if (weights := self._class_weights.get(task.name)) and task.head is not None:
-            sequences = with_class_weights(sequences, weights, labels=task.head.labels)
-        return ExampleSequences(task.name, sequences), skipped
+        labels = () if task.head is None else task.head.labels
+        weigh = class_weigher(rendered.sequences, self._class_weights.get(task.name), labels=labels)
+        sequences = [weigh(sequence) for sequence in rendered.sequences]
+        augment = self._augment.get(task.name)
+        if augment is None:
+            return ExampleSequences(task.name, sequences), skipped
+        augmented = AugmentedSequences(
+            task,
+            rendered.examples,
+            sequences,
+            augmenter=self._build_augmenter(task, augment, rendered.examples),
+            vocabulary=self._vocabulary,
+            max_tokens=self._seq_len,
+            weigh=weigh,
+        )
+        return augmented, skipped
 
     def shard_windows(self, task: Task[Any], prepared: Path) -> tuple[SequenceSource, int]:
         """Return the windows over a prepared corpus, and how many of its documents are damaged and left out.

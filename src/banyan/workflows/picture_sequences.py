@@ -48,7 +48,7 @@ class PictureSequences:
             return self._render(place, drop_source=True)
         return self._render(index)
 
-    def varied(self, sequence: TokenSequence, generator: np.random.Generator) -> TokenSequence:
+    def varied(self, sequence: TokenSequence, generator: np.random.Generator, *, index: int) -> TokenSequence:
         """Return the sequence as it is."""
         return sequence
 

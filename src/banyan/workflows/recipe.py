@@ -28,7 +28,7 @@ from banyan.train.schedule import ScheduleConfig
 from banyan.train.trackers import TrackingConfig
 from banyan.workflows.dial_keys import parse_budget, parse_size
 from banyan.workflows.transfer_recipe import TransferRecipe, check_tasks_of_mode
-from banyan.workflows.variation import check_noise
+from banyan.workflows.variation import check_noise, check_wordings
 
 RECIPE_FILE = "recipe.yaml"  # in a run's folder and beside every checkpoint: as it was resolved
 MAX_SEED = 2**63 - 1  # what a database can hold
@@ -160,6 +160,7 @@ class Recipe:
                 "a training row must fit the context."
             )
         check_noise(self.train, self.transfer, self.parallel)
+        check_wordings(self.tasks, self.transfer)
         self._check_transfer()
 
     def _check_transfer(self) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 from banyan.core.config import config_to_mapping, read_config
 from banyan.core.errors import CheckpointError, ConfigError
 from banyan.runtime.description import read_description
+from banyan.tasks.augmentation.config import Augmentation
+from banyan.tasks.config import TaskConfig
 from banyan.workflows.datasets import absolute_place, resolve_places
 from banyan.workflows.dial import as_dialled, has_dial
-from banyan.workflows.parent import settle_parent, tasks_of_parent, with_saved_parent
+from banyan.workflows.parent import find_parent, settle_parent, tasks_of_parent, with_saved_parent
 from banyan.workflows.recipe import Recipe, with_products, with_steps
 from banyan.workflows.replay import with_replay, with_saved_replay
 from banyan.workflows.sidecars import RECIPE_FILE
@@ -116,5 +118,12 @@ def _with_absolute_replay(transfer: TransferRecipe) -> TransferRecipe:
     return dataclasses.replace(transfer, replay=replay)
 
 
-def _with_absolute_data(task: Any) -> Any:
-    return dataclasses.replace(task, data=dataclasses.replace(task.data, **resolve_places(task.data)))
+def _with_absolute_data(task: TaskConfig) -> TaskConfig:
+    data = dataclasses.replace(task.data, **resolve_places(task.data))
+    return dataclasses.replace(task, data=data, augment=None if task.augment is None else _settled(task.augment))
+
+
+def _settled(augment: Augmentation) -> Augmentation:
+    model = None if augment.model is None else str(find_parent(Path(augment.model)))
+    dictionary = None if augment.dictionary is None else str(Path(augment.dictionary).absolute())
+    return dataclasses.replace(augment, model=model, dictionary=dictionary)

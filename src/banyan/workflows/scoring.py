@@ -33,6 +33,8 @@ class BaselineResult:
     is_trivial: bool
     evaluation: TaskEvaluation
     comparison: Comparison  # the model minus this baseline, by the task's main score
+    num_train: int  # training examples it learned from
+    num_available: int  # training examples there are
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,14 +123,14 @@ def overall_score(evaluations: Mapping[str, TaskEvaluation]) -> float:
 
 def unit_scores(evaluations: Mapping[str, TaskEvaluation]) -> dict[str, float]:
     """Return the main score of every task, each between 0 and 1 and better upwards."""
-    return {name: _unit_score(evaluation) for name, evaluation in evaluations.items()}
+    return {name: unit_score(evaluation.main_metric, evaluation.score) for name, evaluation in evaluations.items()}
 
 
-def _unit_score(evaluation: TaskEvaluation) -> float:
-    score = evaluation.score
-    if evaluation.main_metric == "bits_per_byte":
+def unit_score(metric: str, score: float) -> float:
+    """Return a main score between 0 and 1 and better upwards."""
+    if metric == "bits_per_byte":
         return 1.0 - score / BITS_PER_BYTE_OF_NOISE
-    if evaluation.main_metric == "perplexity":
+    if metric == "perplexity":
         return 1.0 / max(1.0, score)
     # chrF and BLEU are given out of 100.
-    return score / 100.0 if evaluation.main_metric in {"chrf", "bleu"} else score
+    return score / 100.0 if metric in {"chrf", "bleu"} else score

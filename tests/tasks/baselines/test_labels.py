@@ -56,7 +56,7 @@ def test_naive_bayes_multiplies_the_smoothed_shares_of_the_words_that_occur() ->
     seen = {"x": Counter(["a", "b", "a b", "a", "a a"]), "y": Counter(["b", "c", "b c"])}
     prior = {"x": 2 / 3, "y": 1 / 3}
     joint = {
-        label: prior[label] * (counts["b"] + 1) / (sum(counts.values()) + len(vocabulary))
+        label: prior[label] * (counts["b"] + 0.3) / (sum(counts.values()) + 0.3 * len(vocabulary))
         for label, counts in seen.items()
     }
     assert prediction.labels is not None

@@ -3,8 +3,10 @@ import pytest
 from banyan.tasks.baselines.texts import (
     commonest_answer,
     copy_source,
+    first_sentences,
     function_name,
     is_code,
+    lead_sentences,
     lead_words,
     name_as_summary,
     split_name,
@@ -57,3 +59,22 @@ def test_first_words_are_as_many_as_a_summary_in_the_middle_has() -> None:
 def test_the_commonest_answer_is_always_given() -> None:
     train = [DialogueExample(history=(), answer=text) for text in ("no", "yes", "yes")]
     assert [prediction.text for prediction in commonest_answer("chat", train)(train[:2])] == ["yes", "yes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "first_two"),
+    [
+        ("One. Two? Three!", "One. Two?"),
+        ("At 3.5 m it ends.\n\nThen more\nand more", "At 3.5 m it ends. Then more"),
+        ("独木成林。一棵树！三。", "独木成林。一棵树！"),
+        ("only this", "only this"),
+        (" ", ""),
+    ],
+)
+def test_sentences_end_at_marks_of_both_scripts_and_at_line_ends(text: str, first_two: str) -> None:
+    assert first_sentences(text, 2) == first_two
+
+
+def test_as_many_sentences_are_taken_as_score_best_on_training_summaries() -> None:
+    train = [SummaryExample(document="Oaks grow. Elms fall. Figs stay.", summaries=("Oaks grow, elms fall",))] * 3
+    assert lead_sentences("sum", train)([SummaryExample(document="A. B. C. D.")])[0].text == "A. B."

@@ -1,4 +1,4 @@
-"""GET /v1/outputs, GET /v1/outputs/{id}, POST /v1/feedback: what was answered, and what people think of it."""
+"""/v1/outputs and POST /v1/feedback: what was answered, deleting or stopping it, and what people think of it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ from starlette.responses import JSONResponse, Response
 from banyan.core.errors import InputError
 from banyan.infer.embedding import EmbeddingConfig
 from banyan.serve.answering import within_time
+from banyan.serve.auditing import NO_KEY, note
 from banyan.serve.auth import require_scope
-from banyan.serve.errors import not_found
+from banyan.serve.errors import conflict, not_found
 from banyan.serve.openapi import asks, takes
 from banyan.serve.parts import ServerParts, key_id_of, may_see_all, parts_of
 from banyan.serve.pictures import as_base64, picture_as_json
 from banyan.serve.reading import receive
 from banyan.serve.schemas import FeedbackRequest, OutputsQuery
 from banyan.serve.validation import validate_query
+from banyan.store.erasure import EraseRequests, forget
+from banyan.store.key_types import StoreMode
+from banyan.store.privacy import kept_feedback
 from banyan.store.queries import RequestFilter
 from banyan.store.similar import SimilarAnswers, Vectors, VectorSpace
-from banyan.store.types import VECTOR_MEDIA_TYPE, StoredExchange, StoredFeedback, StoredOutput
+from banyan.store.times import utc_microseconds
+from banyan.store.types import OPEN_STATES, VECTOR_MEDIA_TYPE, StoredExchange, StoredFeedback, StoredOutput
 
 router = APIRouter()
 
@@ -43,6 +48,7 @@ async def outputs(request: Request) -> Response:
     if query.similar is not None:
         return await _similar(request, query, query.similar)
     found = await asyncio.to_thread(_find, parts_of(request), query, _owner(request))
+    await _note_foreign(request, found[: query.limit])
     page = [_describe(exchange) for exchange in found[: query.limit]]
     return JSONResponse({"object": "list", "data": page, "has_more": len(found) > query.limit})
 
@@ -53,6 +59,25 @@ async def output(request: Request, output_id: str) -> Response:
     require_scope(request, "outputs")
     exchange = await _show(request, output_id)
     return JSONResponse(_describe(exchange, with_pictures=True))
+
+
+@router.delete("/v1/outputs/{output_id}", summary="Stop or delete a request")
+async def delete_output(request: Request, output_id: str) -> Response:
+    """Stop a request of one's own that is being answered; delete the content of one that has ended."""
+    require_scope(request, "outputs")
+    parts = parts_of(request)
+    exchange = await _show(request, output_id)
+    request_id = exchange.request.request_id
+    was_running = await parts.admission.call_off(request_id)
+    if not was_running:
+        if exchange.state in OPEN_STATES:
+            raise conflict("this request is being answered by another process; try again when it has ended")
+        actor = key_id_of(request) or NO_KEY
+        erase = EraseRequests(request_ids=(request_id,), actor=actor, reason="asked", at=utc_microseconds())
+        await asyncio.shield(asyncio.wrap_future(parts.store.submit(erase)))
+        await asyncio.to_thread(forget, parts.store.database)
+    done = {"cancelled": was_running, "deleted": not was_running}
+    return JSONResponse({"id": request_id, "object": "output.deleted", **done})
 
 
 @router.post("/v1/feedback", openapi_extra=takes(FeedbackRequest), summary="Judge a stored answer")
@@ -68,7 +93,8 @@ async def feedback(request: Request) -> Response:
         correction=asked.correction,
         api_key_id=key_id_of(request),
     )
-    await asyncio.shield(asyncio.wrap_future(received.parts.store.add_feedback(given)))
+    kept = kept_feedback(given, StoreMode(exchange.request.store_mode))
+    await asyncio.shield(asyncio.wrap_future(received.parts.store.add_feedback(kept)))
     return JSONResponse({"id": given.feedback_id, "object": "feedback", "request_id": given.request_id})
 
 
@@ -86,10 +112,20 @@ async def _show(request: Request, output_id: str) -> StoredExchange:
         exchange = await asyncio.to_thread(parts_of(request).store.queries.show, match[1])
     except InputError as error:
         raise not_found() from error
-    owner = _owner(request)
-    if owner is not None and exchange.request.api_key_id != owner:
+    owner, whose = _owner(request), exchange.request.api_key_id
+    if owner is not None and whose != owner:
         raise not_found()
+    if key_id_of(request) not in (None, whose):
+        await note(request, "output.read", object_id=exchange.request.request_id)
     return exchange
+
+
+async def _note_foreign(request: Request, found: Sequence[StoredExchange]) -> None:
+    """Keep in the audit log that somebody read what others were answered."""
+    own = key_id_of(request)
+    foreign = sum(exchange.request.api_key_id != own for exchange in found)
+    if own is not None and foreign:
+        await note(request, "output.list", requests=foreign)
 
 
 def _find(parts: ServerParts, query: OutputsQuery, owner: str | None) -> list[StoredExchange]:
@@ -120,6 +156,7 @@ async def _similar(request: Request, query: OutputsQuery, text: str) -> Response
         wanted = RequestFilter(task=query.task, state=query.state, api_key_id=_owner(request), limit=query.limit)
         work = asyncio.to_thread(answers.search, text, wanted, max_new=_MAX_NEW_VECTORS)
         found = await within_time(parts, work)
+    await _note_foreign(request, [hit.exchange for hit in found.hits])
     page = [{"similarity": hit.score, **_describe(hit.exchange)} for hit in found.hits]
     return JSONResponse({"object": "list", "data": page, "has_more": False, "num_unread": found.num_unread})
 
@@ -141,6 +178,7 @@ def _describe(exchange: StoredExchange, *, with_pictures: bool = False) -> dict[
         "model": request.model_name,
         "model_sha256": request.model_sha256,
         "state": str(exchange.state),
+        "store_mode": request.store_mode,
         "error_code": answer.error_code if answer else None,
         "stream": request.stream,
         "params": dict(request.params),

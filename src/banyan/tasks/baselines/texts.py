@@ -1,4 +1,4 @@
-"""Texts without a Transformer: copying, the first words, the name of a function, the commonest answer."""
+"""Texts without a Transformer: copying, the first words or sentences, a function's name, the commonest answer."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from collections.abc import Callable, Sequence
 
 from banyan.core.types import Prediction
 from banyan.tasks.dialogue import DialogueExample
+from banyan.tasks.metrics.summaries import measure_summaries
 from banyan.tasks.summarization import SummaryExample
 from banyan.tasks.translation import TranslationExample
-from banyan.tasks.units import split_units
+from banyan.tasks.units import join_words, split_units
 
 SummaryAnswers = Callable[[Sequence[SummaryExample]], list[Prediction]]
 
+_MAX_SENTENCES = 5  # leads of 1 to this many are tried
+_NUM_SCORED = 100  # training summaries that each lead is scored on
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 _DEFINITION = re.compile(r"\b(?:def|class)\s+(\w+)")
 _NAME_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
 
@@ -63,6 +67,28 @@ def lead_words(task: str, train: Sequence[SummaryExample]) -> SummaryAnswers:
 def _first_words(text: str, num_words: int) -> str:
     units = split_units(text)[:num_words]
     return text[units[0].start : units[-1].end] if units else ""
+
+
+def lead_sentences(task: str, train: Sequence[SummaryExample]) -> SummaryAnswers:
+    """Answer with the first sentences (or lines) of the document, as many as score best on training summaries."""
+    tried = [example for example in train if example.summaries][:: max(1, len(train) // _NUM_SCORED)]
+
+    def rouge_of(num: int) -> float:
+        answers = [first_sentences(example.document, num) for example in tried]
+        return measure_summaries([example.summaries for example in tried], answers).scores()["rouge1"]
+
+    num_sentences = max(range(1, _MAX_SENTENCES + 1), key=rouge_of) if tried else 1
+
+    def answer(examples: Sequence[SummaryExample]) -> list[Prediction]:
+        return [Prediction(task=task, text=first_sentences(example.document, num_sentences)) for example in examples]
+
+    return answer
+
+
+def first_sentences(text: str, num: int) -> str:
+    """Return the first sentences of a text; a line ends one, too."""
+    sentences = [sentence for sentence in _SENTENCE_END.split(text) if sentence.strip()]
+    return join_words([sentence.strip() for sentence in sentences[:num]])[0]
 
 
 def commonest_answer(

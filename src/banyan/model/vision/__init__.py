@@ -1,0 +1,1 @@
+"""Networks that see: picture autoencoders, their codes, and what their training is judged by."""

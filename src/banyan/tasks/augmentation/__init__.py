@@ -1,0 +1,1 @@
+"""Other wordings of an example that leave its answer right."""

@@ -1,0 +1,211 @@
+"""Runs of a joint recipe and of its parts, done one by one: what is done is kept, and never done twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from banyan.core.config import config, config_from_mapping, config_to_mapping, read_config, write_config
+from banyan.core.devices import choose_device
+from banyan.core.errors import ConfigError, DataError
+from banyan.core.files import atomic_write_json, read_json
+from banyan.model.checkpoint import load_model
+from banyan.tasks.evaluate import TaskEvaluation
+from banyan.tasks.intervals import resampled_scores
+from banyan.train.callbacks import Callback, StepRecord
+from banyan.workflows.datasets import spread
+from banyan.workflows.learning import whole_batches
+from banyan.workflows.live_model import judges_of, live_model
+from banyan.workflows.material import Material, gather_material
+from banyan.workflows.recipe import RECIPE_FILE, Recipe
+from banyan.workflows.reporter import Reporter, SilentReporter
+from banyan.workflows.resuming import settle_recipe
+from banyan.workflows.scoring import evaluate_one, unit_score
+from banyan.workflows.training import TrainingOutcome, new_model, settle_length, settle_sizes, train
+from banyan.workflows.twins import Cell, JointLength, cell_material, cell_recipe, joint_length
+
+_NUM_SAMPLES = 2000
+_DIGITS = 6  # of a resampled score, between 0 and 1
+_PLAN_FILE = "plan.json"
+
+
+@config
+class TaskScore:
+    """What one run scored on one task's test split, or its validation split where it has no other."""
+
+    metric: str
+    score: float  # as the metric has it
+    unit: float  # between 0 and 1, better upwards
+    num_examples: int
+    samples: tuple[float, ...]  # `unit` on resampled test sets, the same ones for every run
+
+
+@config
+class CellResult:
+    """What is kept of one run."""
+
+    tasks: dict[str, TaskScore]
+    validation: float  # the score that chose its checkpoint, and chooses among learning rates
+    steps: int
+    batch_seqs: int  # rows in a step
+    num_parameters: int
+    seconds: float  # of training
+
+
+@config
+class _RunsPlan:
+    """For which question a folder holds results."""
+
+    recipe_sha256: str  # of the recipe as it was asked for
+    data_sha256: str
+    max_examples: int
+    length: JointLength
+
+
+class TwinRuns:
+    """The runs of one recipe, in a folder where each leaves one file."""
+
+    def __init__(self, recipe: Recipe, folder: Path, *, max_examples: int, reporter: Reporter) -> None:
+        if recipe.transfer.lora is not None:
+            raise ConfigError(
+                "twins of a run that teaches an adapter are not known: transfer.lora is set.",
+                hint="leave transfer.lora out; the parent may stay",
+            )
+        self._asked = settle_recipe(recipe, folder / "material", resume=False)
+        self._folder = folder
+        self._max_examples = max_examples
+        self._reporter = reporter
+        self._known: dict[str, CellResult] = {}
+        self._refuse_another_question()
+
+    def result(self, cell: Cell) -> CellResult | None:
+        """Return what a run scored, if it has been done."""
+        path = self._path(cell)
+        if cell.name not in self._known and path.is_file():
+            self._known[cell.name] = config_from_mapping(CellResult, read_json(path), source=str(path))
+        return self._known.get(cell.name)
+
+    def do(self, cell: Cell) -> CellResult | None:
+        """Do a run, keep its result and return it; None if it was interrupted, and goes on when it is asked for again.
+
+        Raises: as `train`.
+        """
+        self._reporter.stage(cell.name)
+        recipe, length = self._joint
+        material = cell_material(self._material, length, cell.group.tasks)
+        directory = self._folder / "runs" / cell.name
+        outcome = train(
+            cell_recipe(recipe, length, cell),
+            reporter=SilentReporter(),
+            resume=True,
+            callbacks=[_Told(self._reporter, cell.name)],
+            run_directory=directory,
+            material=material,
+        )
+        if outcome.result.stopped_by == "interrupt":
+            return None
+        result = self._scored(outcome, material)
+        atomic_write_json(self._path(cell), config_to_mapping(result))
+        shutil.rmtree(directory)
+        return result
+
+    @cached_property
+    def _material(self) -> Material:
+        return gather_material(self._asked, self._folder / "material", reporter=self._reporter)
+
+    @cached_property
+    def _joint(self) -> tuple[Recipe, JointLength]:
+        """Return the joint recipe with everything settled, and how long it is; both stay what they were at first."""
+        plan = self._plan()
+        if plan is not None and plan.data_sha256 != self._material.fingerprint:
+            raise DataError(
+                f"{self._folder} holds runs on other data than the recipe names now.",
+                hint="bring the earlier files back, or name another folder: --output",
+            )
+        if plan is not None:
+            return read_config(Recipe, self._folder / RECIPE_FILE), plan.length
+        recipe = self._settled(self._asked)
+        length = joint_length(recipe, self._material)
+        write_config(self._folder / RECIPE_FILE, recipe)
+        new = _RunsPlan(
+            recipe_sha256=self._asked.fingerprint,
+            data_sha256=self._material.fingerprint,
+            max_examples=self._max_examples,
+            length=length,
+        )
+        atomic_write_json(self._folder / _PLAN_FILE, config_to_mapping(new))
+        return recipe, length
+
+    def _settled(self, recipe: Recipe) -> Recipe:
+        device = choose_device(recipe.device)
+        recipe = settle_sizes(recipe, self._material, reporter=self._reporter, device=device)
+        model = new_model(recipe, self._material).to(device)
+        learning = whole_batches(recipe, self._material)
+        return settle_length(recipe, model, learning, reporter=self._reporter)
+
+    def _plan(self) -> _RunsPlan | None:
+        path = self._folder / _PLAN_FILE
+        return config_from_mapping(_RunsPlan, read_json(path), source=str(path)) if path.is_file() else None
+
+    def _refuse_another_question(self) -> None:
+        plan = self._plan()
+        if plan is None or (plan.recipe_sha256, plan.max_examples) == (self._asked.fingerprint, self._max_examples):
+            return
+        raise ConfigError(
+            f"{self._folder} holds runs of another recipe, or runs that were scored on other examples.",
+            hint=f"its recipe is {self._folder / RECIPE_FILE}; for another one name another folder: --output",
+        )
+
+    def _scored(self, outcome: TrainingOutcome, material: Material) -> CellResult:
+        model = load_model(outcome.result.best_checkpoint, device=choose_device(outcome.recipe.device))
+        judges = judges_of(material)
+        tasks = {}
+        with live_model(model, material) as answering:
+            for name, examples in self._examples(material):
+                self._reporter.progress(len(tasks), len(material.tasks), note=f"score {name}")
+                task = answering.task(name)
+                evaluation = evaluate_one(answering, task, examples, judge=judges.get(name), num_samples=2)
+                tasks[name] = _as_kept(evaluation)
+        return CellResult(
+            tasks=tasks,
+            validation=outcome.result.best_score or 0.0,
+            steps=outcome.recipe.train.steps,
+            batch_seqs=outcome.recipe.train.batch_seqs,
+            num_parameters=outcome.num_parameters,
+            seconds=round(outcome.result.seconds, 1),
+        )
+
+    def _examples(self, material: Material) -> Iterator[tuple[str, Any]]:
+        for task in material.tasks:
+            if examples := material.test[task.name] or material.validation[task.name]:
+                yield task.name, spread(examples, self._max_examples)
+
+    def _path(self, cell: Cell) -> Path:
+        return self._folder / "cells" / f"{cell.name}.json"
+
+
+def _as_kept(evaluation: TaskEvaluation) -> TaskScore:
+    metric = evaluation.main_metric
+    drawn = resampled_scores(evaluation.measurement, score=metric, num_samples=_NUM_SAMPLES)
+    return TaskScore(
+        metric=metric,
+        score=evaluation.score,
+        unit=unit_score(metric, evaluation.score),
+        num_examples=evaluation.num_examples,
+        samples=tuple(round(unit_score(metric, value), _DIGITS) for value in drawn.tolist()),
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Told(Callback):
+    """Tells how far one run is."""
+
+    reporter: Reporter
+    name: str
+
+    def on_step(self, record: StepRecord) -> None:
+        self.reporter.progress(record.step, record.num_steps, note=f"loss {record.loss:.3f}")

@@ -1,0 +1,118 @@
+"""A joint run and its twins: equal in size and rows, done once, compared on the same examples."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from banyan.core.config import config_from_mapping
+from banyan.core.errors import ConfigError, UnknownNameError
+from banyan.workflows import joint_vs_single as study
+from banyan.workflows.joint_vs_single import TwinQuestion, joint_vs_single
+from banyan.workflows.recipe import Recipe
+from banyan.workflows.reporter import SilentReporter
+from banyan.workflows.twin_results import JointVsSingle
+
+_MODEL = {"num_layers": 1, "num_heads": 2, "num_kv_heads": 1, "embed_dim": 16, "head_dim": 8, "ffn_dim": 32}
+_QUESTION = TwinQuestion(num_seeds=2, helps="pairs")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    """Two tasks, one of which has three quarters of the rows."""
+    folder = tmp_path_factory.mktemp("rows")
+    tasks = []
+    for task, rate in (("colours", 0.75), ("sizes", 0.25)):
+        path = folder / f"{task}.jsonl"
+        rows = [{"text": f"{task} {n} {'ab'[n % 2] * 3}", "label": "xy"[n % 2]} for n in range(24)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        data = {split: str(path) for split in ("train", "validation", "test")}
+        tasks.append({"name": task, "kind": "classification", "rate": rate, "data": data})
+    mapping = {
+        "name": "two",
+        "model": _MODEL,
+        "tokenizer": {"vocab_size": 300},
+        "train": {"steps": 4, "seq_len": 32, "micro_batch_seqs": 4, "background_saves": False},
+        "evaluation": {"num_validations": 1},
+        "tasks": tasks,
+    }
+    return config_from_mapping(Recipe, mapping)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the runs of this file are kept."""
+    return tmp_path_factory.mktemp("twins")
+
+
+@pytest.fixture(scope="module")
+def found(recipe: Recipe, folder: Path) -> JointVsSingle:
+    """Everything that was asked, with two learning rates for speed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "SEARCHED_RATES", (1.0, 2.0))
+        first = _asked(recipe, folder, seconds=-1)
+        assert (first.num_done, first.missing) == (0, ("colours", "sizes"))
+        return _asked(recipe, folder)
+
+
+def _asked(recipe: Recipe, folder: Path, *, seconds: float = 1000, **changes: Any) -> JointVsSingle:
+    question = dataclasses.replace(_QUESTION, **changes)
+    return joint_vs_single(recipe, folder, question, seconds=seconds, reporter=SilentReporter())
+
+
+def _kept(folder: Path, name: str) -> Mapping[str, Any]:
+    (path,) = (folder / "cells").glob(f"{name}-x*-seed1.json")
+    kept: Mapping[str, Any] = json.loads(path.read_text())
+    return kept
+
+
+def test_every_run_is_done_and_every_task_compared(found: JointVsSingle) -> None:
+    assert found.num_done == found.num_planned == 3 * 3 + 1
+    assert [own.task for own in found.tasks] == ["colours", "sizes"] and not found.missing
+    assert all(len(own.joint.scores) == len(own.single.scores) == 2 for own in found.tasks)
+    assert {(own.helper, own.helped) for own in found.helps} == {("colours", "sizes"), ("sizes", "colours")}
+    assert found.worst in found.tasks and found.mean is not None
+
+
+def test_a_twin_has_the_rows_and_the_size_that_its_task_has_among_the_others(
+    found: JointVsSingle, folder: Path
+) -> None:
+    joint, colours, sizes = (_kept(folder, name) for name in ("joint", "only-colours", "only-sizes"))
+    assert (joint["steps"], joint["batch_seqs"]) == (4, 4)
+    assert (colours["steps"], colours["batch_seqs"]) == (4, 3)
+    assert (sizes["steps"], sizes["batch_seqs"]) == (4, 1)
+    head = 2 * (16 + 1)
+    assert joint["num_parameters"] - head == colours["num_parameters"] == sizes["num_parameters"]
+
+
+def test_a_gain_is_the_difference_of_the_mean_scores_and_lies_in_its_interval(found: JointVsSingle) -> None:
+    for own in found.tasks:
+        comparison = own.comparison
+        assert comparison.improvement == pytest.approx(own.joint.mean - own.single.mean)
+        assert comparison.interval.low <= comparison.improvement <= comparison.interval.high
+        assert comparison.p_value <= own.corrected_p <= 1
+
+
+def test_what_is_done_is_not_done_again(
+    found: JointVsSingle, recipe: Recipe, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "SEARCHED_RATES", (1.0, 2.0))
+    monkeypatch.setattr("banyan.workflows.twin_runs.gather_material", None)
+    assert _asked(recipe, folder) == found
+
+
+def test_another_recipe_needs_another_folder(found: JointVsSingle, recipe: Recipe, folder: Path) -> None:
+    with pytest.raises(ConfigError, match="holds runs of another recipe"):
+        _asked(dataclasses.replace(recipe, seed=7), folder)
+
+
+def test_what_cannot_be_asked_is_refused_in_one_line(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="no task 'colour'; did you mean colours"):
+        _asked(recipe, tmp_path, tasks=("colour",))
+    with pytest.raises(ConfigError, match="a recipe with one task has nothing to compare"):
+        _asked(dataclasses.replace(recipe, tasks=recipe.tasks[:1]), tmp_path)
+    with pytest.raises(ConfigError, match="num_seeds=0 is too few"):
+        TwinQuestion(num_seeds=0)
