@@ -6,6 +6,7 @@ the real pictures reach.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,11 +93,11 @@ def copied_share(drawn_to_train_N: Features, real_to_train_M: Features, *, quant
     return float((drawn_to_train_N < np.quantile(real_to_train_M, quantile)).mean())
 
 
-def _distances(first: Features, second: Features) -> list[Features]:
-    """Return the squared distances of all pairs, some rows at a time."""
+def _distances(first: Features, second: Features) -> Iterator[Features]:
+    """Yield the squared distances of all pairs, some rows at a time."""
     norms = (second**2).sum(axis=1)
     chunks = (first[start : start + _CHUNK] for start in range(0, len(first), _CHUNK))
-    return [np.clip((chunk**2).sum(axis=1)[:, None] + norms - 2 * chunk @ second.T, 0, None) for chunk in chunks]
+    return (np.clip((chunk**2).sum(axis=1)[:, None] + norms - 2 * chunk @ second.T, 0, None) for chunk in chunks)
 
 
 def _checked(features_ND: Features) -> Features:
