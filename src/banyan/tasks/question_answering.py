@@ -231,7 +231,8 @@ class QuestionAnswering(Task[QuestionExample]):
 
         def moved(answer: ReferenceSpan) -> ReferenceSpan:
             origin = max(place for place in places if place < answer.end)
-            return replace(answer, start=places[origin] + answer.start - origin)
+            text = answer.text.lstrip()  # white space before it may be another one now
+            return replace(answer, text=text, start=places[origin] + answer.end - len(text) - origin)
 
         answers = None if example.answers is None else tuple(map(moved, example.answers))
         return replace(example, context=passages[0].text, answers=answers)

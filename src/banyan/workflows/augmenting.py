@@ -38,7 +38,7 @@ def build_augmenter(
     """Return what words the examples of a task otherwise, from its training examples.
 
     What a model was asked is kept in the folder; `key` stands for the data. So a run that is resumed needs no model.
-    Raises: FileError, CheckpointError if the model or the dictionary is not there; ConfigError if it does not translate.
+    Raises: FileError, CheckpointError if model or dictionary are not there; ConfigError if it does not translate.
     """
     split = _splitter(augment)
     lexicon = build_lexicon(task, examples, split=split)

@@ -57,7 +57,8 @@ def test_the_answer_stays_what_it_was(kind: str) -> None:
 def test_answers_stand_where_their_spans_say() -> None:
     context = f"oak, {ENGLISH} 一棵树在北京大学里。 New York (USA) has oaks. {CHINESE}"
     answers = tuple(
-        ReferenceSpan(text=text, start=context.index(text)) for text in ("oak", "北京大学", "京大学里", " New York", "USA")
+        ReferenceSpan(text=text, start=context.index(text))
+        for text in ("oak", "北京大学", "京大学里", " New York", "USA")
     )
     example = QuestionExample(question="which?", context=context, answers=answers)
     moved = 0
@@ -79,7 +80,11 @@ def test_every_word_has_its_tag() -> None:
         assert isinstance(variant, TaggingExample) and variant.tags is not None
         assert len(variant.tags) == len(variant.units)
         entities = tags_to_entities(variant.tags, variant.units, variant.text)
-        assert [(e.text, e.label) for e in entities] == [("Ada Lovelace", "tree"), ("London", "place"), ("Paris", "place")]
+        assert [(e.text, e.label) for e in entities] == [
+            ("Ada Lovelace", "tree"),
+            ("London", "place"),
+            ("Paris", "place"),
+        ]
         assert all(variant.text[unit.start : unit.end].strip() for unit in variant.units)
 
 
@@ -95,9 +100,7 @@ def test_words_that_give_the_label_away_are_neither_taken_nor_given() -> None:
     ]
     near = {"good": ["bad"], "film": ["movie", "bad"], "a": ["bad"]}
     augment = Augmentation(share=1.0, synonyms=0.5, word_replacement=0.5, insert=0.5)
-    augmenter = Augmenter(
-        TOPIC, augment, build_lexicon(TOPIC, examples), knowledge=ModelKnowledge(synonyms=near)
-    )
+    augmenter = Augmenter(TOPIC, augment, build_lexicon(TOPIC, examples), knowledge=ModelKnowledge(synonyms=near))
     texts = [augmenter.vary(examples[0], np.random.default_rng(seed)).text for seed in range(60)]
     assert all("good" in text and "bad" not in text for text in texts)
     assert any("movie" in text for text in texts)

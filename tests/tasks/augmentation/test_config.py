@@ -11,7 +11,13 @@ from banyan.tasks.registry import TASK_KINDS
 
 @pytest.mark.parametrize(
     "values",
-    [{}, {"share": 0.0, "swap": 0.1}, {"swap": 1.5}, {"insert": 0.1, "max_translated": 0}, {"delete": 1, "pivot": "en"}],
+    [
+        {},
+        {"share": 0.0, "swap": 0.1},
+        {"swap": 1.5},
+        {"insert": 0.1, "max_translated": 0},
+        {"delete": 1, "pivot": "en"},
+    ],
     ids=["nothing", "never", "above 1", "no texts", "no direction"],
 )
 def test_values_that_mean_nothing_are_refused(values: dict[str, Any]) -> None:

@@ -22,7 +22,9 @@ def augmented(*, max_tokens: int = 64, weigh: Any = lambda sequence: sequence, *
     return AugmentedSequences(TOPIC, EXAMPLES, SEQUENCES, augmenter=augmenter, weigh=weigh, **sizes)
 
 
-def rows_of(source: Any, num: int, *, start: tuple[int, int] = (0, 0), seq_len: int = 64) -> list[Sequence[TokenSequence]]:
+def rows_of(
+    source: Any, num: int, *, start: tuple[int, int] = (0, 0), seq_len: int = 64
+) -> list[Sequence[TokenSequence]]:
     rows = TaskRows(source, seed=3, stream=0)
     rows.move_to(*start, seq_len)
     return [rows.next_row(seq_len) for _ in range(num)]

@@ -65,6 +65,6 @@ def check_augmentation(augment: Augmentation, *, task: str, kind: str, allowed: 
         raise ConfigError(f"task {task}: examples of kind {kind} cannot be augmented.", hint="leave augment out")
     if refused := next((method for method in augment.methods if method not in allowed), None):
         raise ConfigError(
-            f"task {task}: augment.{refused}={getattr(augment, refused)} could make the answers of a {kind} task wrong.",
+            f"task {task}: augment.{refused}={getattr(augment, refused)} could make answers of a {kind} task wrong.",
             hint=f"for {kind} there are {', '.join(method for method in METHODS if method in allowed)}",
         )

@@ -48,6 +48,8 @@ def telling_words(labelled: Iterable[tuple[Collection[str], str]]) -> frozenset[
     """
     texts = [(frozenset(word.lower() for word in words), label) for words, label in labelled]
     labels = Counter(label for _, label in texts)
+    if len(labels) < 2:
+        return frozenset()
     together = Counter((word, label) for words, label in texts for word in words)
     counts = Counter(word for words, _ in texts for word in words)
     return frozenset(
@@ -59,4 +61,4 @@ def telling_words(labelled: Iterable[tuple[Collection[str], str]]) -> frozenset[
 
 
 def _odds(share: float) -> float:
-    return share / (1 - share) if share < 1 else np.inf
+    return share / (1 - share)
