@@ -23,7 +23,7 @@ from banyan.train.balance import default_balance  # noqa: E402
 from banyan.train.compilation import compiler_problem, with_blocks  # noqa: E402
 from banyan.train.lean_step import lean_step  # noqa: E402
 from banyan.train.losses import joint_loss  # noqa: E402
-from banyan.train.memory import settle_freed_memory, trim_freed_memory  # noqa: E402
+from banyan.train.memory import FreedMemory, settle_freed_memory  # noqa: E402
 from banyan.train.optimizer import OptimizerConfig, build_optimizer  # noqa: E402
 from banyan.train.precision import in_precision  # noqa: E402
 from banyan.train.step import train_step  # noqa: E402
@@ -83,6 +83,7 @@ class Loop:
         self.update = BackwardUpdate(self.model, self.optimizer, clip_norm=1.0) if is_lean else None
         self.balance = default_balance(self.model, (None,))
         self.stream = TokenStream(shape)
+        self.freed = FreedMemory()
 
     def step(self) -> float:
         parts = {"optimizer": self.optimizer, "loss_function": self.loss_function, "balance": self.balance}
@@ -92,7 +93,7 @@ class Loop:
             result = lean_step(self.model, batch, update=self.update, **parts)
         else:
             result = train_step(self.model, batch, clip_norm=1.0, **parts)
-        trim_freed_memory(step_seconds=time.perf_counter() - began)
+        self.freed.after_step(step_seconds=time.perf_counter() - began)
         return result.task_losses[0]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from banyan.core.errors import MemoryLimitError
-from banyan.train.memory import explained_memory_errors, keep_freed_memory, return_freed_memory, trim_freed_memory
+from banyan.train.memory import FreedMemory, explained_memory_errors, keep_freed_memory, return_freed_memory
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,12 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
     assert not keep_freed_memory()
     assert not return_freed_memory()
-    assert not trim_freed_memory(step_seconds=60.0)
+    assert not FreedMemory().after_step(step_seconds=60.0)
 
 
 COUNT_KEPT = """
 import torch
-from banyan.train.memory import settle_freed_memory, trim_freed_memory
+from banyan.train.memory import FreedMemory, settle_freed_memory
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
 torch.set_num_threads(1)
@@ -75,16 +75,22 @@ tensors = [torch.ones(1 << 20) for _ in range(40)]  # 4 MiB each
 last = torch.ones(1 << 18)
 del tensors
 kept = resident() - before
-trim_freed_memory(step_seconds={seconds})
+clock = iter((0.0, {since}))
+FreedMemory(clock=lambda: next(clock)).after_step(step_seconds={seconds})
 print(kept, resident() - before)
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has other ways")
-@pytest.mark.parametrize(("is_kept", "seconds"), [(True, 0.1), (True, 3.0), (False, 0.1)])
-def test_freed_memory_is_kept_until_a_long_step_ends_or_goes_back_at_once(is_kept: bool, seconds: float) -> None:
-    program = COUNT_KEPT.format(is_kept=is_kept, seconds=seconds)
+@pytest.mark.parametrize(
+    ("is_kept", "seconds", "since", "is_free"),
+    [(True, 0.1, 5.0, False), (True, 3.0, 5.0, True), (True, 0.1, 61.0, True), (False, 0.1, 5.0, True)],
+)
+def test_freed_memory_is_kept_until_a_long_step_or_a_minute_ends_or_goes_back_at_once(
+    is_kept: bool, seconds: float, since: float, is_free: bool
+) -> None:
+    program = COUNT_KEPT.format(is_kept=is_kept, seconds=seconds, since=since)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     kept, after = map(float, done.stdout.split())
     assert (kept > 100) == is_kept
-    assert (after > 100) == (is_kept and seconds < 1)
+    assert (after < 100) == is_free

@@ -22,7 +22,7 @@ from banyan.train.conflicts import ConflictMonitor
 from banyan.train.grouped_step import grouped_step
 from banyan.train.health.watch import HealthWatch
 from banyan.train.lean_step import lean_step
-from banyan.train.memory import explained_memory_errors, trim_freed_memory
+from banyan.train.memory import FreedMemory, explained_memory_errors
 from banyan.train.optimizer import ModelOptimizer
 from banyan.train.ramps import shape_at
 from banyan.train.ranks import ALONE, Ranks
@@ -68,6 +68,7 @@ class Stepper:
 
     def __init__(self, parts: StepParts) -> None:
         self._parts = parts
+        self._freed = FreedMemory()
 
     def step(self, progress: Progress, *, watch: HealthWatch | None = None) -> StepTaken:
         """Draw the next batch, learn from it if the watch agrees, and count the step.
@@ -87,7 +88,7 @@ class Stepper:
             result = self._learn(batch, progress, step=step, place=place, watch=watch)
             cosines = self._look_for_conflicts(batch, progress, step=step) if result.is_applied else None
         seconds = time.perf_counter() - started
-        trim_freed_memory(step_seconds=seconds)
+        self._freed.after_step(step_seconds=seconds)
         progress.step = step
         progress.seconds += seconds
         progress.num_tokens += result.num_tokens
