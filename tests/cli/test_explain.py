@@ -90,7 +90,12 @@ def test_the_page_stands_alone_and_text_cannot_become_markup(banyan: Run, model:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("classification",), 2, "text"),
+        (("classification",), 2, "either a question or --mistakes"),
+        (("classification", "red", "--mistakes", 2), 2, "either a question or --mistakes"),
+        (("classification", "red", "--data", "a.csv"), 2, "--data belongs to --mistakes"),
+        (("classification", "--mistakes", 2, "--data", "nowhere.csv"), 3, "nowhere.csv"),
+        (("classification", "--mistakes", 2, "--split", "tset"), 2, "--split=tset is not known"),
+        (("language_modeling", "--mistakes", 2), 2, "no answer is right or wrong"),
         (("clasification", "red"), 2, "did you mean classification"),
         (("classification", " "), 2, "cannot label a blank text"),
         (("classification", "red", "--method", "oclusion"), 2, "did you mean occlusion"),
@@ -103,7 +108,7 @@ def test_what_cannot_be_explained_is_one_line(
     banyan: Run, model: Path, words: tuple[object, ...], code: int, said: str
 ) -> None:
     ran = banyan(*asked(model, *words))  # type: ignore[arg-type]
-    assert ran.code == code and said in ran.error.replace("TEXT", "text")
+    assert ran.code == code and said in ran.error
 
 
 def test_a_model_or_an_extra_that_is_not_there_is_one_line(
@@ -113,3 +118,34 @@ def test_a_model_or_an_extra_that_is_not_there_is_one_line(
     monkeypatch.setitem(sys.modules, "captum", None)
     ran = banyan(*asked(model, "classification", "red"))
     assert ran.code == 2 and "needs the package captum" in ran.error and "banyan-gpt[explain]" in ran.err
+
+
+def test_mistakes_come_with_the_nearest_training_examples(banyan: Run, model: Path, tmp_path: Path) -> None:
+    words = ("--mistakes", 2, "--neighbours", 2)
+    found = banyan(*asked(model, "classification", *words, "--json")).answer
+    assert len(found["mistakes"]) == min(2, found["num_wrong"]) > 0 and found["num_train"] > 100
+    sure = [mistake["confidence"] for mistake in found["mistakes"]]
+    assert sure == sorted(sure, reverse=True)
+    for mistake in found["mistakes"]:
+        assert mistake["answer"] != mistake["reference"] and len(mistake["neighbours"]) == 2
+        assert -1 <= mistake["neighbours"][1]["similarity"] <= mistake["neighbours"][0]["similarity"] <= 1 + 1e-9
+    ran = banyan(*asked(model, "classification", *words, "--html", "page.html"))
+    assert "answers are wrong (test)" in ran.out and "answered" in ran.out
+    assert "answers are wrong" in Reader((tmp_path / "page.html").read_text("utf-8")).text
+
+
+def test_mistakes_in_a_file_of_ones_own_and_texts_that_are_no_markup(banyan: Run, model: Path, tmp_path: Path) -> None:
+    rows = [f"<b>红色</b> {number},{label}\n" for number in range(3) for label in ("cold", "warm")]
+    (tmp_path / "own.csv").write_text("text,label\n" + "".join(rows), "utf-8")
+    words = ("--mistakes", 9, "--data", "own.csv", "--max-train", 40, "--html", "page.html", "--json")
+    found = banyan(*asked(model, "classification", *words)).answer
+    assert found["num_wrong"] == 3 and found["scored_on"] == "own.csv" and found["num_train"] == 40
+    reader = Reader((tmp_path / "page.html").read_text("utf-8"))
+    assert "<b>红色</b>" in reader.text and "script" not in reader.tags
+
+
+@pytest.mark.parametrize("task", ["tagging", "question_answering", "translation", "dialogue"])
+def test_every_kind_with_right_answers_has_mistakes(banyan: Run, model: Path, task: str) -> None:
+    found = banyan(*asked(model, task, "--mistakes", 1, "--max-examples", 4, "--neighbours", 0, "--json")).answer
+    assert found["num_examples"] <= 4 and found["num_train"] == 0
+    assert all(0 < mistake["confidence"] <= 1 for mistake in found["mistakes"])

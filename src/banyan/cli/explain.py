@@ -9,22 +9,34 @@ import typer
 
 from banyan.cli.base_model import BaseOption
 from banyan.cli.colours import coloured, print_coloured
+from banyan.cli.mistakes import (
+    DataOption,
+    MaxExamplesOption,
+    MaxTrainOption,
+    MistakesOption,
+    NeighboursOption,
+    SplitOption,
+    run_mistakes,
+)
 from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
 from banyan.cli.progress import TerminalReporter
 from banyan.cli.streams import harmless
+from banyan.core.errors import ConfigError
 from banyan.core.files import atomic_write_text
 from banyan.workflows.explained_html import explained_page
 from banyan.workflows.explaining import ExplainedAnswer, ExplainQuestion, Explanation, Sanity, explain
+from banyan.workflows.mistakes import MistakesQuestion
 
 app = typer.Typer(add_completion=False)
+_HELP = "banyan explain --help"
 _SHOWN_WORDS = 10  # in the table; the coloured text has all of them
 
 
 @app.command(name="explain")
 def explain_command(
     model: Annotated[Path, typer.Argument(help="A model directory, for example runs/demo/best")],
-    text: Annotated[str, typer.Argument(help="The question, as for banyan predict.")],
     task: Annotated[str, typer.Option(help="One of the model's tasks, by name.")],
+    text: Annotated[str | None, typer.Argument(help="The question, as for banyan predict.")] = None,
     method: Annotated[str, typer.Option(help="integrated-gradients, or occlusion.")] = "integrated-gradients",
     about: Annotated[
         str | None, typer.Option(help="Another label, one entity or word, another stretch: not the answer as a whole.")
@@ -32,6 +44,12 @@ def explain_command(
     each: Annotated[bool, typer.Option("--each", help="Every label, or every word of a written answer.")] = False,
     sanity: Annotated[bool, typer.Option("--sanity", help="Compare with the same model with random weights.")] = False,
     max_tokens: Annotated[int, typer.Option(min=1, help="Of a written answer, at most.")] = 32,
+    mistakes: MistakesOption = None,
+    data: DataOption = None,
+    split: SplitOption = "test",
+    max_examples: MaxExamplesOption = 500,
+    neighbours: NeighboursOption = 3,
+    max_train: MaxTrainOption = 2000,
     html: Annotated[Path | None, typer.Option(help="Write a page that any browser shows.")] = None,
     base: BaseOption = None,
     as_json: JsonOption = False,
@@ -40,10 +58,34 @@ def explain_command(
     """Show which words of a question carried the model's answer.
 
     Example: banyan explain runs/demo/best --task classification "Return the base name of a path."
+
+    With --mistakes: the surest mistakes in a task, each with the training examples nearest to it.
     """
+    if (text is None) == (mistakes is None):
+        raise ConfigError("give either a question or --mistakes N, not both and not neither.", hint=_HELP)
+    if data is not None and mistakes is None:
+        raise ConfigError("--data belongs to --mistakes.", hint=_HELP)
+    if mistakes is not None:
+        looked = MistakesQuestion(
+            task=task,
+            num=mistakes,
+            data=data,
+            split=split,
+            max_examples=max_examples,
+            num_neighbours=neighbours,
+            max_train=max_train,
+        )
+        run_mistakes(model, looked, base=base, html=html, as_json=as_json, quiet=quiet)
+        return
     asked = ExplainQuestion(
-        task=task, text=text, method=method, about=about, each=each, checks_sanity=sanity, max_tokens=max_tokens
+        task=task, text=text or "", method=method, about=about, each=each, checks_sanity=sanity, max_tokens=max_tokens
     )
+    _run(model, asked, base=base, html=html, as_json=as_json, quiet=quiet)
+
+
+def _run(
+    model: Path, asked: ExplainQuestion, *, base: Path | None, html: Path | None, as_json: bool, quiet: bool
+) -> None:
     with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
         found = explain(model, asked, base=base, reporter=reporter)
     if html is not None:

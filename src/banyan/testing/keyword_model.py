@@ -56,7 +56,8 @@ def save_keyword_model(directory: Path) -> Path:
 @cache
 def _taught() -> Transformer:
     torch.manual_seed(0)
-    model = Transformer(tiny_model_config(vocab_size=VOCABULARY.size, max_seq_len=_MAX_SEQ_LEN), [TASK.head])
+    heads = [task.head for task in (TASK,) if task.head is not None]
+    model = Transformer(tiny_model_config(vocab_size=VOCABULARY.size, max_seq_len=_MAX_SEQ_LEN), heads)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for step in range(_STEPS):
         examples = sentences(_ROWS, seed=step)
