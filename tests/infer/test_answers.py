@@ -56,7 +56,7 @@ def test_a_picture_ends_when_every_cell_has_a_code_and_its_codes_are_bounded() -
     )
     assert answer.shape(torch.zeros(1, 99)).shape == (prompt.decoding.num_codes,)
     for cell in range(GRID_SIZE**2):
-        assert answer.next_grid_id == cell and not answer.is_over
+        assert answer.grid_id_of(cell) == cell and not answer.is_over
         answer.accept(cell, -1.0)
     assert answer.is_over
     assert answer.completion().token_ids == tuple(VOCABULARY.first_image_id + cell for cell in range(GRID_SIZE**2))

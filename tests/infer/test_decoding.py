@@ -27,6 +27,7 @@ def text(max_tokens: int = 4) -> Request:
 def test_a_guided_picture_holds_two_slots_until_it_is_complete() -> None:
     engine, request = decoder(), picture()
     engine.start(request)
+    engine.read(100)
     for _ in range(8):
         assert engine.num_free_slots == 1 and not request.is_done
         engine.step()
@@ -46,6 +47,7 @@ def test_every_end_gives_the_slots_back() -> None:
     )
     for request in (cancelled, failing, short):
         engine.start(request)
+    engine.read(100)
     cancelled.ticket.cancel()
     engine.step()
     assert engine.num_free_slots == 3 and engine.num_live == 0
@@ -59,8 +61,18 @@ def test_failing_all_ends_all() -> None:
     engine, requests = decoder(), [text(30), text(30)]
     for request in requests:
         engine.start(request)
+    engine.read(8)  # one of them has been read, the other has not
     engine.fail_all(RuntimeError("end"))
     assert engine.num_free_slots == 3 and all(request.is_done for request in requests)
+
+
+@torch.inference_mode()
+def test_a_request_that_is_cancelled_while_it_is_read_gives_its_slot_back() -> None:
+    engine, request = decoder(), text(30)
+    engine.start(request)
+    request.ticket.cancel()
+    engine.read(100)
+    assert engine.num_free_slots == 3 and engine.num_live == 0
 
 
 def test_a_step_with_nobody_waiting_does_nothing() -> None:

@@ -29,6 +29,7 @@ from banyan.core.types import (
     TokenSequence,
 )
 from banyan.infer.engine import Engine
+from banyan.infer.prefix_cache import PIECE
 from banyan.infer.sampling import GREEDY, SamplingConfig
 from banyan.model.transformer import Transformer
 from banyan.testing.prompts import (
@@ -155,6 +156,45 @@ def test_an_answer_of_every_kind_has_the_same_bits_alone_and_in_any_company(mode
         with Engine(model, VOCABULARY, num_slots=num_slots) as other:
             shuffled = other.complete([work[n][0] for n in order], [work[n][1] for n in order])
         assert shuffled == [alone[n] for n in order]  # probabilities too, to the last digit
+
+
+def test_neither_remembered_prompts_nor_being_set_aside_change_a_bit() -> None:
+    model = make_model(max_seq_len=400)
+    beginning = "One tree becomes a whole forest. " * 4
+    work = [
+        (text_prompt(beginning + text, max_tokens=40), replace(DRAWN, seed=seed)) for seed in range(2) for text in TEXTS
+    ]
+    work += [(picture_prompt("x"), replace(DRAWN, guidance_scale=2.0))]
+    prompts, samplings = [prompt for prompt, _ in work], [sampling for _, sampling in work]
+    with Engine(model, VOCABULARY, num_slots=6, prefix_cache_bytes=0) as plain:
+        expected = [plain.complete([prompt], sampling)[0] for prompt, sampling in work]
+        assert plain.submit(prompts[0]).num_cached_tokens == 0
+    with Engine(model, VOCABULARY, num_slots=6) as remembering:
+        assert remembering.complete(prompts, samplings) == expected
+        tickets = [remembering.submit(*each) for each in work]
+        assert [ticket.result(30) for ticket in tickets] == expected
+        assert all(ticket.num_cached_tokens >= PIECE for ticket in tickets[:-1])
+        stranger = remembering.owned_by("b").submit(*work[0])
+        assert stranger.result(30) == expected[0] and stranger.num_cached_tokens == 0
+    with Engine(model, VOCABULARY, num_slots=6, max_held_tokens=3 * len(prompts[0])) as narrow:
+        assert narrow.complete(prompts, samplings) == expected
+        assert narrow.num_set_aside > 0
+
+
+def test_a_long_prompt_is_read_between_the_steps_of_a_stream() -> None:
+    model = make_model(max_seq_len=1000)
+    events: list[str] = []
+    with Engine(model, VOCABULARY, num_slots=2) as engine:
+
+        def hear(token: int, log_prob: float) -> None:
+            if not events:
+                long = text_prompt("The banyan grows. " * 50, max_tokens=1)
+                engine.submit(long).future.add_done_callback(lambda _: events.append("long"))
+            events.append("token")
+
+        engine.submit(text_prompt("The", max_tokens=40), DRAWN, on_token=hear).result(30)
+    num_pieces = -(-len(text_prompt("The banyan grows. " * 50)) // PIECE)
+    assert num_pieces > 6 and "token" in events[events.index("long") :] and events.index("long") > num_pieces // 2 - 1
 
 
 def test_requests_join_and_leave_from_many_threads(engine: Engine) -> None:

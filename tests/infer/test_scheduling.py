@@ -11,6 +11,7 @@ class Item:
     num_tokens: int
     num_slots: int = 1
     is_done: bool = False
+    owner: str = ""
 
 
 ITEMS = st.lists(st.builds(Item, st.integers(1, 50), st.integers(0, 2), st.booleans()), max_size=20)
@@ -48,3 +49,11 @@ def test_the_line_can_be_emptied_at_once() -> None:
     line: Line[Item] = Line()
     line.join([Item(1), Item(2)])
     assert len(line.take_all()) == 2 and len(line) == 0
+
+
+def test_owners_take_turns_and_keep_their_own_order() -> None:
+    line: Line[Item] = Line()
+    line.join([Item(1, owner="much"), Item(2, owner="much"), Item(3, owner="much"), Item(4, owner="little")])
+    taken = line.take(Budget(num_tokens=100, num_slots=3))
+    assert [item.num_tokens for item in taken] == [1, 4, 2]
+    assert [item.num_tokens for item in line.take(Budget(num_tokens=100, num_slots=3))] == [3]

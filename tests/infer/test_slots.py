@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from banyan.core.errors import ShapeError
 from banyan.core.types import MaskKind
 from banyan.infer.slots import SlotModel
 from banyan.testing.prompts import make_model
@@ -11,8 +13,8 @@ MODEL = make_model()
 def test_slots_advance_each_at_its_own_place_and_idle_ones_stay_as_they_are() -> None:
     slots = SlotModel(MODEL, num_slots=3)
     first, second = [5, 6, 7, 8], [9, 10]
-    slots.read_prompt(0, first, mask=MaskKind.CAUSAL)
-    slots.read_prompt(2, second, mask=MaskKind.CAUSAL)
+    slots.read(0, first)
+    slots.read(2, second)
     slots.advance({0: (11, -1)})  # slot 2 is left alone
     hidden = slots.advance({0: (12, -1), 2: (13, -1)})
     torch.testing.assert_close(hidden[0], MODEL(torch.tensor([[*first, 11, 12]]))[0, -1], atol=2e-5, rtol=2e-5)
@@ -22,9 +24,22 @@ def test_slots_advance_each_at_its_own_place_and_idle_ones_stay_as_they_are() ->
 @torch.inference_mode()
 def test_a_slot_forgets_what_it_held_when_a_new_prompt_comes() -> None:
     slots = SlotModel(MODEL, num_slots=1)
-    fresh = slots.read_prompt(0, [5, 6], mask=MaskKind.PREFIX).clone()
-    slots.read_prompt(0, list(range(20)), mask=MaskKind.CAUSAL)
-    torch.testing.assert_close(slots.read_prompt(0, [5, 6], mask=MaskKind.PREFIX), fresh)
+    fresh = slots.read(0, [5, 6], mask=MaskKind.PREFIX).clone()
+    slots.begin(0)
+    slots.read(0, list(range(20)))
+    slots.begin(0)
+    torch.testing.assert_close(slots.read(0, [5, 6], mask=MaskKind.PREFIX), fresh)
+
+
+@torch.inference_mode()
+def test_what_one_slot_remembers_can_be_put_into_another_bit_by_bit() -> None:
+    slots = SlotModel(MODEL, num_slots=2)
+    slots.read(0, [5, 6, 7])
+    part = slots.part(0, start=0)
+    slots.append(1, part)
+    assert torch.equal(slots.read(0, [8, 9]), slots.read(1, [8, 9]))
+    with pytest.raises(ShapeError, match="the part begins at 0"):
+        slots.append(1, part)
 
 
 def test_slots_are_handed_out_once_until_they_come_back() -> None:

@@ -31,10 +31,14 @@ class Answer(ABC):
         """Whether no more tokens are needed, or nobody waits for them."""
         return self.finish_reason is not None or self.request.ticket.is_done
 
-    @property
-    def next_grid_id(self) -> int:
-        """The picture cell that the next token will be drawn for."""
+    def grid_id_of(self, number: int) -> int:
+        """Return the picture cell that a token of the answer fills, by its number from 0 on."""
         return NO_GRID
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next token can be drawn; not while the slots still read what was drawn before."""
+        return True
 
     @property
     @abstractmethod
@@ -53,12 +57,31 @@ class DrawnAnswer(Answer):
         super().__init__(request, slots=slots)
         self.token_ids: list[int] = []
         self.log_probs: list[float] = []
+        self._num_fed = 0  # of the answer's tokens, that the slots have read
         self._samplers = build_samplers(request.sampling)
 
     @property
     def fed(self) -> dict[int, tuple[int, int]]:
-        """The last token, to every slot."""
-        return {slot: (self.token_ids[-1], self.next_grid_id) for slot in self.slots}
+        """The token that comes next in the answer, to every slot."""
+        token_id = self.token_ids[self._num_fed]
+        return {slot: (token_id, self.grid_id_of(self._num_fed + 1)) for slot in self.slots}
+
+    def note_step(self) -> None:
+        """Hear that every slot has read what `fed` said."""
+        self._num_fed += 1
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the slots have read all that was drawn."""
+        return self._num_fed == len(self.token_ids)
+
+    def set_aside(self) -> None:
+        """Give the slots up: they will have to read everything again, token by token as before."""
+        self.slots, self._num_fed = (), 0
+
+    def take_up(self, slots: Sequence[int]) -> None:
+        """Go on in other slots."""
+        self.slots = tuple(slots)
 
     @property
     def draw(self) -> Draw:
@@ -156,10 +179,9 @@ class PictureAnswer(DrawnAnswer):
         self._logits_SV: Tensor | None = None  # of the code that comes next, where candidates are compared
         self._wish_ratio = 0.0
 
-    @property
-    def next_grid_id(self) -> int:
-        """The cell that the next code fills."""
-        return len(self.token_ids)
+    def grid_id_of(self, number: int) -> int:
+        """Return the number itself: cells are filled in order."""
+        return number
 
     def shape(self, logits_SV: Tensor) -> Tensor:
         """Move towards the wish, if asked to, among the codes the picture may hold."""

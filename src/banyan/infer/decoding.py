@@ -2,43 +2,73 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from banyan.core.types import NO_GRID, ImageGrid, Text
+from banyan.core.types import ImageGrid, Text
 from banyan.infer.answers import Answer, DrawnAnswer, PictureAnswer, TextAnswer
 from banyan.infer.beam_answer import BeamAnswer
+from banyan.infer.prefix_cache import PrefixCache
+from banyan.infer.prompt_reading import PromptReading
 from banyan.infer.requests import Request
 from banyan.infer.samplers import draw_tokens
 from banyan.infer.slots import SlotModel
 from banyan.model.transformer import Transformer
 from banyan.tokenizers.vocabulary import Vocabulary
 
+_HEADROOM = 16  # tokens for every answer, before one is taken up; or it were set aside again at once
+
 
 class Decoder:
-    """Keeps the answers in the making. An error of one request ends that request and nothing else."""
+    """Keeps the answers in the making. An error of one request ends that request and nothing else.
 
-    def __init__(self, model: Transformer, vocabulary: Vocabulary, *, num_slots: int) -> None:
+    With a bound on the tokens that all slots together may hold, the youngest answers are set aside when it is reached.
+    They are taken up again as they were: their prompts are read anew, and what they had written goes through the same
+    steps as before, so not a bit of them changes.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        vocabulary: Vocabulary,
+        *,
+        num_slots: int,
+        prefix_cache_bytes: int = 0,
+        max_held_tokens: int | None = None,
+    ) -> None:
         self._model = model
         self._vocabulary = vocabulary
         self._slots = SlotModel(model, num_slots=num_slots)
+        self._prefixes = PrefixCache(max_bytes=prefix_cache_bytes)
+        self._max_held_tokens = math.inf if max_held_tokens is None else max_held_tokens
         self._forbidden: dict[frozenset[int], Tensor] = {}
-        self._live: list[Answer] = []
+        self._reading: deque[PromptReading] = deque()
+        self._live: list[Answer] = []  # the oldest first
+        self._aside: list[DrawnAnswer] = []  # the oldest first
+        self.num_set_aside = 0  # times that an answer was
 
     @property
     def num_live(self) -> int:
         """Answers in the making."""
+        return len(self._reading) + len(self._live) + len(self._aside)
+
+    @property
+    def num_writing(self) -> int:
+        """Answers of which a token has been drawn."""
         return len(self._live)
 
     @property
     def num_free_slots(self) -> int:
-        """Slots that nobody holds."""
-        return self._slots.num_free
+        """Slots that a new request may have; none while others have been set aside for want of room."""
+        is_full = bool(self._aside) or self._slots.num_held_tokens >= self._max_held_tokens
+        return 0 if is_full else self._slots.num_free
 
     def start(self, request: Request) -> None:
-        """Read a prompt into free slots and draw the first token of its answer."""
+        """Give a request free slots; its prompt is read by `read`."""
         slots = self._slots.take(request.num_slots)
         try:
             answer = self._new_answer(request, slots)
@@ -46,23 +76,35 @@ class Decoder:
             self._slots.give_back(slots)
             request.ticket.fail(error)
             return
-        self._live.append(answer)
-        self._try([answer], lambda: self._draw([answer], self._read(answer), answer.slots))
+        self._reading.append(PromptReading(answer, self._slots, self._prefixes))
+
+    def read(self, num_tokens: int) -> None:
+        """Read so many tokens of the prompts that wait for it, a piece of each in turn, and begin their answers."""
+        self._retire()
+        self._take_up()
+        while self._reading and num_tokens > 0:
+            reading = self._reading.popleft()
+            num_tokens -= self._read_piece(reading)
+            if reading.answer.is_over or reading.is_done:
+                self._begin(reading)
+            else:
+                self._reading.append(reading)
         self._retire()
 
     def step(self) -> None:
         """Take the next token of every answer in the making."""
         self._retire()
+        self._make_room()
         live = list(self._live)
         if live:
-            self._try(live, lambda: self._draw(live, self._advance(live), range(self._slots.num_slots)))
+            self._try(live, lambda: self._take_step(live))
             self._retire()
 
     def fail_all(self, error: BaseException) -> None:
         """End every answer in the making with an error."""
-        for answer in self._live:
+        for answer in [*self._live, *self._aside, *(reading.answer for reading in self._reading)]:
             answer.request.ticket.fail(error)
-        self._retire()
+        self.read(0)
 
     def _new_answer(self, request: Request, slots: Sequence[int]) -> Answer:
         decoding = request.prompt.decoding
@@ -82,23 +124,53 @@ class Decoder:
             self._forbidden[stop_ids] = ~torch.tensor(is_allowed, device=self._model.device)
         return self._forbidden[stop_ids]
 
-    def _read(self, answer: Answer) -> Tensor:
-        """Return the last hidden state of each of the answer's prompts, (its slots, D)."""
-        request = answer.request
-        mask, adapter = request.prompt.mask, request.adapter
-        read = self._slots.read_prompt
-        # All beams begin with one prompt, so there may be more slots than prompts.
-        pairs = zip(answer.slots, request.branches, strict=False)
-        return torch.cat(
-            [
-                read(slot, token_ids, mask=mask, grid_ids=_cells(answer, len(token_ids)), adapter=adapter)
-                for slot, token_ids in pairs
-            ]
-        )
+    def _read_piece(self, reading: PromptReading) -> int:
+        try:
+            return reading.read_piece()
+        except Exception as error:
+            reading.answer.request.ticket.fail(error)
+            return 1
 
-    def _advance(self, live: Sequence[Answer]) -> Tensor:
-        """Return the hidden state of every slot after its answer's last token, (num_slots, D)."""
-        return self._slots.advance({slot: fed for answer in live for slot, fed in answer.fed.items()})
+    def _begin(self, reading: PromptReading) -> None:
+        """Let an answer take part in the steps; a new one gets its first token at once."""
+        answer = reading.answer
+        answer.request.ticket.num_cached_tokens = reading.num_cached_tokens
+        self._live.append(answer)
+        if answer.is_ready and not answer.is_over:
+            self._try([answer], lambda: self._draw([answer], reading.hidden_SD, answer.slots))
+
+    def _take_step(self, live: Sequence[Answer]) -> None:
+        hidden_ND = self._slots.advance({slot: fed for answer in live for slot, fed in answer.fed.items()})
+        for answer in live:
+            if isinstance(answer, DrawnAnswer):
+                answer.note_step()
+        self._draw([answer for answer in live if answer.is_ready], hidden_ND, range(self._slots.num_slots))
+
+    def _make_room(self) -> None:
+        """Set the youngest answers aside until the next step fits; the oldest always goes on, so all come to an end."""
+        while len(self._live) > 1 and self._slots.num_held_tokens + len(self._live) > self._max_held_tokens:
+            youngest = next((answer for answer in self._live[:0:-1] if isinstance(answer, DrawnAnswer)), None)
+            if youngest is None:  # searches have many beginnings to lose; they are let be
+                return
+            self._live.remove(youngest)
+            self._slots.give_back(youngest.slots)
+            youngest.set_aside()
+            self._aside.insert(0, youngest)
+            self.num_set_aside += 1
+
+    def _take_up(self) -> None:
+        """Give slots to those that were set aside, the oldest first, as far as there is room again."""
+        while self._aside and self._has_room(self._aside[0]):
+            answer = self._aside.pop(0)
+            answer.take_up(self._slots.take(answer.request.num_slots))
+            self._reading.append(PromptReading(answer, self._slots, self._prefixes))
+
+    def _has_room(self, answer: DrawnAnswer) -> bool:
+        if not self._live and not self._reading:
+            return True
+        num_tokens = answer.request.num_tokens + answer.request.num_slots * len(answer.token_ids)
+        fits = self._slots.num_held_tokens + num_tokens + _HEADROOM * self.num_live <= self._max_held_tokens
+        return fits and answer.request.num_slots <= self._slots.num_free
 
     def _draw(self, answers: Sequence[Answer], hidden_ND: Tensor, slots: Sequence[int]) -> None:
         """Take one token for each answer; row n of the hidden states belongs to `slots[n]`."""
@@ -141,15 +213,13 @@ class Decoder:
 
     def _retire(self) -> None:
         """Hand over the answers that are over and free their slots."""
+        self._aside = [answer for answer in self._aside if not answer.is_over]
+        given_up = [reading for reading in self._reading if reading.answer.is_over]
+        for reading in given_up:
+            self._reading.remove(reading)
+            self._slots.give_back(reading.answer.slots)
         for answer in [answer for answer in self._live if answer.is_over]:
             self._live.remove(answer)
             self._slots.give_back(answer.slots)
             if answer.finish_reason is not None:
                 answer.request.ticket.succeed(answer.completion())
-
-
-def _cells(answer: Answer, num_tokens: int) -> tuple[int, ...]:
-    """Return the picture cell that each position of a prompt predicts: of the picture it shows, or that is drawn."""
-    if answer.next_grid_id == NO_GRID:
-        return answer.request.prompt.grid_ids
-    return (*[NO_GRID] * (num_tokens - 1), answer.next_grid_id)

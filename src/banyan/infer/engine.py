@@ -19,6 +19,7 @@ from torch import Tensor
 from banyan.core.errors import ConfigError
 from banyan.core.types import Completion, Prompt, TokenSequence
 from banyan.infer.admission import Limits
+from banyan.infer.decoding import Decoder
 from banyan.infer.embedding import EmbeddingConfig, TextOrIds, TextVector, text_vectors
 from banyan.infer.likelihood import bits, document_windows
 from banyan.infer.requests import TextCallback, Ticket, TokenCallback
@@ -28,17 +29,28 @@ from banyan.infer.worker import Work, Worker
 from banyan.model.transformer import Transformer
 from banyan.tokenizers.vocabulary import Vocabulary
 
+PREFIX_CACHE_BYTES = 256 << 20  # of prompts' beginnings that are remembered; 0: none
+
 
 class Engine:
     """Answers prompts with one model, from any number of threads.
 
     The same prompt and sampling give the same answer alone and among others, to the last bit (measured in float32 on
     the CPU with torch 2.13, on one thread, or on several where the environment held MKL_CBWR=AUTO before torch was
-    imported).
+    imported), with and without the prompts' beginnings that are remembered, and also when it was set aside because all
+    answers in the making would have held more than `max_held_tokens` (None: as many as fit into the slots).
     The model is put into evaluation mode and belongs to the engine until `close`; it must not be trained meanwhile.
     """
 
-    def __init__(self, model: Transformer, vocabulary: Vocabulary, *, num_slots: int = 16) -> None:
+    def __init__(
+        self,
+        model: Transformer,
+        vocabulary: Vocabulary,
+        *,
+        num_slots: int = 16,
+        prefix_cache_bytes: int = PREFIX_CACHE_BYTES,
+        max_held_tokens: int | None = None,
+    ) -> None:
         if num_slots < 1:
             raise ConfigError(f"num_slots={num_slots} must be 1 or more: it is how many answers are written at once.")
         if vocabulary.text_size != model.config.text_vocab_size:
@@ -51,7 +63,15 @@ class Engine:
         self._shared: Engine | None = None
         self._vocabulary = vocabulary
         self._limits = Limits(config=model.config, heads=model.head_specs, num_slots=num_slots)
-        self._worker = Worker(model.eval(), vocabulary, num_slots=num_slots)
+        self.owner = ""  # of what is asked
+        self._decoder = Decoder(
+            model.eval(),
+            vocabulary,
+            num_slots=num_slots,
+            prefix_cache_bytes=prefix_cache_bytes,
+            max_held_tokens=max_held_tokens,
+        )
+        self._worker = Worker(model, self._decoder)
         # The thread holds the worker, never the engine, so an engine that is forgotten ends its thread.
         self._stop = weakref.finalize(self, self._worker.close)
 
@@ -65,6 +85,17 @@ class Engine:
         bound.adapter = adapter
         bound._limits = replace(self._limits, heads=self._model.heads_under(adapter).specs)
         bound._shared = self  # an engine that is forgotten ends its thread
+        return bound
+
+    def owned_by(self, owner: str) -> Engine:
+        """Return this engine for one of several owners.
+
+        They take turns when there is more to do than can be done at once, and what was remembered of the prompts of one
+        shortens no answer of another.
+        """
+        bound = copy.copy(self)
+        bound.owner = owner
+        bound._shared = self  # as in `under`
         return bound
 
     @property
@@ -86,6 +117,11 @@ class Engine:
     def num_live(self) -> int:
         """Answers in the making."""
         return self._worker.num_live
+
+    @property
+    def num_set_aside(self) -> int:
+        """Times that an answer lost its slots to older ones for want of room."""
+        return self._decoder.num_set_aside
 
     def submit(
         self,
@@ -125,7 +161,7 @@ class Engine:
         """
         for sequence in sequences:
             self._limits.check_length(len(sequence))
-        jobs = [ScoringJob(Likelihood(sequence), self.adapter) for sequence in sequences]
+        jobs = [ScoringJob(Likelihood(sequence), self.adapter, self.owner) for sequence in sequences]
         return self._run_all(jobs, lengths=[len(sequence) for sequence in sequences])
 
     def bits(self, texts: Sequence[str]) -> list[float]:
@@ -159,7 +195,7 @@ class Engine:
 
         Shapes: each ticket brings (N, D), one float32 vector on the CPU for each layer asked for.
         """
-        jobs = [ScoringJob(question, self.adapter) for question in texts]
+        jobs = [ScoringJob(question, self.adapter, self.owner) for question in texts]
         self._worker.add(sorted(jobs, key=lambda job: -job.num_tokens))
         return [job.ticket for job in jobs]
 
@@ -200,11 +236,12 @@ class Engine:
     ) -> Work:
         question = question_of(prompt, adapter=self.adapter)
         if question is None:
-            return self._limits.admit_generation(
+            request = self._limits.admit_generation(
                 prompt, sampling, adapter=self.adapter, on_token=on_token, on_text=on_text
             )
+            return replace(request, owner=self.owner)
         self._limits.check_scoring(prompt)
-        return ScoringJob(question, self.adapter)
+        return ScoringJob(question, self.adapter, self.owner)
 
     def _run_all(self, work: Sequence[Work], *, lengths: Sequence[int]) -> list[Any]:
         # Neighbours of similar length share a batch with little padding.

@@ -22,6 +22,7 @@ class Ticket(Generic[R]):
 
     def __init__(self) -> None:
         self.future: Future[R] = Future()  # for asyncio.wrap_future; cancelling it cancels the request
+        self.num_cached_tokens = 0  # of the prompt, that were not read again; set before the result
 
     def result(self, timeout_seconds: float | None = None) -> R:
         """Wait for the result.
@@ -59,6 +60,7 @@ class Request:
     num_slots: int  # rows of the cache it needs at once: one, two where a wish is compared with none, one for each beam
     max_tokens: int  # the most its answer may have; the context's end is counted in
     adapter: str | None = None  # that answers it; None: the model itself
+    owner: str = ""  # who asked: takes turns with others, and shares nothing remembered with them
     on_token: TokenCallback | None = None
     on_text: TextCallback | None = None
     ticket: Ticket[Completion] = field(default_factory=Ticket)

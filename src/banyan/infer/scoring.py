@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
-from banyan.core.types import Completion, LabelSet, Prompt, Span, Tags, TokenSequence
+from banyan.core.types import Completion, LabelSet, Pooling, Prompt, Span, Tags, TokenSequence
 from banyan.infer.forward import Row, hidden_states, prompt_row, sequence_row
 from banyan.infer.labels import label_probs_from_logits, label_probs_from_words
 from banyan.infer.likelihood import target_log_probs
@@ -36,20 +36,23 @@ class Question(Protocol[R_co]):
 
 @dataclass(frozen=True, slots=True)
 class HeadLabels:
-    """A label, read from a head at the prompt's last position."""
+    """A label, read from a head at the prompt's last position, or from the mean of all."""
 
     prompt: Prompt
     head: str
     adapter: str | None = None  # whose head it is
+    pooling: Pooling = "last"
 
     @property
     def rows(self) -> tuple[Row, ...]:
         """The prompt."""
+        if self.pooling == "mean":
+            return (replace(prompt_row(self.prompt, positions=range(len(self.prompt))), averages=True),)
         return (prompt_row(self.prompt, positions=[len(self.prompt) - 1]),)
 
     def answer(self, model: Transformer, hidden: Sequence[Tensor]) -> Completion:
         """Return a probability for every label."""
-        logits_L = model.head_logits(self.head, hidden[0], adapter=self.adapter)[0]
+        logits_L = model.head_logits(self.head, hidden[0].to(model.dtype), adapter=self.adapter)[0]
         return Completion(label_probs=label_probs_from_logits(logits_L))
 
 
@@ -142,7 +145,9 @@ def question_of(prompt: Prompt, *, adapter: str | None = None) -> Question[Compl
     """Return the question a prompt asks of an adapter or the model, or None if it is answered token by token."""
     decoding = prompt.decoding
     if isinstance(decoding, LabelSet):
-        return HeadLabels(prompt, decoding.head, adapter) if decoding.head is not None else WordLabels(prompt, decoding)
+        if decoding.head is None:
+            return WordLabels(prompt, decoding)
+        return HeadLabels(prompt, decoding.head, adapter, decoding.pooling)
     if isinstance(decoding, Tags):
         return TagReading(prompt, decoding, adapter)
     if isinstance(decoding, Span):
@@ -156,6 +161,7 @@ class ScoringJob:
 
     question: Question[Any]
     adapter: str | None = None  # that answers it; None: the model itself
+    owner: str = ""  # who asked, and takes turns with others
     ticket: Ticket[Any] = field(default_factory=Ticket)
 
     num_slots = 0  # read without a cache

@@ -1,4 +1,4 @@
-"""The model with a fixed number of cache slots: read a prompt into one, or advance all of them by one token."""
+"""The model with a fixed number of cache slots: read some tokens into one, or advance all of them by one token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from banyan.core.types import NO_GRID, MaskKind
 from banyan.infer.forward import attend_until
-from banyan.model.kv_cache import KVCache
+from banyan.model.kv_cache import KVCache, KVPart
 from banyan.model.transformer import Transformer
 
 # A product of one or two rows is worked out by another routine, with other last bits; from three on, the bits of a row
@@ -21,9 +21,9 @@ MIN_PRODUCT_ROWS = 4
 class SlotModel:
     """A model that remembers one sequence in each slot.
 
-    A step always runs all slots, used or not, and a prompt is always read alone: so the size of every matrix product,
-    and with it the rounding of an answer, does not depend on who else is being answered. Rows that no slot needs are
-    added where there are few, so that it does not depend on the number of slots either.
+    A step always runs all slots, used or not, and prompts are always read one by one: so the size of every matrix
+    product, and with it the rounding of an answer, does not depend on who else is being answered. Rows that no slot
+    needs are added where there are few, so that it does not depend on the number of slots either.
     """
 
     def __init__(self, model: Transformer, *, num_slots: int) -> None:
@@ -44,6 +44,14 @@ class SlotModel:
         """Slots that nobody holds."""
         return len(self._free)
 
+    @property
+    def num_held_tokens(self) -> int:
+        """Tokens remembered in the slots that somebody holds."""
+        free = set(self._free)
+        if len(free) == self.num_slots:
+            return 0
+        return sum(self._cache.slot_lengths[slot] for slot in range(self.num_slots) if slot not in free)
+
     def take(self, num_slots: int) -> tuple[int, ...]:
         """Hand out free slots."""
         taken, self._free = self._free[:num_slots], self._free[num_slots:]
@@ -53,32 +61,37 @@ class SlotModel:
         """Take slots back, whatever they hold."""
         self._free = sorted([*self._free, *slots])
 
-    def read_prompt(
-        self,
-        slot: int,
-        token_ids: Sequence[int],
-        *,
-        mask: MaskKind,
-        grid_ids: Sequence[int] = (),
-        adapter: str | None = None,
-    ) -> Tensor:
-        """Fill a slot with a prompt and return the hidden state of its last position.
+    def begin(self, slot: int, *, adapter: str | None = None) -> None:
+        """Forget what a slot holds; all that it reads from now on goes through one adapter."""
+        self._cache.clear([slot])
+        self._adapters[slot] = adapter
 
-        Shapes: returns (1, D). `grid_ids` are the picture cells that the positions predict; empty: no picture. What
-        follows in the slot goes through the same adapter.
+    def read(
+        self, slot: int, token_ids: Sequence[int], *, mask: MaskKind = MaskKind.CAUSAL, grid_ids: Sequence[int] = ()
+    ) -> Tensor:
+        """Read tokens behind what a slot holds and return the hidden state of the last one.
+
+        Shapes: returns (1, D). `grid_ids` are the picture cells that the positions predict; empty: no picture. Under
+        other masks than the causal one the slot must hold nothing yet.
         """
         seq_len = len(token_ids)
         until = attend_until(seq_len=seq_len, mask=mask, prefix_len=seq_len)
-        self._cache.clear([slot])
-        self._adapters[slot] = adapter
         hidden_BTD: Tensor = self._model(
             self._row(token_ids),
             attend_until_BT=None if mask is MaskKind.CAUSAL else self._row(until),
             grid_ids_BT=self._row(grid_ids) if grid_ids else None,
             cache=self._cache.rows([slot]),
-            adapters_B=[adapter],
+            adapters_B=[self._adapters[slot]],
         )
         return hidden_BTD[:, -1]
+
+    def part(self, slot: int, *, start: int) -> KVPart:
+        """Return a copy of what a slot remembers from one position on."""
+        return self._cache.part(slot, start=start)
+
+    def append(self, slot: int, part: KVPart) -> None:
+        """Let a slot remember a part behind what it does already."""
+        self._cache.append(slot, part)
 
     def copy(self, source: int, target: int) -> None:
         """Let a slot remember what another one does, so that both can go on from there."""

@@ -16,23 +16,23 @@ from banyan.infer.requests import Request
 from banyan.infer.scheduling import Budget, Line
 from banyan.infer.scoring import ScoringJob, run_jobs
 from banyan.model.transformer import Transformer
-from banyan.tokenizers.vocabulary import Vocabulary
 
 logger = logging.getLogger("banyan.infer")
 
 Work: TypeAlias = Request | ScoringJob
 
 # Tokens read between two steps: few while somebody's stream is waiting for its next token, many while nobody's is.
-BUSY_TOKENS = 512
-IDLE_TOKENS = 8192
+BUSY_TOKENS = 128
+IDLE_TOKENS = 2048
+_ANY = 1 << 62
 
 
 class Worker:
     """Takes work from any thread and does it in one of its own."""
 
-    def __init__(self, model: Transformer, vocabulary: Vocabulary, *, num_slots: int) -> None:
+    def __init__(self, model: Transformer, decoder: Decoder) -> None:
         self._model = model
-        self._decoder = Decoder(model, vocabulary, num_slots=num_slots)
+        self._decoder = decoder
         self._generating: Line[Request] = Line()
         self._scoring: Line[ScoringJob] = Line()
         self._changed = threading.Condition()
@@ -83,13 +83,14 @@ class Worker:
 
     def _do_round(self) -> None:
         """Score some, start some, and take one step with all that were started."""
-        num_tokens = BUSY_TOKENS if self._decoder.num_live else IDLE_TOKENS
+        num_tokens = BUSY_TOKENS if self._decoder.num_writing else IDLE_TOKENS
         jobs, requests = self._take(num_tokens)
         try:
             if jobs:
                 run_jobs(self._model, jobs, max_batch_tokens=num_tokens)
             for request in requests:
                 self._decoder.start(request)
+            self._decoder.read(num_tokens)
             self._decoder.step()
         except Exception as error:
             # A mistake of ours, not of a request; those it met hear of it, and the thread lives on for the others.
@@ -100,8 +101,9 @@ class Worker:
     def _take(self, num_tokens: int) -> tuple[list[ScoringJob], list[Request]]:
         with self._changed:
             jobs = self._scoring.take(Budget(num_tokens=num_tokens, num_slots=0))
+            # Their prompts are read piece by piece, so their length holds nobody up.
             slots = self._decoder.num_free_slots
-            return jobs, self._generating.take(Budget(num_tokens=num_tokens, num_slots=slots))
+            return jobs, self._generating.take(Budget(num_tokens=_ANY, num_slots=slots))
 
     @staticmethod
     def _fail(work: Sequence[Work], error: BaseException) -> None:

@@ -88,11 +88,44 @@ class KVCache:
         self.token_ids[target] = self.token_ids[source]
         self.slot_lengths[target] = length
 
+    def part(self, slot: int, *, start: int) -> KVPart:
+        """Return a copy of what a slot holds from one position on."""
+        held = slice(start, self.slot_lengths[slot])
+        stored = tuple(tensor[slot, :, held].clone() for tensor in (*self.keys, *self.values))
+        return KVPart(start=start, stored=stored, token_ids=self.token_ids[slot, held].clone())
+
+    def append(self, slot: int, part: KVPart) -> None:
+        """Put a part behind what a slot holds.
+
+        Raises: ShapeError if it was taken from another place.
+        """
+        if part.start != self.slot_lengths[slot]:
+            raise ShapeError(f"slot {slot} holds {self.slot_lengths[slot]} tokens; the part begins at {part.start}.")
+        end = part.start + part.stored[0].shape[1]
+        for stored, piece in zip((*self.keys, *self.values), part.stored, strict=True):
+            stored[slot, :, part.start : end] = piece
+        self.token_ids[slot, part.start : part.start + len(part.token_ids)] = part.token_ids
+        self.slot_lengths[slot] = end
+
     def truncate(self, slot: int, length: int) -> None:
         """Forget all but the first `length` tokens of a slot."""
         if not 0 <= length <= self.slot_lengths[slot]:
             raise ShapeError(f"slot {slot} holds {self.slot_lengths[slot]} tokens; it cannot be cut to {length}.")
         self.slot_lengths[slot] = length
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KVPart:
+    """What a cache holds of some neighbouring tokens of one sequence; it can be put where it was taken from."""
+
+    start: int
+    stored: tuple[Tensor, ...]  # keys of all layers, values of all layers; (G, T, K) each
+    token_ids: Tensor
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory the part takes."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in (*self.stored, self.token_ids))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

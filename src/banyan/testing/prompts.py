@@ -31,10 +31,10 @@ VOCABULARY = tiny_vocabulary(("a", "b"), NUM_CODES)
 STOP = (VOCABULARY.eos_id,)
 
 
-def make_model(*, seed: int = 0) -> Transformer:
+def make_model(*, seed: int = 0, max_seq_len: int = 48) -> Transformer:
     """Return a model with text, pictures and one head of each kind."""
     config = tiny_model_config(
-        vocab_size=VOCABULARY.size, num_image_codes=NUM_CODES, grid_size=GRID_SIZE, max_seq_len=48
+        vocab_size=VOCABULARY.size, num_image_codes=NUM_CODES, grid_size=GRID_SIZE, max_seq_len=max_seq_len
     )
     return tiny_model(config, HEADS, seed=seed, std=0.3)
 
