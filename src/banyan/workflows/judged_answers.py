@@ -31,14 +31,18 @@ def judge_answers(
     A label is right if it is the right one, tags if all of them are; a span or a written answer from half of the full
     score on.
     """
-    return tuple(_judge(task, example, prediction) for example, prediction in zip(examples, predictions, strict=True))
+    measured = task.measure(examples, predictions)
+    pairs = zip(examples, predictions, measured.statistics, strict=True)
+    return tuple(
+        _judge(task, example, prediction, score=measured.summarize(counts)[task.main_metric])
+        for example, prediction, counts in pairs
+    )
 
 
-def _judge(task: Task[Any], example: Any, prediction: Prediction) -> JudgedAnswer:
+def _judge(task: Task[Any], example: Any, prediction: Prediction, *, score: float) -> JudgedAnswer:
     if prediction.labels is not None or prediction.tags is not None:
         is_right = prediction.text == task.reference(example)
         return JudgedAnswer(example=example, prediction=prediction, score=float(is_right), is_right=is_right)
-    score = task.measure([example], [prediction]).scores()[task.main_metric]
     score = score / 100 if task.main_metric in _OUT_OF_100 else score
     return JudgedAnswer(example=example, prediction=prediction, score=score, is_right=score >= _RIGHT_FROM)
 

@@ -18,13 +18,12 @@ from banyan.core.types import Image
 from banyan.tasks.intervals import Interval
 from banyan.tokenizers.pictures import contact_sheet, image_to_png
 from banyan.workflows.conflict_report import conflict_section
+from banyan.workflows.example_tables import example_table
 from banyan.workflows.scoring import BaselineResult, TaskResult
 from banyan.workflows.training import TrainingOutcome
 
 REPORT_FILE = "report.md"
 REPORT_JSON = "report.json"
-_NUM_EXAMPLES = 3
-_MAX_SHOWN_CHARACTERS = 160
 _SHEET_PICTURES = 40
 
 
@@ -175,7 +174,10 @@ def report_as_markdown(report: Report, *, sheets: Mapping[str, str]) -> str:
         "",
         "## Examples",
         "",
-        *[line for name, result in report.results.items() for line in _examples(name, result)],
+        "The best of the right answers and the worst of the others, each with its own score where that is neither 0",
+        "nor 1; in brackets how sure the model was.",
+        "",
+        *[line for name, result in report.results.items() for line in example_table(name, result)],
     ]
     return "\n".join(lines) + "\n"
 
@@ -210,24 +212,6 @@ def _all_scores(name: str, result: TaskResult) -> list[str]:
     lines = [f"- **{name}** ({result.evaluation.num_examples} examples): {scores}"]
     lines += [f"  - `{signature}` ({metric})" for metric, signature in result.evaluation.measurement.signatures.items()]
     return lines
-
-
-def _examples(name: str, result: TaskResult) -> list[str]:
-    task, predictions = result.task, result.evaluation.predictions
-    if not predictions or _pictures(result):
-        return []
-    lines = [f"### {name}", "", "| asked | answered | expected |", "|---|---|---|"]
-    for example, prediction in list(zip(result.examples, predictions, strict=True))[:_NUM_EXAMPLES]:
-        cells = (task.source(example), prediction.text, task.reference(example))
-        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
-    return [*lines, ""]
-
-
-def _cell(text: str) -> str:
-    """Return a text as one cell of a Markdown table: one line, nothing that ends the cell or is markup."""
-    flat = " ".join(text.split())
-    short = flat if len(flat) <= _MAX_SHOWN_CHARACTERS else flat[: _MAX_SHOWN_CHARACTERS - 1] + "…"
-    return "`` " + short.replace("|", "¦").replace("`", "ˋ") + " ``" if short else "–"
 
 
 def _pictures(result: TaskResult) -> list[Image]:
