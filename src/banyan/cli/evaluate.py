@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
+import typer.main
 
 from banyan.cli.base_model import BaseOption
 from banyan.cli.calibration import CalibrateOption, run_calibration
+from banyan.cli.joint_vs_single import JOINT_VS_SINGLE
+from banyan.cli.joint_vs_single import app as joint_vs_single
 from banyan.cli.model_comparison import AgainstOption, run_model_comparison
 from banyan.cli.output import JsonOption, QuietOption
 from banyan.cli.probe import ProbeOption, run_probe
@@ -40,7 +44,17 @@ from banyan.workflows.evaluation import Beside
 app = typer.Typer(add_completion=False)
 
 
-@app.command(name="evaluate")
+class ByWay(typer.core.TyperCommand):
+    """Gives the word to a way to evaluate that has options of its own."""
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:
+        """Run the command."""
+        if JOINT_VS_SINGLE in (args or ()):
+            return typer.main.get_command(joint_vs_single).main(args, *more, **settings)
+        return super().main(args, *more, **settings)
+
+
+@app.command(name="evaluate", cls=ByWay)
 def evaluate_command(
     model: Annotated[Path, typer.Argument(help="A model directory, for example runs/demo/best")],
     task: TasksOption = None,
@@ -74,6 +88,7 @@ def evaluate_command(
 
     With --compare: what the model writes beside real text, score by score. With --probe: which layer holds a task.
     With --calibrate: classifiers learn to be as sure as they are right. With --against: is another one better?
+    RECIPE --joint-vs-single: does a task lose by being taught with others? (banyan evaluate --joint-vs-single --help)
     """
     ways = {"--compare": compare, "--probe": probe, "--calibrate": calibrate, "--against": against}
     check_way(ways, generated=generated, output=output, save_predictions=save_predictions)

@@ -1,7 +1,7 @@
 """`banyan evaluate RECIPE --joint-vs-single`: does a task lose or gain by being taught together with the others?
 
-Every task gets a twin: a model of the same size that learns it alone, from as many of its rows, under the same schedule,
-at the best of the same three learning rates. Joint model and twins are scored on the same examples.
+Every task gets a twin: a model of the same size that learns it alone, from as many of its rows, under the same
+schedule, at the best of the same three learning rates. Joint model and twins are scored on the same examples.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Study:
             yield self._helping_cell(group)
 
     def _helpers(self) -> Iterator[tuple[Group, str]]:
-        """Yield the groups that show who helps whom, each with the task that is left out, or the two names of a pair."""
+        """Yield the groups that show who helps whom, each with the task that is left out, if one is."""
         names = tuple(self._twins)
         if self._question.helps == "leave-out":
             for name in names:

@@ -163,7 +163,7 @@ class TwinRuns:
     def _scored(self, outcome: TrainingOutcome, material: Material) -> CellResult:
         model = load_model(outcome.result.best_checkpoint, device=choose_device(outcome.recipe.device))
         judges = judges_of(material)
-        tasks = {}
+        tasks: dict[str, TaskScore] = {}
         with live_model(model, material) as answering:
             for name, examples in self._examples(material):
                 self._reporter.progress(len(tasks), len(material.tasks), note=f"score {name}")

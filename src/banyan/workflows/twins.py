@@ -1,4 +1,4 @@
-"""Parts of a joint run: some of its tasks alone, each with as many rows as in the whole, in a model of the same size."""
+"""Parts of a joint run: some of its tasks, each with as many rows as in the whole, in a model of the same size."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from banyan.core.config import config
 from banyan.train.balance_config import BalanceConfig
@@ -16,6 +17,7 @@ from banyan.workflows.material import Material
 from banyan.workflows.recipe import Recipe
 
 JOINT = "joint"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,5 +145,5 @@ def cell_material(material: Material, length: JointLength, names: Sequence[str])
     )
 
 
-def _only(by_task: Mapping[str, object], names: Sequence[str]) -> dict[str, object]:
+def _only(by_task: Mapping[str, T], names: Sequence[str]) -> dict[str, T]:
     return {name: value for name, value in by_task.items() if name in names}
