@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from banyan.core.config import config_from_mapping
+from banyan.workflows.picture_judging import JUDGE_FILE, JudgeRecipe, SavedJudge, load_judge, train_judge_of
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.training import TrainingOutcome, train
@@ -139,3 +140,29 @@ def _log_lines_go_where_they_went() -> Iterator[None]:
     before = (logger.handlers[:], logger.level, logger.propagate)
     yield
     logger.handlers[:], logger.level, logger.propagate = before
+
+
+@pytest.fixture(scope="session")
+def judge_keys(tiny_files: dict[str, Path]) -> dict[str, Any]:
+    """The recipe of a judge of the tiny pictures."""
+    return {
+        "trains": "picture_judge",
+        "name": "judge",
+        "width": 8,
+        "data": {"train": str(tiny_files["image_generation"]), "test_fraction": 0.2},
+        "training": {"epochs": 25, "batch_pictures": 32, "max_shift": 0},
+    }
+
+
+@pytest.fixture(scope="session")
+def judge_file(judge_keys: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A judge of the tiny pictures."""
+    directory = tmp_path_factory.mktemp("judges") / "judge"
+    train_judge_of(config_from_mapping(JudgeRecipe, judge_keys), reporter=SilentReporter(), directory=directory)
+    return directory / JUDGE_FILE
+
+
+@pytest.fixture(scope="session")
+def judge(judge_file: Path) -> SavedJudge:
+    """The same, ready to look."""
+    return load_judge(judge_file)

@@ -1,0 +1,124 @@
+"""What `banyan evaluate --images` and the training of a judge say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from banyan import __version__
+from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say, to_plain
+from banyan.cli.progress import TerminalReporter
+from banyan.cli.sampling import SeedOption
+from banyan.core.errors import ConfigError
+from banyan.core.files import atomic_write_bytes, atomic_write_json
+from banyan.runtime.loading import load
+from banyan.tokenizers.pictures import contact_sheet, image_to_png
+from banyan.workflows.picture_judging import JUDGE_FILE, SavedJudge, load_judge, read_judge_recipe, train_judge_of
+from banyan.workflows.picture_scores import SLOTS, PictureReport, PictureScores, score_pictures
+
+IMAGES = "--images"
+
+app = typer.Typer(add_completion=False)
+
+_COLUMNS = 8
+_WORDS = (
+    ("FID (in the judge's features)", "likeness.fid"),
+    ("  floor: real half against real half", "likeness.floor"),
+    ("  through the image tokenizer and back", "likeness.reconstructed"),
+    ("  every code drawn by itself", "likeness.unigram"),
+    ("  (FID - floor) / (unigram - floor)", "fid_share"),
+    ("prompt fidelity, one candidate", "fidelity"),
+    ("  the judge on real pictures", "judge_accuracy"),
+    ("accuracy score: trained on drawn, tested on real", "accuracy_score.drawn"),
+    ("  trained on as many real ones", "accuracy_score.real"),
+    ("precision", "likeness.precision"),
+    ("recall", "likeness.recall"),
+    ("nearer to a training picture than 99 % of real ones", "copied_share"),
+    ("own picture among the 5 nearest, wishes of training", "retrieval_seen.top5"),
+    ("  of how many", "retrieval_seen.num_pictures"),
+    ("own picture among the 5 nearest, unseen wishes", "retrieval_unseen.top5"),
+    ("  of how many", "retrieval_unseen.num_pictures"),
+    ("bits per code", "bits_per_code"),
+    ("  every code by itself", "bits_per_code_unigram"),
+    ("pictures per second", "pictures_per_second"),
+)
+
+
+@app.command(name="evaluate")
+def images_command(
+    model: Annotated[Path, typer.Argument(help="A model directory that draws.")],
+    images: Annotated[bool, typer.Option(IMAGES, help="Measure drawn pictures.")] = True,
+    judge: Annotated[
+        Path | None, typer.Option(help="The frozen net that judges: its file, or the folder of its run.")
+    ] = None,
+    num: Annotated[int, typer.Option("--num", "--n", min=8, help="Pictures drawn, one for each wish.")] = 10_000,
+    seed: SeedOption = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "--out", "-o", help="A folder for the figures and sheets of pictures.")
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure what a model draws, offline: likeness, fidelity, diversity, copies; every figure with its anchors.
+
+    Example: banyan evaluate runs/pictures-cifar10/best --images --judge runs/judge-cifar10
+    """
+    if judge is None:
+        raise ConfigError(
+            "--images needs --judge: the frozen net whose features are compared.",
+            hint="banyan train recipes/picture-judge.yaml, then --judge runs/judge-cifar10",
+        )
+    known = load_judge(judge)
+    with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter, load(model, num_slots=SLOTS) as loaded:
+        report = score_pictures(loaded, known, num=num, seed=seed or 0, reporter=reporter)
+    plain = {"model": str(model), "banyan": __version__, "images": to_plain(report.scores)}
+    if output is not None:
+        _keep(report, plain, output)
+    emit(plain, as_json=as_json, quiet=quiet, text=lambda: _tell(report.scores, output))
+
+
+def _keep(report: PictureReport, plain: dict[str, Any], output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    wishes = {name: list(sheet.wishes) for name, sheet in report.sheets.items()}
+    atomic_write_json(output / "picture-scores.json", {**plain, "wishes": wishes})
+    for name, sheet in report.sheets.items():
+        for kind, images in (("drawn", sheet.drawn), ("real", sheet.real), ("nearest", sheet.nearest)):
+            picture = contact_sheet(images, columns=_COLUMNS, scale=2)
+            atomic_write_bytes(output / f"{name}-{kind}.png", image_to_png(picture))
+
+
+def _tell(scores: PictureScores, output: Path | None) -> None:
+    print_table(("", "figure"), [(words, _figure(scores, name)) for words, name in _WORDS])
+    say(f"{scores.num_pictures} pictures, seed {scores.seed}, judge {scores.judge_sha256[:16]}")
+    if output is not None:
+        say(f"sheets: {output}/seen-drawn.png, beside them -real.png and the training pictures that look most alike")
+
+
+def _figure(scores: PictureScores, name: str) -> Any:
+    found: Any = scores
+    for part in name.split("."):
+        found = None if found is None else getattr(found, part)
+    return found
+
+
+def run_judge_training(recipe: Path, overrides: Sequence[str], *, as_json: bool, quiet: bool) -> int:
+    """Train the judge a recipe describes and say how good it is.
+
+    Raises: as `train_judge_of`.
+    """
+    settled = read_judge_recipe(recipe, overrides=overrides)
+    with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
+        judge = train_judge_of(settled, reporter=reporter)
+    plain = {"judge": settled.name, "sha256": judge.sha256, **to_plain(judge.description)}
+    emit(plain, as_json=as_json, quiet=quiet, text=lambda: _tell_judge(judge, settled.name))
+    return 0
+
+
+def _tell_judge(judge: SavedJudge, name: str) -> None:
+    known = judge.description
+    found = "" if known.accuracy is None else f"; right on {known.accuracy:.2%} of {known.num_held_out} held-out ones"
+    say(f"a judge of {len(known.labels)} labels, from {known.num_pictures} pictures{found}")
+    say(f"{name}/{JUDGE_FILE}  sha256 {judge.sha256}")

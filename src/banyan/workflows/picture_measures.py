@@ -1,0 +1,180 @@
+"""The single measurements of drawn pictures, each with its anchors."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from banyan.core.types import NO_TARGET, Image
+from banyan.infer.likelihood import bits
+from banyan.infer.randomness import derive_seed
+from banyan.runtime.loaded_model import LoadedModel
+from banyan.tasks.baselines.pictures import unigram_codes
+from banyan.tasks.image_generation import ImageGeneration, PictureExample, encode_pictures
+from banyan.tasks.metrics.pictures import copied_share, frechet_distance, nearest, precision_and_recall
+from banyan.train.picture_judge import judge_pictures, train_judge
+from banyan.workflows.datasets import spread
+from banyan.workflows.picture_judging import SavedJudge, Seen
+
+_MAX_COMPARED = 5_000  # pictures of each side for precision and recall, which look at all pairs
+_TOP = 5
+_MAX_LIKELIHOODS = 500  # held-out pictures whose codes are weighed
+
+Features = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RealPictures:
+    """The real pictures of a model's recipe."""
+
+    train: Sequence[PictureExample]
+    held_out: Sequence[PictureExample]  # test, or validation where there is none
+    first_half: Sequence[PictureExample]  # of all of them, what everything is held against
+    second_half: Sequence[PictureExample]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Likeness:
+    """How far sets of pictures are from the first half of the real ones, in the judge's own features."""
+
+    fid: float  # comparable with the same judge only
+    floor: float  # the second half of the real ones
+    reconstructed: float  # the second half through the image tokenizer and back
+    unigram: float  # every code drawn by itself
+    precision: float
+    recall: float
+
+    @property
+    def share(self) -> float:
+        """(FID - floor) / (unigram - floor): 0 is real, 1 is no better than noise with the right colours."""
+        return (self.fid - self.floor) / max(self.unigram - self.floor, 1e-12)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retrieval:
+    """How often the picture that a wish belongs to is among the five nearest of the drawn one."""
+
+    top5: float
+    num_pictures: int  # it is looked for among
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccuracyScore:
+    """How well fresh nets name held-out real pictures."""
+
+    drawn: float  # trained on drawn pictures
+    real: float  # trained on as many real ones
+
+
+def images_of(examples: Sequence[PictureExample]) -> list[Image]:
+    """Return the pictures themselves."""
+    return [one.image for one in examples if one.image is not None]
+
+
+def likeness(model: LoadedModel, judge: SavedJudge, real: RealPictures, seen: Seen, *, seed: int) -> Likeness:
+    """Hold drawn, real, reconstructed and random pictures against the first half of the real ones."""
+    task, tokenizer = model.task_of_kind("image_generation"), model.image_tokenizer
+    assert isinstance(task, ImageGeneration) and tokenizer is not None, "a model that draws has a tokenizer"
+    encoded = encode_pictures(real.second_half, tokenizer)
+    random = [one.image_codes or () for one in unigram_codes(task, encoded, seed=seed)(encoded)]
+    first = judge.look(images_of(real.first_half)).features
+
+    def distance(images: Sequence[Image]) -> float:
+        return frechet_distance(judge.look(images).features, first)
+
+    coverage = precision_and_recall(first[:_MAX_COMPARED], seen.features[:_MAX_COMPARED])
+    return Likeness(
+        fid=frechet_distance(seen.features, first),
+        floor=distance(images_of(real.second_half)),
+        reconstructed=distance(tokenizer.decode([one.codes or () for one in encoded])),
+        unigram=distance(tokenizer.decode(random)),
+        precision=coverage.precision,
+        recall=coverage.recall,
+    )
+
+
+def fidelity(judge: SavedJudge, seen: Seen, wishes: Sequence[PictureExample]) -> float | None:
+    """Return how often the judge sees what was wished for; None where it does not know the labels."""
+    pairs = [(wish.label, label) for wish, label in zip(wishes, seen.labels, strict=True) if wish.label]
+    if not pairs or not set(judge.description.labels).issuperset(due for due, _ in pairs):
+        return None
+    return float(np.mean([due == label for due, label in pairs]))
+
+
+def copies(judge: SavedJudge, real: RealPictures, drawn_to_train_N: Features, train: Seen) -> float | None:
+    """Return the share of drawn pictures that lie nearer to a training picture than 99 % of held-out real ones do."""
+    if not real.held_out:
+        return None
+    fresh = judge.look(images_of(real.held_out)).features
+    return copied_share(drawn_to_train_N, nearest(fresh, train.features)[0])
+
+
+def retrieval(drawn_ND: Features, real_ND: Features) -> Retrieval:
+    """Look for the picture that each wish belongs to among those nearest to what was drawn for it.
+
+    Shapes: both (N, D), row n belonging to wish n.
+    """
+    distances = ((drawn_ND[:, None] - real_ND) ** 2).sum(axis=2)
+    ranks = (distances < distances.diagonal()[:, None]).sum(axis=1)
+    return Retrieval(top5=float((ranks < _TOP).mean()), num_pictures=len(drawn_ND))
+
+
+def accuracy_score(
+    judge: SavedJudge, real: RealPictures, drawn: Sequence[Image], wishes: Sequence[PictureExample], *, seed: int
+) -> AccuracyScore | None:
+    """Train a fresh net on drawn pictures, another on as many real ones, and test both on held-out real pictures.
+
+    Source: Ravuri and Vinyals 2019 (classification accuracy score).
+    """
+    labels = judge.description.labels
+    tested = [one for one in real.held_out if one.label in labels]
+    taught = [
+        (image, labels.index(wish.label)) for image, wish in zip(drawn, wishes, strict=True) if wish.label in labels
+    ]
+    shown = [one for one in spread(list(real.train), len(drawn)) if one.label in labels]
+    if not tested or len({number for _, number in taught}) < 2:
+        return None
+    due = torch.tensor([labels.index(one.label) for one in tested])
+    pixels = judge.pixels(images_of(tested))
+
+    def accuracy(images: Sequence[Image], numbers: Sequence[int]) -> float:
+        net = train_judge(
+            judge.pixels(images),
+            torch.tensor(numbers),
+            num_labels=len(labels),
+            width=judge.description.width,
+            how=judge.description.training,
+            seed=derive_seed(seed, 2),
+        )
+        return float((judge_pictures(net, pixels)[1] == due).double().mean())
+
+    return AccuracyScore(
+        drawn=accuracy([image for image, _ in taught], [number for _, number in taught]),
+        real=accuracy(images_of(shown), [labels.index(one.label) for one in shown]),
+    )
+
+
+def bits_per_code(model: LoadedModel, task: ImageGeneration, examples: Sequence[PictureExample]) -> float:
+    """Return what a code of a picture costs when its caption is known; the end mark is left out."""
+    assert model.image_tokenizer is not None
+    chosen = encode_pictures(spread(list(examples), _MAX_LIKELIHOODS), model.image_tokenizer)
+    sequences = [task.render(one, model.vocabulary, max_tokens=model.max_seq_len) for one in chosen]
+    targets = [[target for target in one.targets if target != NO_TARGET] for one in sequences]
+    costs = [
+        bits([log_prob for target, log_prob in zip(own, log_probs, strict=True) if model.vocabulary.is_image(target)])
+        for own, log_probs in zip(targets, model.engine.log_likelihood(sequences), strict=True)
+    ]
+    return math.fsum(costs) / (len(chosen) * task.grid_size**2)
+
+
+def unigram_bits(examples: Sequence[PictureExample], *, num_codes: int) -> float:
+    """Return what a code costs when only the share of each code is known."""
+    counts = Counter(code for one in examples for code in one.codes or ())
+    total = counts.total() + num_codes
+    return -sum(count / counts.total() * math.log2((count + 1) / total) for count in counts.values())

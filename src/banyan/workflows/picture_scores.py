@@ -1,0 +1,199 @@
+"""`banyan evaluate --images`: everything that is measured of drawn pictures, offline, with the anchors beside it.
+
+Real pictures are cut into two halves of the same size. Drawn, reconstructed and code-by-code random pictures are each
+held against the first; the second against the first is the floor. The judge was trained on real pictures alone, and
+neither a loss nor a ranking ever saw it; every wish is drawn once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from banyan.core.config import read_config
+from banyan.core.errors import DataError, FileError
+from banyan.core.types import Image
+from banyan.infer.randomness import derive_seed
+from banyan.infer.sampling import SamplingConfig
+from banyan.runtime.loaded_model import LoadedModel
+from banyan.tasks.image_generation import ImageGeneration, PictureExample, encode_pictures
+from banyan.tasks.metrics.pictures import nearest
+from banyan.tasks.reading import read_examples
+from banyan.workflows.datasets import load_splits, spread
+from banyan.workflows.picture_judging import SavedJudge, Seen
+from banyan.workflows.picture_measures import (
+    AccuracyScore,
+    Likeness,
+    RealPictures,
+    Retrieval,
+    accuracy_score,
+    bits_per_code,
+    copies,
+    fidelity,
+    images_of,
+    likeness,
+    retrieval,
+    unigram_bits,
+)
+from banyan.workflows.recipe import Recipe
+from banyan.workflows.reporter import Reporter
+from banyan.workflows.sidecars import RECIPE_FILE
+
+SLOTS = 128  # of the cache while it draws: 64 pictures with guidance at a time
+_AT_ONCE = 512  # pictures asked for together
+_SHEET = 64  # wishes on a sheet
+_MOST_LOOKED_AT = 20_000  # examples among which different wishes are looked for
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PictureScores:
+    """Every figure, with what it has to be held against. None: there is nothing to measure it on."""
+
+    judge_sha256: str
+    judge_accuracy: float | None  # on held-out real pictures: no fidelity above it means much
+    num_pictures: int  # drawn, and in each half of the real ones
+    sampling: SamplingConfig
+    seed: int
+    likeness: Likeness
+    fid_share: float  # (FID - floor) / (unigram - floor)
+    fidelity: float | None  # drawn pictures in which the judge sees what was wished for
+    accuracy_score: AccuracyScore | None
+    copied_share: float | None  # drawn nearer to a training picture than 99 % of fresh real ones; 0.01 is none
+    retrieval_seen: Retrieval  # wishes of training pictures
+    retrieval_unseen: Retrieval | None  # wishes of held-out ones
+    bits_per_code: float
+    bits_per_code_unigram: float
+    pictures_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sheet:
+    """Pictures to look at, one for each of some different wishes, as they came."""
+
+    wishes: tuple[str, ...]
+    drawn: tuple[Image, ...]
+    real: tuple[Image, ...]  # what the wishes belong to
+    nearest: tuple[Image, ...]  # the training picture that looks most like each of the drawn
+    retrieval: Retrieval
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PictureReport:
+    """The figures, and sheets of seen and unseen wishes."""
+
+    scores: PictureScores
+    sheets: dict[str, Sheet]
+
+
+def score_pictures(model: LoadedModel, judge: SavedJudge, *, num: int, seed: int, reporter: Reporter) -> PictureReport:
+    """Draw as many pictures as asked for and measure them.
+
+    Raises: ConfigError if the model does not draw; FileError, DataError if its pictures cannot be found or are too few.
+    """
+    task = model.task_of_kind("image_generation")
+    assert isinstance(task, ImageGeneration) and model.image_tokenizer is not None, "a model that draws has a tokenizer"
+    reporter.stage("read data")
+    real = _real_pictures(model, task, num=num, seed=seed)
+    wishes = [task.with_caption(one, number) for number, one in enumerate(real.first_half)]
+    reporter.stage("draw")
+    start = time.perf_counter()
+    drawn = _draw(model, task, wishes, seed=seed, reporter=reporter)
+    seconds = time.perf_counter() - start
+    reporter.stage("judge")
+    seen, train = judge.look(drawn), judge.look(images_of(real.train))
+    distances, _ = nearest(seen.features, train.features)
+    asked = {"seen": real.train, "unseen": real.held_out}
+    sheets = {
+        name: _sheet(model, task, judge, examples, real, train, seed=seed, reporter=reporter)
+        for name, examples in asked.items()
+        if examples
+    }
+    reporter.stage("measure")
+    like = likeness(model, judge, real, seen, seed=seed)
+    encoded = encode_pictures(real.second_half, model.image_tokenizer)
+    scores = PictureScores(
+        judge_sha256=judge.sha256,
+        judge_accuracy=judge.description.accuracy,
+        num_pictures=len(drawn),
+        sampling=_plain(model, task),
+        seed=seed,
+        likeness=like,
+        fid_share=like.share,
+        fidelity=fidelity(judge, seen, wishes),
+        accuracy_score=accuracy_score(judge, real, drawn, wishes, seed=seed),
+        copied_share=copies(judge, real, distances, train),
+        retrieval_seen=sheets["seen"].retrieval,
+        retrieval_unseen=sheets["unseen"].retrieval if "unseen" in sheets else None,
+        bits_per_code=bits_per_code(model, task, real.held_out or real.second_half),
+        bits_per_code_unigram=unigram_bits(encoded, num_codes=task.num_codes),
+        pictures_per_second=len(drawn) / seconds,
+    )
+    return PictureReport(scores=scores, sheets=sheets)
+
+
+def _sheet(
+    model: LoadedModel,
+    task: ImageGeneration,
+    judge: SavedJudge,
+    examples: Sequence[PictureExample],
+    real: RealPictures,
+    train: Seen,
+    *,
+    seed: int,
+    reporter: Reporter,
+) -> Sheet:
+    """Draw one picture for each of the first different wishes, and look for each among the real ones."""
+    first_of = {wish.caption: wish for wish in reversed(spread(list(examples), _MOST_LOOKED_AT))}
+    wishes = list(first_of.values())[::-1][:_SHEET]
+    drawn, pictures = _draw(model, task, wishes, seed=seed, reporter=reporter), images_of(wishes)
+    seen = judge.look(drawn).features
+    places = nearest(seen, train.features)[1]
+    return Sheet(
+        wishes=tuple(wish.caption for wish in wishes),
+        drawn=tuple(drawn),
+        real=tuple(pictures),
+        nearest=tuple(images_of([real.train[place] for place in places.tolist()])),
+        retrieval=retrieval(seen, judge.look(pictures).features),
+    )
+
+
+def _real_pictures(model: LoadedModel, task: ImageGeneration, *, num: int, seed: int) -> RealPictures:
+    own = model.directory / RECIPE_FILE
+    recipe = read_config(Recipe, own) if own.is_file() else None
+    config = next((one for one in recipe.tasks if one.name == task.name), None) if recipe else None
+    if recipe is None or config is None:
+        raise FileError(f"{model.directory} does not say which pictures task {task.name} was trained on.")
+    splits = load_splits(config, seed=recipe.seed)
+    train, validation, test = (
+        read_examples(task, rows).examples for rows in (splits.train, splits.validation, splits.test)
+    )
+    pool = [*train, *validation, *test]
+    half = min(num, len(pool) // 2)
+    if half < 4:
+        raise DataError(f"{len(pool)} real pictures are too few to be cut into two halves; at least 8 are needed.")
+    order = np.random.default_rng(seed).permutation(len(pool))
+    first, second = ([pool[place] for place in part.tolist()] for part in (order[:half], order[half : 2 * half]))
+    return RealPictures(train=train, held_out=test or validation, first_half=first, second_half=second)
+
+
+def _plain(model: LoadedModel, task: ImageGeneration) -> SamplingConfig:
+    """Return the model's own way of drawing, without candidates: nothing is ranked before it is measured."""
+    return replace(model.sampling_for(task.name), num_candidates=1)
+
+
+def _draw(
+    model: LoadedModel, task: ImageGeneration, wishes: Sequence[PictureExample], *, seed: int, reporter: Reporter
+) -> list[Image]:
+    """Draw every wish once."""
+    drawn: list[Image] = []
+    asked = [replace(wish, image=None, codes=None) for wish in wishes]
+    for number, start in enumerate(range(0, len(asked), _AT_ONCE)):
+        # Each lot from a seed of its own: the same wish in two lots would give the same picture twice.
+        sampling = replace(_plain(model, task), seed=derive_seed(seed, number + 1))
+        predictions = model.answer(task.name, asked[start : start + _AT_ONCE], sampling=sampling)
+        drawn += [prediction.image for prediction in predictions if prediction.image is not None]
+        reporter.progress(len(drawn), len(asked))
+    return drawn

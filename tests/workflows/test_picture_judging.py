@@ -1,0 +1,61 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from banyan.core.config import write_config
+from banyan.core.errors import CheckpointError, ConfigError, FileError
+from banyan.core.files import sha256_of
+from banyan.data.sources import read_rows
+from banyan.tasks.pictures import read_picture
+from banyan.workflows.picture_judging import (
+    JUDGE_FILE,
+    SavedJudge,
+    is_judge_recipe,
+    load_judge,
+    read_judge_recipe,
+    train_judge_of,
+)
+from banyan.workflows.reporter import SilentReporter
+
+
+@pytest.fixture(scope="module")
+def recipe(judge_keys: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("judge") / "judge.yaml"
+    write_config(path, judge_keys)
+    return path
+
+
+def test_a_recipe_of_a_judge_is_told_from_others(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("name: x\n")
+    assert is_judge_recipe(recipe) and not is_judge_recipe(tmp_path / "other.yaml")
+    assert read_judge_recipe(recipe, overrides=["width=16"]).width == 16
+    with pytest.raises(ConfigError, match="multiple of 8"):
+        read_judge_recipe(recipe, overrides=["width=12"])
+
+
+def test_a_judge_is_its_file_and_knows_how_good_it_is(judge: SavedJudge, judge_file: Path, tiny_files: Any) -> None:
+    again = load_judge(judge_file.parent)
+    assert judge.sha256 == again.sha256 == sha256_of(judge_file)
+    rows = list(read_rows(tiny_files["image_generation"]))
+    seen = again.look([read_picture(row["image"]) for row in rows])
+    right = np.mean([label == row["label"] for label, row in zip(seen.labels, rows, strict=True)])
+    assert right > 0.9 and (judge.description.accuracy or 0) > 0.9
+    assert seen.features.shape == (len(rows), judge.net.num_features)
+    assert not any(weight.requires_grad for weight in again.net.parameters())
+
+
+def test_the_same_recipe_gives_the_same_hash(judge: SavedJudge, recipe: Path, tmp_path: Path) -> None:
+    again = train_judge_of(read_judge_recipe(recipe), reporter=SilentReporter(), directory=tmp_path)
+    assert again.sha256 == judge.sha256
+
+
+def test_what_is_no_judge_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="there is no judge"):
+        load_judge(tmp_path)
+    (tmp_path / JUDGE_FILE).write_bytes(safetensors.torch.save({"x": torch.zeros(1)}))
+    with pytest.raises(CheckpointError, match="no judge of pictures"):
+        load_judge(tmp_path)

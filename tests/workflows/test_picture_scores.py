@@ -1,0 +1,75 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from banyan.core.errors import DataError
+from banyan.runtime.loaded_model import LoadedModel
+from banyan.runtime.loading import load
+from banyan.tasks.image_generation import PictureExample
+from banyan.tasks.metrics.pictures import frechet_distance
+from banyan.workflows.picture_judging import SavedJudge, Seen
+from banyan.workflows.picture_measures import fidelity, images_of, retrieval, unigram_bits
+from banyan.workflows.picture_scores import PictureReport, score_pictures
+from banyan.workflows.reporter import SilentReporter
+from banyan.workflows.training import TrainingOutcome
+
+NUM = 60
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_run: TrainingOutcome) -> LoadedModel:
+    with load(tiny_run.result.best_checkpoint, device="cpu") as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def report(loaded: LoadedModel, judge: SavedJudge) -> PictureReport:
+    return score_pictures(loaded, judge, num=NUM, seed=3, reporter=SilentReporter())
+
+
+def test_every_figure_comes_with_its_anchors(report: PictureReport, judge: SavedJudge) -> None:
+    scores = report.scores
+    assert (scores.judge_sha256, scores.judge_accuracy) == (judge.sha256, judge.description.accuracy)
+    assert scores.num_pictures == NUM and scores.sampling.num_candidates == 1
+    like = scores.likeness
+    assert 0 <= like.floor < like.unigram and like.floor <= like.reconstructed
+    assert scores.fid_share == pytest.approx((like.fid - like.floor) / (like.unigram - like.floor))
+    assert scores.accuracy_score is not None and scores.accuracy_score.real > 0.8  # three kinds of pictures, exactly
+    assert 0 < scores.bits_per_code < 8 and 0 < scores.bits_per_code_unigram <= 3
+    assert scores.fidelity is not None and 0 <= scores.fidelity <= 1
+
+
+def test_the_same_seed_gives_the_same_figures(report: PictureReport, loaded: LoadedModel, judge: SavedJudge) -> None:
+    again = score_pictures(loaded, judge, num=NUM, seed=3, reporter=SilentReporter())
+    assert replace(again.scores, pictures_per_second=0.0) == replace(report.scores, pictures_per_second=0.0)
+    assert again.sheets == report.sheets
+
+
+def test_sheets_show_each_wish_once_with_its_own_and_the_nearest_training_picture(report: PictureReport) -> None:
+    assert set(report.sheets) == {"seen", "unseen"}
+    for sheet in report.sheets.values():
+        assert len(set(sheet.wishes)) == len(sheet.wishes) == len(sheet.drawn) == len(sheet.real) == len(sheet.nearest)
+
+
+def test_real_pictures_passed_off_as_drawn_are_faithful_and_find_themselves(
+    loaded: LoadedModel, judge: SavedJudge, tiny_run: TrainingOutcome
+) -> None:
+    real = tiny_run.material.train["image_generation"][:20]
+    seen = judge.look(images_of(real))
+    assert fidelity(judge, seen, real) == np.mean([a == b.label for a, b in zip(seen.labels, real, strict=True)])
+    assert retrieval(seen.features, seen.features).top5 == 1.0
+    assert frechet_distance(seen.features, seen.features) == pytest.approx(0, abs=1e-6)
+    assert fidelity(judge, Seen(features=seen.features, labels=("0",)), [PictureExample(caption="x")]) is None
+
+
+def test_a_code_that_is_always_the_same_costs_nothing_and_an_even_choice_its_logarithm() -> None:
+    same, even = ([PictureExample(caption="x", codes=codes)] for codes in ((0,) * 5000, tuple(range(4)) * 2000))
+    assert unigram_bits(same, num_codes=4) == pytest.approx(0, abs=2e-3)
+    assert unigram_bits(even, num_codes=4) == pytest.approx(math.log2(4), abs=1e-3)
+
+
+def test_too_few_pictures_are_refused(loaded: LoadedModel, judge: SavedJudge) -> None:
+    with pytest.raises(DataError, match="too few"):
+        score_pictures(loaded, judge, num=3, seed=0, reporter=SilentReporter())
