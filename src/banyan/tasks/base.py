@@ -28,6 +28,7 @@ from banyan.core.types import (
 from banyan.tasks.augmentation.passage import Passage, WordSplitter
 from banyan.tasks.instructions import default_instruction
 from banyan.tasks.metrics.measurement import Measurement, Scores
+from banyan.tasks.preprocessing import Preprocessing
 from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
 
@@ -51,6 +52,7 @@ class Task(ABC, Generic[E]):
     main_metric: ClassVar[str]  # the score that chooses the best checkpoint
     usual_mask: ClassVar[MaskKind]  # how a question is read unless the recipe says otherwise
     may_choose_mask: ClassVar[bool] = True
+    preprocessing: ClassVar[frozenset[str]] = frozenset()  # steps of `preprocess` that its answers go together with
     augmentations: ClassVar[frozenset[str]] = frozenset()  # methods of `augment` that leave its answers right
     has_pictures: ClassVar[bool] = False  # examples hold a picture as `image` and, once encoded, as `codes`
 
@@ -60,6 +62,7 @@ class Task(ABC, Generic[E]):
     max_source_tokens: int | None = None  # None: as many as the model's context leaves room for
     instruction: str | None = None  # what a model without task tokens is told; None: made from kind and name
     mask: Literal["causal", "prefix", "full"] | None = None  # how a question is read; None: as its kind usually is
+    preprocess: Preprocessing | None = None  # how texts are cleaned before they are read; None: they stay as they are
 
     @property
     def reading(self) -> MaskKind:
@@ -87,6 +90,14 @@ class Task(ABC, Generic[E]):
 
         Raises: DataError naming the column that is missing or wrong.
         """
+
+    def cleaned(self, text: str) -> str:
+        """Return a text as the model reads it."""
+        return text if self.preprocess is None else self.preprocess.clean(text)
+
+    def cleaned_unit(self, text: str) -> str:
+        """Return one unit of a text as the model reads it."""
+        return text if self.preprocess is None else self.preprocess.clean_unit(text)
 
     def instruction_for(self, text: str) -> str:
         """Return what a model without task tokens is told to do with a text."""

@@ -17,6 +17,7 @@ from banyan.tasks.instructions import default_instruction
 from banyan.tasks.metrics.calibration import measure_calibration
 from banyan.tasks.metrics.labels import measure_labels
 from banyan.tasks.metrics.measurement import Measurement
+from banyan.tasks.preprocessing import ALL_STEPS
 from banyan.tasks.rows import label_column, needed_columns, read_each, rename_columns, source_text
 from banyan.tokenizers.vocabulary import Vocabulary
 
@@ -36,6 +37,7 @@ class Classification(Task[ClassificationExample]):
     kind: ClassVar[str] = "classification"
     main_metric: ClassVar[str] = "accuracy"
     usual_mask: ClassVar[MaskKind] = MaskKind.PREFIX
+    preprocessing: ClassVar[frozenset[str]] = ALL_STEPS
     augmentations: ClassVar[frozenset[str]] = frozenset(METHODS)
 
     labels: tuple[str, ...]
@@ -90,7 +92,7 @@ class Classification(Task[ClassificationExample]):
         head = vocabulary.open_task(self.name, instruction=self.instruction_for(example.text))
         tail = vocabulary.ask_answer()
         source, num_dropped = fit_source(
-            vocabulary.encode_inside(example.text),
+            vocabulary.encode_inside(self.cleaned(example.text)),
             task=self.name,
             max_tokens=max_tokens,
             reserved_tokens=len(head) + len(tail) + max(map(len, decoding.label_token_ids), default=0),

@@ -14,6 +14,7 @@ from banyan.data.class_weights import ClassWeights
 from banyan.data.masking import MaskShares
 from banyan.tasks.augmentation.config import Augmentation, check_augmentation
 from banyan.tasks.base import Task
+from banyan.tasks.preprocessing import Preprocessing
 from banyan.tasks.registry import TASK_KINDS
 
 # For the training run, not for the task.
@@ -55,6 +56,7 @@ class TaskConfig:
     answer: Literal["head", "words"] | None = None  # classification: None is "head"
     weight: float = 1.0  # of this task's loss
     label_smoothing: float = 0.0  # part of every target that is spread over all choices, 0 <= part < 1
+    preprocess: Preprocessing | None = None  # texts are cleaned before they are read; None: they stay as they are
     augment: Augmentation | None = None  # examples worded otherwise while they are learned; None: learned as they are
     class_weights: ClassWeights | None = None  # of labels and tags: balanced, or by name; None: all count the same
     rate: float | None = None  # share of the training rows; None: by size
@@ -92,6 +94,9 @@ class TaskConfig:
                 f"task {self.name}: label_smoothing={self.label_smoothing} has no meaning for a span of the text.",
                 hint="leave label_smoothing out",
             )
+        if self.preprocess is not None:
+            allowed = TASK_KINDS[self.kind].preprocessing
+            self.preprocess.check(task=self.name, kind=self.kind, allowed=allowed)
         if self.augment is not None:
             allowed = TASK_KINDS[self.kind].augmentations
             check_augmentation(self.augment, task=self.name, kind=self.kind, allowed=allowed)

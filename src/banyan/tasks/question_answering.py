@@ -16,6 +16,7 @@ from banyan.tasks.base import Supervision, Task
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.answers import measure_answers
 from banyan.tasks.metrics.measurement import Measurement
+from banyan.tasks.preprocessing import UNIT_STEPS
 from banyan.tasks.rows import list_column, needed_columns, read_each, rename_columns, text_column
 from banyan.tasks.units import Unit, encode_units, split_units
 from banyan.tokenizers.vocabulary import Vocabulary
@@ -85,6 +86,7 @@ class QuestionAnswering(Task[QuestionExample]):
     kind: ClassVar[str] = "question_answering"
     main_metric: ClassVar[str] = "f1"
     usual_mask: ClassVar[MaskKind] = MaskKind.PREFIX
+    preprocessing: ClassVar[frozenset[str]] = UNIT_STEPS
     augmentations: ClassVar[frozenset[str]] = frozenset({*NOISE, "synonyms", "sentence_permutation"})
 
     may_be_empty: bool = False  # questions without an answer occur
@@ -137,10 +139,11 @@ class QuestionAnswering(Task[QuestionExample]):
         """
         opening = vocabulary.open_task(self.name, instruction=self.instruction_for(example.question))
         tail = vocabulary.ask_answer()
-        question = encode_units(example.question, split_units(example.question), vocabulary).token_ids
+        asked = encode_units(example.question, split_units(example.question), vocabulary, change=self.cleaned_unit)
+        question = asked.token_ids
         head = (*opening, *question, *vocabulary.separate())
         units = split_units(example.context)
-        encoded = encode_units(example.context, units, vocabulary)
+        encoded = encode_units(example.context, units, vocabulary, change=self.cleaned_unit)
         context, num_dropped = fit_source(
             encoded.token_ids,
             task=self.name,

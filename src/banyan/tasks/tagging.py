@@ -16,6 +16,7 @@ from banyan.tasks.base import Supervision, Task
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.entities import measure_entities
 from banyan.tasks.metrics.measurement import Measurement
+from banyan.tasks.preprocessing import UNIT_STEPS
 from banyan.tasks.rows import list_column, needed_columns, read_each, rename_columns, text_column
 from banyan.tasks.tags import (
     OUTSIDE,
@@ -50,6 +51,7 @@ class Tagging(Task[TaggingExample]):
     kind: ClassVar[str] = "tagging"
     main_metric: ClassVar[str] = "f1"
     usual_mask: ClassVar[MaskKind] = MaskKind.FULL
+    preprocessing: ClassVar[frozenset[str]] = UNIT_STEPS
     augmentations: ClassVar[frozenset[str]] = frozenset({*NOISE, "synonyms", "sentence_permutation"})
 
     labels: tuple[str, ...]  # of entities, without B- and I-
@@ -133,7 +135,7 @@ class Tagging(Task[TaggingExample]):
         """
         head = vocabulary.open_task(self.name, instruction=self.instruction_for(example.text))
         tail = vocabulary.ask_answer()
-        encoded = encode_units(example.text, example.units, vocabulary)
+        encoded = encode_units(example.text, example.units, vocabulary, change=self.cleaned_unit)
         source, num_dropped = fit_source(
             encoded.token_ids,
             task=self.name,

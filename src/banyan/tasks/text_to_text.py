@@ -11,6 +11,7 @@ from banyan.core.errors import ConfigError, DataError
 from banyan.core.types import Completion, MaskKind, Prediction, Prompt, Text
 from banyan.tasks.base import Supervision, Task, completed_text
 from banyan.tasks.fitting import answer_room, end_answer, fit_source
+from banyan.tasks.preprocessing import ALL_STEPS
 from banyan.tokenizers.vocabulary import Vocabulary
 
 E = TypeVar("E")
@@ -21,6 +22,7 @@ class TextToText(Task[E]):
     """Writes a text about a source that is read in both directions."""
 
     usual_mask: ClassVar[MaskKind] = MaskKind.PREFIX
+    preprocessing: ClassVar[frozenset[str]] = ALL_STEPS
 
     max_answer_tokens: int = 64  # longer answers are cut in training and in decoding
 
@@ -44,7 +46,7 @@ class TextToText(Task[E]):
         tail = vocabulary.ask_answer()
         room = answer_room(self.max_answer_tokens, max_tokens=max_tokens)
         source, num_dropped = fit_source(
-            vocabulary.encode_inside(text),
+            vocabulary.encode_inside(self.cleaned(text)),
             task=self.name,
             max_tokens=max_tokens,
             reserved_tokens=len(head) + len(tail) + room,

@@ -7,7 +7,7 @@ token ever reaches over the border of two units; the tokens of all units in a ro
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -108,13 +108,15 @@ def find_words(text: str, tokens: Sequence[str]) -> tuple[Unit, ...]:
     return tuple(units)
 
 
-def encode_units(text: str, units: Sequence[Unit], vocabulary: Vocabulary) -> EncodedUnits:
-    """Encode a text unit by unit."""
+def encode_units(
+    text: str, units: Sequence[Unit], vocabulary: Vocabulary, *, change: Callable[[str], str] = str
+) -> EncodedUnits:
+    """Encode a text unit by unit, each as `change` makes it."""
     token_ids: list[int] = []
     token_units: list[int] = []
     at = 0
     for number, unit in enumerate(units):
-        ids = _encode_piece(vocabulary, text[at : unit.end])
+        ids = _encode_piece(vocabulary, text[at : unit.start] + change(text[unit.start : unit.end]))
         token_ids.extend(ids)
         token_units.extend([number] * len(ids))
         at = unit.end

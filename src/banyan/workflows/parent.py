@@ -262,9 +262,13 @@ def read_as_the_parent_does(config: TaskConfig, parent: Parent | None) -> TaskCo
 
     A new task of a parent with foreign tokens that has only ever read from left to right is read so, too.
     """
-    if parent is None or config.mask is not None or not TASK_KINDS[config.kind].may_choose_mask:
+    if parent is None:
         return config
     before = parent.tasks.get(config.name)
+    if before is not None and config.preprocess is None:
+        config = dataclasses.replace(config, preprocess=before.preprocess)
+    if config.mask is not None or not TASK_KINDS[config.kind].may_choose_mask:
+        return config
     if before is not None:
         return dataclasses.replace(config, mask=before.mask)
     reads_causally = all(task.reading is MaskKind.CAUSAL for task in parent.tasks.values())
