@@ -66,3 +66,24 @@ def test_a_backup_without_a_name_is_named_after_the_time(
     monkeypatch.chdir(tmp_path)
     run(address, "backup", "--quiet")
     assert len(list(tmp_path.glob("banyan-2*.db"))) == 1
+
+
+def test_a_backup_comes_back_elsewhere(address: str, tmp_path: Path) -> None:
+    run(address, "backup", str(tmp_path / "copy.db"))
+    again = str(tmp_path / "again.db")
+    assert "is restored from" in run(again, "restore", str(tmp_path / "copy.db")).stdout
+    assert json.loads(run(again, "verify", "--json").stdout)["report"]["num_requests"] == 1
+
+
+def test_what_was_kept_long_enough_is_purged_and_noted(address: str) -> None:
+    assert json.loads(run(address, "purge", "--content", "1w", "--json").stdout)["purged"]["num_contents"] == 0
+    database = open_database(address)
+    with database.write() as connection:
+        connection.execute(text("UPDATE requests SET received_at = 1"))
+    database.close()
+    assert "erased the content of 1 requests" in run(address, "purge", "--content", "1w").stdout
+    assert json.loads(run(address, "audit", "--json").stdout)["audit"][0]["action"] == "output.erase"
+    assert "output.erase" in run(address, "audit").stdout
+    for words in ([], ["--content", "soon"], ["--content", "9d", "--facts", "1d"]):
+        with pytest.raises(ConfigError):
+            run(address, "purge", *words)

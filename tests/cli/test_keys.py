@@ -62,3 +62,20 @@ def test_without_keys_the_list_says_how_to_make_one(address: str) -> None:
     with pytest.raises(UnknownNameError):
         run(address, "revoke", "nobody")
     assert json.loads(run(address, "list", "--json").stdout)["keys"][0]["state"] == "valid"
+
+
+def test_rights_are_given_changed_one_by_one_and_shown(address: str) -> None:
+    words = ["--requests-per-minute", "60", "--max-concurrent", "2", "--store", "redacted", "--training", "--json"]
+    made = json.loads(run(address, "create", "laptop", *words).stdout)
+    assert made["limits"] == {"requests_per_minute": 60, "max_concurrent": 2}
+    assert (made["store_mode"], made["training_ok"]) == ("redacted", True)
+    changed = json.loads(run(address, "change", "laptop", "--max-concurrent", "0", "--no-training", "--json").stdout)
+    assert (changed["limits"], changed["training_ok"]) == ({"requests_per_minute": 60}, False)
+    assert "no training" in run(address, "change", "laptop").stdout
+
+
+def test_rights_that_mean_nothing_are_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match="requests_per_minute=-1"):
+        run(address, "create", "laptop", "--requests-per-minute", "-1")
+    with pytest.raises(UnknownNameError, match="did you mean redacted"):
+        run(address, "create", "laptop", "--store", "redact")

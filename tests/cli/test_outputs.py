@@ -158,3 +158,15 @@ def test_unusable_words_are_errors_with_a_suggestion(address: str, tmp_path: Pat
 @pytest.mark.parametrize("verb", ["list", "search", "show", "export"])
 def test_help_gives_an_example(verb: str) -> None:
     assert "Example: banyan outputs" in CliRunner().invoke(app, [verb, "--help"]).stdout
+
+
+def test_what_is_erased_is_shown_no_more(tmp_path: Path) -> None:
+    own = str(tmp_path / "own.db")
+    with open_store(own) as store:
+        keys = [store.record(tiny_request(), StoredAnswer(outputs=(StoredOutput(text="x"),))).result(10) for _ in "ab"]
+    with pytest.raises(ConfigError, match="needs a yes"):
+        run(own, "erase", keys[0])
+    assert run(own, "erase", keys[0], "--yes").stdout == "1 requests erased\n"
+    assert [row["id"] for row in json.loads(run(own, "list", "--json").stdout)["outputs"]] == [keys[1]]
+    with pytest.raises(UnknownNameError):
+        run(own, "erase", "--key", "nobody", "--yes")

@@ -55,10 +55,10 @@ VERBS: dict[str, Verb] = {
     "import": Verb(module="banyan.cli.import_", does="foreign weights in: Hugging Face, Keras GPT-2, llama2.c"),
     "export": Verb(module="banyan.cli.export", does="a model for other tools: Hugging Face directory or GGUF file"),
     "serve": Verb(module="banyan.cli.serve", does="serve a model over HTTP, with a page to try it"),
-    "outputs": Verb(module="banyan.cli.outputs", does="stored requests and answers: list, show, search, export"),
+    "outputs": Verb(module="banyan.cli.outputs", does="stored requests and answers: list, show, search, export, erase"),
     "runs": Verb(module="banyan.cli.runs", does="training runs: list, show, compare, prune"),
-    "keys": Verb(module="banyan.cli.keys", does="API keys of the server: create, list, revoke"),
-    "db": Verb(module="banyan.cli.db", does="the database: upgrade, verify, backup"),
+    "keys": Verb(module="banyan.cli.keys", does="API keys of the server: create, list, change, revoke"),
+    "db": Verb(module="banyan.cli.db", does="the database: upgrade, verify, backup, restore, purge, audit"),
     "data": Verb(module="banyan.cli.data", does="the dataset catalog and your own files: list, show, check"),
     "env": Verb(module="banyan.cli.env", does="versions and hardware, for a bug report"),
 }

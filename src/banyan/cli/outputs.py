@@ -19,9 +19,14 @@ from banyan.cli.streams import visible
 from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.core.paths import default_database_url
 from banyan.core.registry import did_you_mean
+from banyan.store.audit import COMMAND_LINE
 from banyan.store.dataset_export import dataset_row
+from banyan.store.erasure import erase as erase_requests
+from banyan.store.erasure import forget
 from banyan.store.export import exchange_to_json
+from banyan.store.keys import find_key
 from banyan.store.queries import RequestFilter, StoreQueries, texts_answered, texts_asked
+from banyan.store.schema import RequestRow
 from banyan.store.similar import Similar
 from banyan.store.sql_store import open_database
 from banyan.store.times import iso_time, parse_time, utc_microseconds
@@ -171,6 +176,41 @@ def export(
             emit({"rows": [row for row, _ in pairs]}, as_json=True)
         elif not quiet:
             print_rows(row for row, _ in pairs)
+
+
+@app.command()
+def erase(
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids, whole or their first characters.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="All that this key asked: its id, prefix or name.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Delete what was asked and answered, so that no table holds it; counts stay. Backups are not reached.
+
+    Example: banyan outputs erase --key laptop --yes
+    """
+    if bool(ids) == (key is not None):
+        raise ConfigError("give either ids or --key.", hint="banyan outputs erase --help")
+    if not yes:
+        confirm_erasure(can_ask=sys.stdin.isatty() and not (as_json or quiet))
+    with closing(open_database(database or default_database_url())) as opened:
+        whole = [StoreQueries(opened).show(each).request.request_id for each in ids or ()]
+        wanted = RequestRow.api_key_id == find_key(opened, key).key_id if key else RequestRow.id.in_(whole)
+        num_erased = erase_requests(opened, wanted, actor=COMMAND_LINE, reason="asked")
+        forget(opened)
+    emit({"erased": num_erased}, as_json=as_json, quiet=quiet, text=lambda: say(f"{num_erased} requests erased"))
+
+
+def confirm_erasure(*, can_ask: bool) -> None:
+    """Ask whether to go on.
+
+    Raises: ConfigError if nobody can be asked.
+    """
+    if not can_ask:
+        raise ConfigError("erasing stored answers needs a yes, and nobody can be asked.", hint="add --yes")
+    typer.confirm("Erase them for good?", abort=True)
 
 
 def request_filter(

@@ -11,6 +11,8 @@ from banyan.cli.output import say
 from banyan.core.errors import ConfigError
 from banyan.core.paths import default_database_url
 from banyan.serve.server import Started, TlsFiles, serve
+from banyan.store.retention import RetentionPolicy
+from banyan.store.times import parse_age
 
 app = typer.Typer(add_completion=False)
 
@@ -42,6 +44,12 @@ def serve_command(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     slots: Annotated[int, typer.Option(min=1, help="Answers written at once.")] = 16,
+    keep_content: Annotated[
+        str | None, typer.Option(help="Erase what was asked and answered after 30d, 12w …; if not given: never.")
+    ] = None,
+    keep_facts: Annotated[
+        str | None, typer.Option(help="Delete the rest of requests, too, after 365d …; if not given: never.")
+    ] = None,
 ) -> None:
     """Serve a model until Ctrl-C. The first start prints a key, once.
 
@@ -63,6 +71,7 @@ def serve_command(
         base=base,
         device=device,
         num_slots=slots,
+        retention=RetentionPolicy(content_seconds=parse_age(keep_content), facts_seconds=parse_age(keep_facts)),
         on_start=announce,
     )
 

@@ -19,6 +19,7 @@ from banyan.serve.quotas import Quotas
 from banyan.serve.recording import Recorder
 from banyan.serve.request_frame import RequestFrame, error_response
 from banyan.serve.routes import (
+    admin_keys,
     chat,
     completions,
     embeddings,
@@ -36,7 +37,7 @@ from banyan.serve.settings import ServerSettings
 from banyan.store.sql_store import SqlStore
 
 VERSION = "1"
-_ROUTERS = (chat, completions, embeddings, images, tasks, tokens, models, outputs, metrics, health, page)
+_ROUTERS = (chat, completions, embeddings, images, tasks, tokens, models, outputs, metrics, admin_keys, health, page)
 _Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from banyan.serve import schemas, token_schemas
+from banyan.serve import admin_schemas, schemas, token_schemas
 from banyan.serve.auth import is_public
 
 _REF = "#/components/schemas/{model}"
@@ -20,6 +20,8 @@ _BODIES: tuple[type[BaseModel], ...] = (
     schemas.TaskRequest,
     token_schemas.TokenizeRequest,
     token_schemas.DetokenizeRequest,
+    admin_schemas.NewKeyRequest,
+    admin_schemas.ChangeKeyRequest,
     schemas.FeedbackRequest,
     schemas.OutputsQuery,
 )

@@ -28,12 +28,12 @@ class Received(Generic[M]):
     asked: M
 
 
-async def receive(request: Request, schema: type[M]) -> Received[M]:
-    """Read and check a request.
+async def receive(request: Request, schema: type[M], *, scope: str = "infer") -> Received[M]:
+    """Read and check a request whose key must have a scope.
 
     Raises: ApiError for everything that can be wrong with it.
     """
-    require_scope(request, "infer")
+    require_scope(request, scope)
     parts = replace(parts_of(request), caller=caller_of(request))
     limits = parts.settings
     body = await read_object(request, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_seconds)

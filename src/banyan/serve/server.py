@@ -24,7 +24,9 @@ from banyan.serve.http_protocol import StrictProtocol
 from banyan.serve.listening import TlsFiles, check_exposure, listen, url_of
 from banyan.serve.local_model import LocalModel
 from banyan.serve.parts import ServerParts
+from banyan.serve.retention_loop import keeping
 from banyan.serve.settings import ServerSettings
+from banyan.store.retention import RetentionPolicy
 from banyan.store.sql_store import SqlStore, open_store
 
 __all__ = ["DrainingServer", "Started", "TlsFiles", "run_app", "serve", "server_config"]
@@ -58,14 +60,15 @@ def serve(
     base: Path | None = None,
     device: str = "auto",
     num_slots: int = 16,
+    retention: RetentionPolicy | None = None,
     settings: ServerSettings | None = None,
     on_start: Callable[[Started], None] = lambda _: None,
 ) -> None:
     """Serve a model until SIGTERM or Ctrl-C; every answer is stored in the database before it is complete.
 
     `adapters` are folders by the names that requests give them; `base` is where the model lies, if an adapter is served
-    whose model has moved. `on_start` hears the address and, on the first start of a database, the key, which nobody can
-    read again.
+    whose model has moved. `retention` says how long things are kept; None: for ever. `on_start` hears the address and,
+    on the first start of a database, the key, which nobody can read again.
     Raises: SafetyError (12) for an address that is open to strangers; BusyError (8) if the port is in use; StoreError
     (10), FileError (3) or CheckpointError (4) if database or model cannot be used.
     """
@@ -79,6 +82,7 @@ def serve(
     with (
         listen(host, port) as listener,
         open_store(database) as store,
+        keeping(store.database, retention or RetentionPolicy()),
         load(model_directory, device=device, num_slots=num_slots, base=base) as loaded,
     ):
         for adapter, directory in (adapters or {}).items():

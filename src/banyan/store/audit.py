@@ -18,6 +18,7 @@ from banyan.store.database import Database
 from banyan.store.schema import AuditRow
 from banyan.store.times import utc_microseconds
 
+COMMAND_LINE = "cli"  # the actor who may use this machine's database anyway
 _POSTGRES_LOCK = 0x6175646974  # any number, the same in every process
 _FIRST = "0" * 64  # stands for the hash of the row before the first
 
@@ -26,7 +27,7 @@ _FIRST = "0" * 64  # stands for the hash of the row before the first
 class AuditEntry:
     """One thing that somebody did."""
 
-    actor: str  # the id of a key; "cli" for whoever may use this machine's database
+    actor: str  # the id of a key, or COMMAND_LINE
     action: str  # key.create, output.erase, …
     object_id: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -58,18 +59,27 @@ def _copy_sqlite(database: Database, target: Path) -> None:
 
 
 def _dump_postgres(database: Database, target: Path) -> None:
-    program = shutil.which("pg_dump")
-    if program is None:
-        raise StoreError("backing up PostgreSQL needs the program pg_dump.", hint="install postgresql-client")
+    options = ["--format=custom", f"--file={target}", f"--dbname={database.url.database}"]
+    run_postgres("pg_dump", options, database, doing="back up")
+
+
+def run_postgres(program: str, options: Sequence[str], database: Database, *, doing: str) -> None:
+    """Run one of PostgreSQL's own programs on a database.
+
+    Raises: StoreError if it is not installed or fails.
+    """
+    path = shutil.which(program)
+    if path is None:
+        raise StoreError(f"to {doing} PostgreSQL the program {program} is needed.", hint="install postgresql-client")
     url = database.url
-    command = [program, "--format=custom", "--no-password", f"--file={target}", f"--dbname={url.database}"]
-    command += [f"--{name}={value}" for name, value in _place(database).items() if value]
+    place = [f"--{name}={value}" for name, value in _place(database).items() if value]
+    command = [path, "--no-password", *place, *options]
     # Arguments are visible to every user of the machine, the environment is not. None: all of ours, for ~/.pgpass.
     environment = {"PGPASSWORD": str(url.password)} if url.password else None
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["pg_dump gave no reason"])[-1]
-        raise StoreError(f"cannot back up {shown_url(url)}: {reason}.")
+        reason = (done.stderr.strip().splitlines() or [f"{program} gave no reason"])[-1]
+        raise StoreError(f"cannot {doing} {shown_url(url)}: {reason}.")
 
 
 def _place(database: Database) -> dict[str, str | None]:

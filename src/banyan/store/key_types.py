@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from typing import Any
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError
+from banyan.store.times import iso_time
 
 # Ask a model; see, judge and delete one's own stored answers; read the figures of the server; everything.
 SCOPES = ("infer", "outputs", "metrics", "admin")
@@ -61,6 +63,24 @@ class ApiKey:
     def opens(self, scope: str) -> bool:
         """Whether the key was made for something."""
         return scope in self.scopes or "admin" in self.scopes
+
+
+def key_to_json(key: ApiKey, *, now: int) -> dict[str, Any]:
+    """Return what may be told of a key; its secret is not known here."""
+    return {
+        "id": key.key_id,
+        "name": key.name,
+        "prefix": key.prefix,
+        "scopes": list(key.scopes),
+        "state": "revoked" if key.revoked_at is not None else "valid" if key.is_valid(now=now) else "expired",
+        "created_at": iso_time(key.created_at),
+        "expires_at": iso_time(key.expires_at),
+        "revoked_at": iso_time(key.revoked_at),
+        "last_used_at": iso_time(key.last_used_at),
+        "limits": {name: value for name, value in asdict(key.limits).items() if value is not None},
+        "store_mode": str(key.store_mode),
+        "training_ok": key.training_ok,
+    }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

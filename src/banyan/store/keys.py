@@ -10,11 +10,12 @@ from dataclasses import asdict, fields
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.core.ids import new_ulid
 from banyan.core.registry import did_you_mean
+from banyan.store.audit import COMMAND_LINE, AuditEntry, append_audit
 from banyan.store.database import Database
 from banyan.store.key_types import DEFAULT_SCOPES, SCOPES, ApiKey, CreatedKey, KeyLimits, StoreMode
 from banyan.store.rows import ChangeRow, WriteOperation
@@ -34,9 +35,10 @@ def create_key(
     limits: KeyLimits | None = None,
     store_mode: StoreMode = StoreMode.FULL,
     training_ok: bool = False,
+    actor: str = COMMAND_LINE,
     now: int | None = None,
 ) -> CreatedKey:
-    """Make a new key and store its hash.
+    """Make a new key and store its hash; the audit log says which `actor` did.
 
     Raises: ConfigError for an empty name or no scope; UnknownNameError for a scope that does not exist.
     """
@@ -61,6 +63,7 @@ def create_key(
     )
     with database.write() as connection:
         connection.execute(insert(ApiKeyRow).values(_row(key, digest=_digest(secret))))
+        _note(connection, actor, "key.create", key)
     return CreatedKey(key=key, secret=secret)
 
 
@@ -83,14 +86,14 @@ def list_keys(database: Database) -> list[ApiKey]:
         return [_key(row) for row in connection.execute(statement)]
 
 
-def revoke_key(database: Database, which: str, *, now: int | None = None) -> ApiKey:
+def revoke_key(database: Database, which: str, *, actor: str = COMMAND_LINE, now: int | None = None) -> ApiKey:
     """Make a key useless from now on; it is named by its id, its prefix or its name. Twice is as good as once.
 
     Raises: UnknownNameError if no key fits; ConfigError if several do.
     """
     key = find_key(database, which)
     moment = utc_microseconds() if now is None else now
-    return _update(database, key.key_id, {"revoked_at": key.revoked_at or moment})
+    return _update(database, key.key_id, {"revoked_at": key.revoked_at or moment}, actor=actor, action="key.revoke")
 
 
 def change_key(
@@ -100,6 +103,7 @@ def change_key(
     limits: KeyLimits | None = None,
     store_mode: StoreMode | None = None,
     training_ok: bool | None = None,
+    actor: str = COMMAND_LINE,
 ) -> ApiKey:
     """Change what a key may use and what is kept of its requests from now on; None leaves a thing as it is.
 
@@ -112,7 +116,7 @@ def change_key(
         store_mode=store_mode or key.store_mode,
         training_ok=key.training_ok if training_ok is None else training_ok,
     )
-    return _update(database, key.key_id, rights)
+    return _update(database, key.key_id, rights, actor=actor, action="key.change")
 
 
 def find_key(database: Database, which: str) -> ApiKey:
@@ -131,10 +135,19 @@ def find_key(database: Database, which: str) -> ApiKey:
     return (open_ones or fitting)[0]
 
 
-def _update(database: Database, key_id: str, values: dict[str, Any]) -> ApiKey:
+def _update(database: Database, key_id: str, values: dict[str, Any], *, actor: str, action: str) -> ApiKey:
     with database.write() as connection:
         connection.execute(update(ApiKeyRow).where(ApiKeyRow.id == key_id).values(values))
-        return _key(connection.execute(select(ApiKeyRow.__table__).where(ApiKeyRow.id == key_id)).one())
+        key = _key(connection.execute(select(ApiKeyRow.__table__).where(ApiKeyRow.id == key_id)).one())
+        _note(connection, actor, action, key)
+        return key
+
+
+def _note(connection: Connection, actor: str, action: str, key: ApiKey) -> None:
+    rights = _rights(limits=key.limits, store_mode=key.store_mode, training_ok=key.training_ok)
+    told = {name: value for name, value in rights.items() if value is not None}
+    detail = {"scopes": list(key.scopes), "expires_at": key.expires_at, **told}
+    append_audit(connection, AuditEntry(actor=actor, action=action, object_id=key.key_id, detail=detail))
 
 
 def _rights(*, limits: KeyLimits, store_mode: StoreMode, training_ok: bool) -> dict[str, Any]:

@@ -25,6 +25,19 @@ def iso_time(microseconds: int | None) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest).isoformat().replace("+00:00", "Z")
 
 
+def parse_age(text: str | None) -> int | None:
+    """Read a length of time a user typed (90s, 30m, 2h, 7d, 1w) as seconds; None stays None.
+
+    Raises: ConfigError for anything else.
+    """
+    if text is None:
+        return None
+    age = re.fullmatch(r"(\d{1,9})([smhdw])", text.strip())
+    if age is None:
+        raise ConfigError(f"{text!r} is not a length of time; use one such as 12h, 30d or 52w.")
+    return int(age[1]) * _UNITS[age[2]]
+
+
 def parse_time(text: str, *, now: int) -> int:
     """Read a moment a user typed: an age such as 90s, 30m, 2h, 7d, 1w, or an ISO 8601 date (UTC unless it says more).
 

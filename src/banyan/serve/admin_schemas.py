@@ -1,0 +1,51 @@
+"""What an administrator may send."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from banyan.serve.rules import Converted, Length, OneOf, Whole, refuse, show
+from banyan.serve.schemas import Body
+from banyan.store.key_types import DEFAULT_SCOPES, SCOPES, KeyLimits, StoreMode
+
+_MAX_LIMIT = 2**53  # what every reader of JSON can hold exactly
+Limit = Annotated[int, Whole(1, _MAX_LIMIT)]
+
+
+def _scopes(value: Any) -> list[str]:
+    if not isinstance(value, list) or not value or not all(scope in SCOPES for scope in value):
+        raise refuse("invalid_value", f"must be a list of {', '.join(SCOPES)}, got {show(value)}")
+    return value
+
+
+class LimitFields(Body):
+    """How much a key may use; null: as much as the server gives."""
+
+    requests_per_minute: Limit | None = None
+    tokens_per_minute: Limit | None = None
+    tokens_per_day: Limit | None = None
+    max_concurrent: Limit | None = None
+
+    def as_limits(self) -> KeyLimits:
+        """Return the limits as the store keeps them."""
+        return KeyLimits(**self.model_dump())
+
+
+class KeyRights(Body):
+    """What can be changed of a key."""
+
+    limits: LimitFields | None = None
+    store_mode: Annotated[str, OneOf(tuple(StoreMode))] | None = None
+    training_ok: bool | None = None
+
+
+class NewKeyRequest(KeyRights):
+    """POST /admin/keys."""
+
+    name: Annotated[str, Length(200)]
+    scopes: Annotated[list[str], Converted(_scopes)] = list(DEFAULT_SCOPES)
+    expires_at: Annotated[str, Length(40)] | None = None  # ISO 8601; UTC unless it says more
+
+
+class ChangeKeyRequest(KeyRights):
+    """POST /admin/keys/{id}: only what is given changes."""
