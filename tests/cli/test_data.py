@@ -45,6 +45,17 @@ def test_a_check_reports_duplicates_and_leaks(leaky: str) -> None:
     assert report["leaky"] and report["splits"][0]["num_duplicates"] == 1
 
 
+def test_near_duplicates_are_shown_in_pairs_and_can_be_left_out(tmp_path: Path) -> None:
+    text = "the banyan grows one tree at a time until it is a forest"
+    (tmp_path / "train.jsonl").write_text(json.dumps({"text": text}) + "\n")
+    (tmp_path / "test.jsonl").write_text(json.dumps({"text": f"{text} indeed"}) + "\n")
+    shown = run("check", str(tmp_path)).stdout
+    assert "near: 1 rows of test stand nearly so in train" in shown and "forest indeed'" in shown
+    assert "no row stands in two splits" in shown
+    assert "near: " not in run("check", str(tmp_path), "--near", "0").stdout
+    assert json.loads(run("check", str(tmp_path), "--json").stdout)["near_leaks"][0]["num_rows"] == 1
+
+
 def test_a_strict_check_ends_with_exit_code_5_on_a_leak(leaky: str) -> None:
     assert run("check", leaky, "--strict", "--quiet").return_value == 5
     assert run("check", leaky, "--quiet").return_value == 0

@@ -25,9 +25,30 @@ def test_a_row_of_an_earlier_split_is_a_leak() -> None:
     report = check_splits(
         {"train": texts("a", "b", "c"), "validation": texts("B!", "x"), "test": texts("c.", "C", "x", "y")}
     )
-    found = {(leak.split, leak.also_in): (leak.num_rows, leak.example) for leak in report.leaks}
-    assert found == {("validation", "train"): (1, "B!"), ("test", "train"): (1, "c."), ("test", "validation"): (1, "x")}
+    found = {(leak.split, leak.also_in): (leak.num_rows, leak.examples) for leak in report.leaks}
+    assert found == {
+        ("validation", "train"): (1, ("B!",)),
+        ("test", "train"): (1, ("c.",)),
+        ("test", "validation"): (1, ("x",)),
+    }
     assert report.is_leaky
+
+
+ENGLISH = "the quick brown fox jumps over the lazy dog beside the old river bank"
+CHINESE = "榕树的根须垂到地面以后又长成新的树干所以一棵树就像一片森林"
+
+
+@pytest.mark.parametrize("text", [ENGLISH, CHINESE])
+def test_a_text_with_a_word_more_is_nearly_the_same(text: str) -> None:
+    longer = f"{text} 了" if text == CHINESE else f"Yes: {text}!"
+    report = check_splits({"train": texts("a b c d e", text), "test": texts(longer, "f g h i j", text)})
+    (near,) = report.near_leaks
+    assert (near.split, near.also_in, near.num_rows) == ("test", "train", 1)
+    (pair,) = near.examples
+    assert (pair.text, pair.other) == (longer, text) and 0.9 < pair.share < 1
+    assert [leak.num_rows for leak in report.leaks] == [1]  # the text itself, which counts once
+    assert [split.num_near_duplicates for split in report.splits] == [0, 1]
+    assert not check_splits({"train": texts(text), "test": texts(longer)}, share=None).near_leaks
 
 
 def test_signs_alone_are_told_apart() -> None:

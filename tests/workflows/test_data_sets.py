@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from banyan.core.errors import DataError, FileError
+from banyan.core.errors import ConfigError, DataError, FileError
 from banyan.workflows.data_sets import check_data, list_datasets, show_dataset
 
 
@@ -66,3 +66,36 @@ def test_a_place_that_does_not_exist_suggests_a_data_set(root: Path) -> None:
     assert "did you mean imdb" in (caught.value.hint or "")
     with pytest.raises(DataError, match="no rows to check"):
         check_data("stories260K")
+
+
+def test_of_a_recipe_the_splits_of_each_task_and_of_different_tasks_are_compared(tmp_path: Path) -> None:
+    files = {
+        "first.csv": "title,body,label\nA,one red oak,x\nB,two green elms,y\nC,three old figs,x\nD,four tall firs,y\n",
+        "first-test.csv": "title,body,label\na,One red oak!,x\nE,five blue pines,y\n",
+        "second.csv": "review,label\nE five blue pines,x\nsix,y\nseven,x\neight,y\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "recipe.yaml").write_text(
+        f"""
+name: two
+tasks:
+  - {{name: first, kind: classification, template: "{{title}} {{body}}",
+     data: {{train: {tmp_path}/first.csv, test: {tmp_path}/first-test.csv}}}}
+  - {{name: second, kind: classification, data: {{train: {tmp_path}/second.csv, columns: {{text: review}}}}}}
+"""
+    )
+    report = check_data(str(tmp_path / "recipe.yaml"))
+    found = {(leak.split, leak.also_in): leak.examples for leak in report.leaks}
+    assert found == {
+        ("first/test", "first/train"): ("a One red oak!",),
+        ("first/test", "second/train"): ("E five blue pines",),
+    }
+    assert [split.num_rows for split in report.splits] == [4, 0, 2, 4, 0, 0]
+
+
+@pytest.mark.parametrize("share", [0.5, 1.5, -1.0])
+def test_a_share_that_cannot_be_found_reliably_is_refused(tmp_path: Path, share: float) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(ConfigError, match="must lie between 0.7 and 1"):
+        check_data(str(tmp_path / "a.txt"), share=share)

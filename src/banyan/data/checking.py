@@ -1,25 +1,29 @@
 """Looking over rows before they are learned from: duplicates, leakage between splits, encoding problems.
 
-Two texts count as the same if they agree after NFKC, lower-casing and removing punctuation.
+Two texts count as the same if they agree after NFKC, lower-casing and removing punctuation; as nearly the same if they
+share most of their pairs of neighbouring words (of characters in Han and kana).
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from typing import Any
 
 from banyan.core.types import Row
 from banyan.data.catalog_rows import source_text
+from banyan.data.near_duplicates import Fingerprinter, NearIndex
 
+NEARLY = 0.75  # share of pairs of words from which two texts count as nearly the same
+_NUM_EXAMPLES = 3
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _NOT_A_WORD = re.compile(r"[\W_]+")
 # What UTF-8 looks like after somebody has read it as Latin-1 or Windows-1252 and saved it again.
 _MOJIBAKE = re.compile("Ã[\x80-\xbf]|â€[\x80-\xbf™œžš¦¢“”]|ï»¿|[äåæçè][\x80-\xbf]{2}")
-_ANSWERS = ("label", "label_name", "tags", "answers", "summary", "translation", "messages")
+ANSWERS = ("label", "label_name", "tags", "answers", "summary", "translation", "messages")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +35,7 @@ class SplitReport:
     num_blank: int = 0  # nothing to ask a model
     num_duplicates: int = 0  # rows whose source stands in an earlier row of the split
     num_conflicts: int = 0  # of those, with another answer than the first
+    num_near_duplicates: int = 0  # further rows whose source is nearly that of an earlier row
     num_replacement: int = 0  # rows with U+FFFD: bytes that somebody could not decode
     num_control: int = 0  # rows with control characters
     num_mojibake: int = 0  # rows with text that was decoded with the wrong table
@@ -42,8 +47,27 @@ class Leak:
 
     split: str
     also_in: str
-    num_rows: int
-    example: str  # the beginning of one of them
+    num_rows: int  # different ones
+    examples: tuple[str, ...]  # the beginnings of the first ones
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NearPair:
+    """Two texts that are nearly the same."""
+
+    text: str  # the beginning
+    other: str
+    share: float  # of all their pairs of words, those in both
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NearLeak:
+    """Rows of one split, besides the leaked ones, that stand nearly so in a split before it."""
+
+    split: str
+    also_in: str
+    num_rows: int  # different ones
+    examples: tuple[NearPair, ...]  # the first ones
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +76,7 @@ class DataReport:
 
     splits: tuple[SplitReport, ...]
     leaks: tuple[Leak, ...]
+    near_leaks: tuple[NearLeak, ...] = ()
 
     @property
     def is_leaky(self) -> bool:
@@ -59,19 +84,14 @@ class DataReport:
         return bool(self.leaks)
 
 
-def check_splits(splits: Mapping[str, Iterable[Row]]) -> DataReport:
-    """Read every split once and report on it; the splits are compared in the order given, training first."""
-    reports: list[SplitReport] = []
-    leaks: list[Leak] = []
-    seen: dict[str, dict[bytes, bytes]] = {}  # split → fingerprint of a source → fingerprint of its answer
-    for split, rows in splits.items():
-        look = _SplitLook(split, earlier=seen)
-        for row in rows:
-            look.at(row)
-        reports.append(look.report())
-        leaks.extend(look.leaks())
-        seen[split] = look.answers
-    return DataReport(splits=tuple(reports), leaks=tuple(leaks))
+def check_splits(splits: Mapping[str, Iterable[Row]], *, share: float | None = NEARLY) -> DataReport:
+    """Read every split once and report on it; the splits are compared in the order given, training first.
+
+    `share` is how many of the pairs of words make texts nearly the same; None: only the same texts are looked for.
+    """
+    look = Look(share=share)
+    contents = [look.read(split, rows) for split, rows in splits.items()]
+    return look.report(contents, [(later, earlier) for at, later in enumerate(contents) for earlier in contents[:at]])
 
 
 def plain_form(text: str) -> str:
@@ -85,56 +105,103 @@ def source_fingerprint(row: Row) -> bytes | None:
     source = source_text(row)
     if not source or (isinstance(source, str) and not source.strip()):
         return None
-    return _fingerprint(source)
+    return _digest(source if isinstance(source, bytes) else plain_form(source))
 
 
-class _SplitLook:
-    """Counts what one split holds, row by row; texts are kept as 16-byte fingerprints only."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contents:
+    """What is remembered of a split: fingerprints of its texts, and their beginnings."""
 
-    def __init__(self, split: str, *, earlier: Mapping[str, Mapping[bytes, bytes]]) -> None:
-        self.answers: dict[bytes, bytes] = {}
-        self._split = split
-        self._earlier = earlier
-        self._counts = {field.name: 0 for field in fields(SplitReport) if field.name.startswith("num_")}
-        self._leaks: dict[str, tuple[int, str]] = {}
+    report: SplitReport
+    beginnings: Mapping[bytes, str]  # of every different source, by its fingerprint
+    near: NearIndex
+    near_keys: tuple[bytes, ...]  # the source of each text in `near`
 
-    def at(self, row: Row) -> None:
-        """Look at one row."""
-        self._counts["num_rows"] += 1
-        self._look_at_characters(row)
-        source = source_text(row)
-        fingerprint = source_fingerprint(row)
-        if source is None or fingerprint is None:
-            self._counts["num_blank"] += 1
+
+class Look:
+    """Reads splits, and says what of one stands in another."""
+
+    def __init__(self, *, share: float | None = NEARLY) -> None:
+        self._share = share
+        self._fingerprinter = Fingerprinter()
+
+    def read(self, split: str, rows: Iterable[Row]) -> Contents:
+        """Read the rows of a split once; of its texts only fingerprints and beginnings are kept."""
+        counts = {field.name: 0 for field in fields(SplitReport) if field.name.startswith("num_")}
+        answers: dict[bytes, bytes] = {}
+        beginnings: dict[bytes, str] = {}
+        near, near_keys = NearIndex(), []
+        for row in rows:
+            counts["num_rows"] += 1
+            _count_characters(row, counts)
+            source, key = source_text(row), source_fingerprint(row)
+            if source is None or key is None:
+                counts["num_blank"] += 1
+                continue
+            answer = _digest(plain_form(repr([row.get(name) for name in ANSWERS])))
+            if key in answers:
+                counts["num_duplicates"] += 1
+                counts["num_conflicts"] += answers[key] != answer
+                continue
+            answers[key], beginnings[key] = answer, _beginning(source)
+            if self._share is None or isinstance(source, bytes):
+                continue
+            if (text := self._fingerprinter.of(plain_form(source))) is not None:
+                counts["num_near_duplicates"] += near.find(text, share=self._share) is not None
+                near.add(text)
+                near_keys.append(key)
+        report = SplitReport(split=split, **counts)
+        return Contents(report=report, beginnings=beginnings, near=near, near_keys=tuple(near_keys))
+
+    def report(self, contents: Sequence[Contents], pairs: Sequence[tuple[Contents, Contents]]) -> DataReport:
+        """Return what was found in splits, and what stands in both of each pair of them."""
+        return DataReport(
+            splits=tuple(content.report for content in contents),
+            leaks=tuple(leak for pair in pairs if (leak := self.leak(*pair)) is not None),
+            near_leaks=tuple(leak for pair in pairs if (leak := self.near_leak(*pair)) is not None),
+        )
+
+    def leak(self, later: Contents, earlier: Contents) -> Leak | None:
+        """Return what of one split stands in another, if anything does."""
+        found = [text for key, text in later.beginnings.items() if key in earlier.beginnings]
+        if not found:
+            return None
+        return Leak(
+            split=later.report.split,
+            also_in=earlier.report.split,
+            num_rows=len(found),
+            examples=tuple(found[:_NUM_EXAMPLES]),
+        )
+
+    def near_leak(self, later: Contents, earlier: Contents) -> NearLeak | None:
+        """Return what of one split stands nearly so in another, if anything does; what leaks does not count again."""
+        found = list(self._near_pairs(later, earlier))
+        if not found:
+            return None
+        return NearLeak(
+            split=later.report.split,
+            also_in=earlier.report.split,
+            num_rows=len(found),
+            examples=tuple(found[:_NUM_EXAMPLES]),
+        )
+
+    def _near_pairs(self, later: Contents, earlier: Contents) -> Iterator[NearPair]:
+        if self._share is None:
             return
-        answer = _fingerprint(repr([row.get(name) for name in _ANSWERS]))
-        if fingerprint in self.answers:
-            self._counts["num_duplicates"] += 1
-            self._counts["num_conflicts"] += self.answers[fingerprint] != answer
-        else:
-            self.answers[fingerprint] = answer
-            self._look_for_leak(fingerprint, source)
+        for key, text in zip(later.near_keys, later.near.texts, strict=True):
+            if key in earlier.beginnings:
+                continue
+            if (found := earlier.near.find(text, share=self._share)) is not None:
+                number, share = found
+                other = earlier.beginnings[earlier.near_keys[number]]
+                yield NearPair(text=later.beginnings[key], other=other, share=share)
 
-    def report(self) -> SplitReport:
-        """Return the counts."""
-        return SplitReport(split=self._split, **self._counts)
 
-    def leaks(self) -> Iterator[Leak]:
-        """Yield what stands in an earlier split, too."""
-        for other, (count, example) in self._leaks.items():
-            yield Leak(split=self._split, also_in=other, num_rows=count, example=example)
-
-    def _look_for_leak(self, fingerprint: bytes, source: str | bytes) -> None:
-        for other, fingerprints in self._earlier.items():
-            if fingerprint in fingerprints:
-                count, example = self._leaks.get(other, (0, _beginning(source)))
-                self._leaks[other] = (count + 1, example)
-
-    def _look_at_characters(self, row: Row) -> None:
-        texts = list(strings_of(row))
-        self._counts["num_replacement"] += any("\ufffd" in text for text in texts)
-        self._counts["num_control"] += any(_CONTROL.search(text) for text in texts)
-        self._counts["num_mojibake"] += any(_MOJIBAKE.search(text) for text in texts)
+def _count_characters(row: Row, counts: dict[str, int]) -> None:
+    texts = list(strings_of(row))
+    counts["num_replacement"] += any("\ufffd" in text for text in texts)
+    counts["num_control"] += any(_CONTROL.search(text) for text in texts)
+    counts["num_mojibake"] += any(_MOJIBAKE.search(text) for text in texts)
 
 
 def strings_of(value: Any) -> Iterator[str]:
@@ -149,10 +216,10 @@ def strings_of(value: Any) -> Iterator[str]:
             yield from strings_of(item)
 
 
-def _fingerprint(source: str | bytes) -> bytes:
-    data = source if isinstance(source, bytes) else plain_form(source).encode("utf-8", "surrogatepass")
+def _digest(source: str | bytes) -> bytes:
+    data = source if isinstance(source, bytes) else source.encode("utf-8", "surrogatepass")
     return sha256(data).digest()[:16]
 
 
 def _beginning(source: str | bytes) -> str:
-    return f"<{len(source)} bytes>" if isinstance(source, bytes) else " ".join(source[:200].split())[:60]
+    return f"<{len(source)} bytes>" if isinstance(source, bytes) else " ".join(source[:400].split())[:120]

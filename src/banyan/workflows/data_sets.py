@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from banyan.core.errors import DataError, FileError
+from banyan.core.errors import ConfigError, DataError, FileError
 from banyan.core.paths import data_directory
 from banyan.core.registry import did_you_mean
 from banyan.core.types import Row
 from banyan.data.catalog import CATALOG, NO_ROWS, Dataset, find_dataset, is_known_variant, load_split
-from banyan.data.checking import DataReport, check_splits
+from banyan.data.checking import ANSWERS, NEARLY, Contents, DataReport, Look, check_splits
 from banyan.data.grouping import split_of
+from banyan.data.near_duplicates import LOWEST_SHARE
 from banyan.data.sources import list_files, read_rows
-from banyan.workflows.datasets import SPLITS
+from banyan.tasks.config import TaskConfig
+from banyan.tasks.rows import fill_template
+from banyan.workflows.datasets import SPLITS, load_splits
+from banyan.workflows.recipe import Recipe, read_recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,12 +66,54 @@ def show_dataset(name: str, *, num_examples: int = 3) -> DatasetFacts:
     return _facts(dataset, looks_inside=True, examples=examples)
 
 
-def check_data(place: str) -> DataReport:
-    """Check a data set of the catalog, a file, or a folder whose files are named after their splits.
+def check_data(place: str, *, share: float | None = NEARLY) -> DataReport:
+    """Check a data set of the catalog, a file, a folder whose files are named after their splits, or a recipe.
 
-    Raises: FileError if there is no such thing; DataError if a file cannot be read as rows.
+    Of a recipe every task's splits are compared, as a run would learn from them, and what one task is scored on with
+    what the others learn from. `share` is how many of their pairs of words make two texts nearly the same.
+    Raises: FileError if there is no such thing; DataError if a file cannot be read as rows; ConfigError for a recipe
+    that is none.
     """
-    return check_splits(dict(_splits_of(place)))
+    if share is not None and not LOWEST_SHARE <= share <= 1:
+        raise ConfigError(
+            f"--near={share} cannot be used; it must lie between {LOWEST_SHARE} and 1.", hint="0 looks for none"
+        )
+    if Path(place).suffix in (".yaml", ".yml") and Path(place).is_file():
+        return _check_recipe(read_recipe(Path(place)), share=share)
+    return check_splits(dict(_splits_of(place)), share=share)
+
+
+def _check_recipe(recipe: Recipe, *, share: float | None) -> DataReport:
+    look = Look(share=share)
+    known: dict[str, dict[str, Contents]] = {}
+    for task in recipe.tasks:
+        splits = load_splits(task, seed=recipe.seed)
+        known[task.name] = {
+            split: look.read(f"{task.name}/{split}", [_as_asked(row, task) for row in splits.named(split)])
+            for split in SPLITS
+        }
+    within = [(own[SPLITS[at]], own[split]) for own in known.values() for at in (1, 2) for split in SPLITS[:at]]
+    across = [
+        (own[held_out], other["train"])
+        for name, own in known.items()
+        for held_out in SPLITS[1:]
+        for other_name, other in known.items()
+        if other_name != name
+    ]
+    return look.report([content for own in known.values() for content in own.values()], within + across)
+
+
+def _as_asked(row: Row, task: TaskConfig) -> Row:
+    """Return a row under our column names, with the text that the task's template makes of it."""
+    columns = task.data.columns
+    renamed = {**row, **{ours: row[theirs] for ours, theirs in columns.items() if theirs in row}}
+    if task.template is None or "image" in renamed:
+        return renamed
+    try:
+        text = fill_template(task.template, renamed)
+    except DataError:  # of a row that cannot be read, training speaks
+        return renamed
+    return {"text": text, **{name: renamed[name] for name in ANSWERS if name in renamed}}
 
 
 def _splits_of(place: str) -> Iterator[tuple[str, Iterable[Row]]]:
