@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 from banyan.core.config import config
 from banyan.core.errors import ConfigError, ContextLengthError, DataError, InputError
 from banyan.core.types import Completion, MaskKind, Prediction, Prompt, Row, Text
+from banyan.tasks.augmentation.config import NOISE
+from banyan.tasks.augmentation.passage import Passage, WordSplitter, split_passage
 from banyan.tasks.base import Supervision, Task, completed_text
 from banyan.tasks.conversations import ASSISTANT, Message, read_messages, split_off_answer, without_answer
 from banyan.tasks.fitting import answer_room, end_answer
@@ -39,6 +41,7 @@ class Dialogue(Task[DialogueExample]):
     main_metric: ClassVar[str] = "token_f1"
     usual_mask: ClassVar[MaskKind] = MaskKind.CAUSAL
     may_choose_mask: ClassVar[bool] = False
+    augmentations: ClassVar[frozenset[str]] = frozenset({*NOISE, "synonyms"})
 
     max_answer_tokens: int = 256
     system: str | None = None  # said at the start of every conversation that has no system message
@@ -172,6 +175,20 @@ class Dialogue(Task[DialogueExample]):
             num_completion_tokens=len(completion.token_ids),
             num_dropped_tokens=prompt.num_dropped_tokens,
         )
+
+    def passages(self, example: DialogueExample, *, split: WordSplitter) -> tuple[Passage, ...]:
+        """Return what the user says; what the assistant says is learned, so it is never touched."""
+        said = [message.content for message in example.history if message.role == "user"]
+        return tuple(split_passage(text, units=split(text)) for text in said)
+
+    def with_passages(self, example: DialogueExample, passages: Sequence[Passage]) -> DialogueExample:
+        """Return the conversation with other words of the user."""
+        worded = iter(passages)
+        history = tuple(
+            replace(message, content=next(worded).text) if message.role == "user" else message
+            for message in example.history
+        )
+        return replace(example, history=history)
 
     def reference(self, example: DialogueExample) -> str:
         """Return the right answer."""
