@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 NO_TARGET = -1  # a position that has nothing to predict
 NO_GRID = -1  # a position that does not predict an image code
 
+Pooling: TypeAlias = Literal["last", "mean"]  # what stands for a whole text: its last position, or the mean of all
 Row: TypeAlias = dict[str, Any]  # one record as a file holds it, before a task has read it
 
 
@@ -27,7 +28,7 @@ class MaskKind(StrEnum):
 class HeadKind(StrEnum):
     """What a task head computes from the trunk's last hidden states."""
 
-    CLASSIFICATION = "classification"  # one label, from the last source position
+    CLASSIFICATION = "classification"  # one label for the whole source
     TAGGING = "tagging"  # one label per marked position
     SPAN = "span"  # two scores per position: answer starts here, answer ends here
 
@@ -55,6 +56,7 @@ class HeadSpec:
     name: str
     kind: HeadKind
     labels: tuple[str, ...] = ()  # empty for spans
+    pooling: Pooling = "last"  # what a classification head reads: the last position, or the mean of all
 
     @property
     def num_outputs(self) -> int:
@@ -88,6 +90,7 @@ class LabelSet:
 
     labels: tuple[str, ...]
     head: str | None = None  # None: score `label_token_ids`
+    pooling: Pooling = "last"  # what the head reads
     label_token_ids: tuple[tuple[int, ...], ...] = ()  # the words of each label, with the end token
     length_normalised: bool = False  # compare words by their mean, not their sum, of log-probabilities
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from banyan.core.errors import InputError
-from banyan.core.types import MaskKind, Prompt, Span
+from banyan.core.types import MaskKind, Pooling, Prompt, Span
 from banyan.infer.forward import attend_until
 from banyan.model.transformer import Transformer
 
@@ -45,11 +45,15 @@ class HeadDecision:
     positions: tuple[int, ...]
     chosen: tuple[int, ...]  # number of the label at each of them
     adapter: str | None = None  # whose head it is
+    pooling: Pooling = "last"  # mean: the one label was read from the mean of all positions
 
     def log_odds(self, model: Transformer, token_ids_BT: Tensor) -> Tensor:
         """Return the mean over the positions, (B,)."""
         hidden_BTD = _read(model, token_ids_BT, self.prompt, adapter=self.adapter)
-        logits_BPL = model.head_logits(self.head, hidden_BTD[:, list(self.positions)], adapter=self.adapter)
+        hidden_BPD = hidden_BTD[:, list(self.positions)]
+        if self.pooling == "mean":
+            hidden_BPD = hidden_BTD[:, : len(self.prompt)].mean(dim=1, keepdim=True)
+        logits_BPL = model.head_logits(self.head, hidden_BPD, adapter=self.adapter)
         return log_odds(logits_BPL, self.chosen)
 
 

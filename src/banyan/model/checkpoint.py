@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from banyan.core.config import config_from_mapping, config_to_mapping
 from banyan.core.errors import BanyanError, CheckpointError, ConfigError, FileError
 from banyan.core.files import atomic_write_json, read_json
 from banyan.core.model_directory import CONFIG_FILE, WEIGHTS_FILE
-from banyan.core.types import HeadKind, HeadSpec
+from banyan.core.types import HeadKind, HeadSpec, Pooling
 from banyan.model.config import ModelConfig
 from banyan.model.hugging_face_config import hugging_face_config, stock_architecture
 from banyan.model.on_disk_names import Layout, disk_layout, join_parameter, split_parameter
@@ -127,13 +127,19 @@ def read_model_description(directory: Path) -> tuple[ModelConfig, tuple[HeadSpec
 
 def write_model_description(directory: Path, config: ModelConfig, heads: Sequence[HeadSpec]) -> None:
     """Write what `read_model_description` reads."""
-    listed = [{"name": spec.name, "kind": spec.kind.value, "labels": list(spec.labels)} for spec in heads]
+    listed = [
+        {"name": spec.name, "kind": spec.kind.value, "labels": list(spec.labels), "pooling": spec.pooling}
+        for spec in heads
+    ]
     description = {"version": _VERSION, "config": config_to_mapping(config), "heads": listed}
     atomic_write_json(directory / MODEL_FILE, description)
 
 
 def _head_spec(head: Mapping[str, Any]) -> HeadSpec:
-    return HeadSpec(name=head["name"], kind=HeadKind(head["kind"]), labels=tuple(head["labels"]))
+    pooling = head.get("pooling", "last")  # models of version 0.1 do not say
+    if pooling not in get_args(Pooling):
+        raise CheckpointError(f"head {head['name']!r} reads {pooling!r}; known are {', '.join(get_args(Pooling))}.")
+    return HeadSpec(name=head["name"], kind=HeadKind(head["kind"]), labels=tuple(head["labels"]), pooling=pooling)
 
 
 def _one_line(error: Exception) -> str:

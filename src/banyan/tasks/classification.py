@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError, DataError, InputError
-from banyan.core.types import Completion, HeadKind, HeadSpec, LabelSet, MaskKind, Prediction, Prompt, Row
+from banyan.core.types import Completion, HeadKind, HeadSpec, LabelSet, MaskKind, Pooling, Prediction, Prompt, Row
 from banyan.tasks.augmentation.config import METHODS
 from banyan.tasks.augmentation.passage import Passage, WordSplitter, split_passage
 from banyan.tasks.base import Supervision, Task
@@ -42,6 +42,7 @@ class Classification(Task[ClassificationExample]):
 
     labels: tuple[str, ...]
     answer: Literal["head", "words"] = "head"
+    pooling: Pooling = "last"  # what the head reads: the prompt's last position, or the mean of all
     template: str | None = None  # "{title}. {description}": the text, made of several columns
 
     def __post_init__(self) -> None:
@@ -53,10 +54,10 @@ class Classification(Task[ClassificationExample]):
 
     @property
     def head(self) -> HeadSpec | None:
-        """A linear layer at the last position of the prompt, unless the labels are answered as words."""
+        """A linear layer on the prompt, unless the labels are answered as words."""
         if self.answer == "words":
             return None
-        return HeadSpec(name=self.name, kind=HeadKind.CLASSIFICATION, labels=self.labels)
+        return HeadSpec(name=self.name, kind=HeadKind.CLASSIFICATION, labels=self.labels, pooling=self.pooling)
 
     @classmethod
     def fields_from_rows(cls, rows: Sequence[Row], *, columns: Mapping[str, str]) -> dict[str, Any]:
@@ -171,6 +172,6 @@ class Classification(Task[ClassificationExample]):
 
     def _decoding(self, vocabulary: Vocabulary) -> LabelSet:
         if self.answer == "head":
-            return LabelSet(labels=self.labels, head=self.name)
+            return LabelSet(labels=self.labels, head=self.name, pooling=self.pooling)
         words = tuple((*vocabulary.encode_answer(label), vocabulary.end_answer_id) for label in self.labels)
         return LabelSet(labels=self.labels, label_token_ids=words)

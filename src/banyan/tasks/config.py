@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from banyan.core.config import config, config_from_mapping
 from banyan.core.errors import ConfigError
-from banyan.core.types import Row
+from banyan.core.types import Pooling, Row
 from banyan.data.class_weights import ClassWeights
 from banyan.data.masking import MaskShares
 from banyan.tasks.augmentation.config import Augmentation, check_augmentation
@@ -54,6 +54,7 @@ class TaskConfig:
     data: TaskDataConfig = field(default_factory=TaskDataConfig)
     labels: tuple[str, ...] = ()  # empty: taken from the training data
     answer: Literal["head", "words"] | None = None  # classification: None is "head"
+    pooling: Pooling | None = None  # classification: what the head reads, the last position or the mean of all
     weight: float = 1.0  # of this task's loss
     label_smoothing: float = 0.0  # part of every target that is spread over all choices, 0 <= part < 1
     preprocess: Preprocessing | None = None  # texts are cleaned before they are read; None: they stay as they are

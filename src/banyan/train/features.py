@@ -161,7 +161,8 @@ class TrunkFeatures:
     def _kept(self, sequence: TokenSequence) -> list[int]:
         """Return the positions whose hidden states are looked at."""
         head = self._heads[sequence.task]
-        if not self._only_heads or (head is not None and head.kind is HeadKind.SPAN):
+        reads_all = head is not None and (head.kind is HeadKind.SPAN or head.pooling == "mean")
+        if not self._only_heads or reads_all:
             return list(range(len(sequence)))
         return [position for position, weight in enumerate(sequence.loss_weights) if weight > 0]
 

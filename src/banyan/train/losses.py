@@ -91,7 +91,7 @@ def hidden_losses(
     loss_sums = torch.zeros(num_tasks, device=device, dtype=widened(hidden_ND[:0]).dtype)
     for group in groups:
         positions = group.positions.to(device, non_blocking=True)
-        hidden_MD = hidden_ND if len(positions) == len(hidden_ND) else hidden_ND[positions]
+        hidden_MD = group.states(hidden_ND)
         weights_M = placed.loss_weights.flatten()[positions]
         tasks_M = placed.task_ids.flatten()[positions]
         smoothing_M = torch.tensor(label_smoothing, device=device)[tasks_M] if any(label_smoothing) else None

@@ -67,8 +67,7 @@ def _apart_by_task(
     first_ND, second_ND = (half.flatten(0, 1) for half in hidden_BTD.chunk(2))
     sums = torch.zeros(len(task_heads), device=device, dtype=widened(hidden_BTD[:0]).dtype)
     for group in positions_by_layer(batch, task_heads, first_image_id=model.config.text_vocab_size):
-        positions = group.positions.to(device)
-        apart_M = _divergences(model, group, first_ND[positions], second_ND[positions])
+        apart_M = _divergences(model, group, group.states(first_ND), group.states(second_ND))
         if group.segments is None:  # all positions of a span's example count, the marked ones have the weights
             apart_M = apart_M * batch.loss_weights.flatten()[group.positions].to(device)
         sums = sums.index_add(0, batch.task_ids.flatten()[group.positions].to(device), apart_M.to(sums.dtype))

@@ -1,4 +1,4 @@
-"""Which positions of a mixed batch are scored together, because one layer answers them."""
+"""Which positions of a mixed batch are scored together, because one layer answers them, and what it reads there."""
 
 from __future__ import annotations
 
@@ -24,6 +24,33 @@ class TargetGroup:
     is_one_task: bool = False  # all positions belong to the same task
     segments: Tensor | None = None  # (M,) which example each position belongs to, counted from 0; spans only
     num_segments: int = 0
+    averaged: WholeExamples | None = None  # what is read in place of the positions; heads that read means only
+
+    def states(self, hidden_ND: Tensor) -> Tensor:
+        """Return what the layer reads at each position, (M, D), from the hidden states of the flattened batch."""
+        if self.averaged is not None:
+            return self.averaged.means(hidden_ND)
+        if len(self.positions) == len(hidden_ND):
+            return hidden_ND
+        return hidden_ND[self.positions.to(hidden_ND.device, non_blocking=True)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WholeExamples:
+    """Positions of whole examples, and which example each belongs to."""
+
+    positions: Tensor  # (P,) into the flattened batch
+    examples: Tensor  # (P,) counted from 0
+    num_examples: int
+
+    def means(self, hidden_ND: Tensor) -> Tensor:
+        """Return the mean hidden state of each example, (num_examples, D)."""
+        device = hidden_ND.device
+        positions, examples = self.positions.to(device, non_blocking=True), self.examples.to(device, non_blocking=True)
+        sums_MD = hidden_ND.new_zeros(self.num_examples, hidden_ND.shape[-1]).index_add(
+            0, examples, hidden_ND[positions]
+        )
+        return sums_MD / torch.bincount(examples, minlength=self.num_examples)[:, None]
 
 
 def positions_by_layer(
@@ -31,7 +58,7 @@ def positions_by_layer(
 ) -> list[TargetGroup]:
     """Sort the positions that carry loss by the layer that scores them.
 
-    Raises: DataError if a span example marks no start or no end.
+    Raises: DataError if a span example marks no start or no end, or one whose mean is read has several targets.
     """
     task_ids, targets = batch.task_ids.flatten(), batch.targets.flatten()
     has_loss = batch.loss_weights.flatten() > 0
@@ -44,6 +71,8 @@ def positions_by_layer(
     for task, head in enumerate(task_heads):
         if head is not None and head.kind is HeadKind.SPAN:
             groups.append(_span_group(batch, task, head, has_loss))
+        elif head is not None and head.pooling == "mean":
+            groups.append(_averaged_group(batch, task, head, has_loss))
         elif head is not None:
             groups.append(TargetGroup(positions=_where(has_loss & (task_ids == task)), head=head))
     return [group for group in groups if len(group.positions)]
@@ -61,13 +90,30 @@ def _where(is_chosen: Tensor) -> Tensor:
 
 def _span_group(batch: Batch, task: int, head: HeadSpec, has_loss: Tensor) -> TargetGroup:
     """Take every position of the examples that carry loss, for a span is chosen among all of them."""
+    whole = _whole_examples(batch, task, has_loss)
+    marks_M2 = answer_marks(batch.targets.flatten()[whole.positions])
+    if (sum_by_segment(whole.examples, marks_M2, whole.num_examples) == 0).any():
+        raise DataError(f"head {head.name}: an example carries loss but marks no start or no end of its answer.")
+    return TargetGroup(
+        positions=whole.positions, head=head, segments=whole.examples, num_segments=whole.num_examples
+    )
+
+
+def _averaged_group(batch: Batch, task: int, head: HeadSpec, has_loss: Tensor) -> TargetGroup:
+    """Take the position that carries an example's loss, and all of its positions to be read there."""
+    positions = _where(has_loss & (batch.task_ids.flatten() == task))
+    whole = _whole_examples(batch, task, has_loss)
+    if whole.num_examples != len(positions):
+        raise DataError(f"head {head.name} reads the mean of an example, which then has one target, not several.")
+    return TargetGroup(positions=positions, head=head, averaged=whole)
+
+
+def _whole_examples(batch: Batch, task: int, has_loss: Tensor) -> WholeExamples:
+    """Return every position of a task's examples that carry loss, in order."""
     seq_len = batch.token_ids.shape[1]
     examples_BT = batch.segment_ids + torch.arange(len(batch.token_ids))[:, None] * seq_len
     examples, is_own = examples_BT.flatten(), batch.task_ids.flatten() == task
     learned = torch.unique(examples[has_loss & is_own])  # sorted
     positions = _where(is_own & torch.isin(examples, learned))
-    segments = torch.searchsorted(learned, examples[positions])
-    marks_M2 = answer_marks(batch.targets.flatten()[positions])
-    if (sum_by_segment(segments, marks_M2, len(learned)) == 0).any():
-        raise DataError(f"head {head.name}: an example carries loss but marks no start or no end of its answer.")
-    return TargetGroup(positions=positions, head=head, segments=segments, num_segments=len(learned))
+    numbers = torch.searchsorted(learned, examples[positions])
+    return WholeExamples(positions=positions, examples=numbers, num_examples=len(learned))

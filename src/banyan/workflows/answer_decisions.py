@@ -80,7 +80,14 @@ def _label(model: LoadedModel, prompt: Prompt, decoding: LabelSet, chosen: int) 
             adapter=model.adapter,
         )
     last = len(prompt) - 1
-    return HeadDecision(prompt=prompt, head=decoding.head, positions=(last,), chosen=(chosen,), adapter=model.adapter)
+    return HeadDecision(
+        prompt=prompt,
+        head=decoding.head,
+        positions=(last,),
+        chosen=(chosen,),
+        adapter=model.adapter,
+        pooling=decoding.pooling,
+    )
 
 
 def _tags(model: LoadedModel, answered: Answered, decoding: Tags, *, about: str | None) -> Iterator[NamedDecision]:
