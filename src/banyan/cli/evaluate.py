@@ -16,6 +16,8 @@ from banyan.cli.joint_vs_single import JOINT_VS_SINGLE
 from banyan.cli.joint_vs_single import app as joint_vs_single
 from banyan.cli.model_comparison import AgainstOption, run_model_comparison
 from banyan.cli.output import JsonOption, QuietOption
+from banyan.cli.picture_scores import IMAGES
+from banyan.cli.picture_scores import app as pictures
 from banyan.cli.probe import ProbeOption, run_probe
 from banyan.cli.sampling import SeedOption, TemperatureOption
 from banyan.cli.scoring import (
@@ -42,6 +44,7 @@ from banyan.core.errors import ConfigError
 from banyan.workflows.evaluation import Beside
 
 app = typer.Typer(add_completion=False)
+_WAYS = {JOINT_VS_SINGLE: joint_vs_single, IMAGES: pictures}
 
 
 class ByWay(typer.core.TyperCommand):
@@ -49,8 +52,9 @@ class ByWay(typer.core.TyperCommand):
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:
         """Run the command."""
-        if JOINT_VS_SINGLE in (args or ()):
-            return typer.main.get_command(joint_vs_single).main(args, *more, **settings)
+        for way, own in _WAYS.items():
+            if way in (args or ()):
+                return typer.main.get_command(own).main(args, *more, **settings)
         return super().main(args, *more, **settings)
 
 
@@ -88,6 +92,7 @@ def evaluate_command(
 
     With --compare: what the model writes beside real text, score by score. With --probe: which layer holds a task.
     With --calibrate: classifiers learn to be as sure as they are right. With --against: is another one better?
+    --images: what a model draws, measured offline. (banyan evaluate --images --help)
     RECIPE --joint-vs-single: does a task lose by being taught with others? (banyan evaluate --joint-vs-single --help)
     """
     ways = {"--compare": compare, "--probe": probe, "--calibrate": calibrate, "--against": against}

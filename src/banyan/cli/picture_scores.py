@@ -13,17 +13,15 @@ from banyan.cli.output import JsonOption, QuietOption, console, emit, print_tabl
 from banyan.cli.progress import TerminalReporter
 from banyan.cli.sampling import SeedOption
 from banyan.core.errors import ConfigError
-from banyan.core.files import atomic_write_bytes, atomic_write_json
 from banyan.runtime.loading import load
-from banyan.tokenizers.pictures import contact_sheet, image_to_png
 from banyan.workflows.picture_judging import JUDGE_FILE, SavedJudge, load_judge, read_judge_recipe, train_judge_of
-from banyan.workflows.picture_scores import SLOTS, PictureReport, PictureScores, score_pictures
+from banyan.workflows.picture_scores import SLOTS, PictureScores, score_pictures
+from banyan.workflows.picture_sheets import keep_report
 
 IMAGES = "--images"
 
 app = typer.Typer(add_completion=False)
 
-_COLUMNS = 8
 _WORDS = (
     ("FID (in the judge's features)", "likeness.fid"),
     ("  floor: real half against real half", "likeness.floor"),
@@ -76,18 +74,8 @@ def images_command(
         report = score_pictures(loaded, known, num=num, seed=seed or 0, reporter=reporter)
     plain = {"model": str(model), "banyan": __version__, "images": to_plain(report.scores)}
     if output is not None:
-        _keep(report, plain, output)
+        keep_report(report, plain, output)
     emit(plain, as_json=as_json, quiet=quiet, text=lambda: _tell(report.scores, output))
-
-
-def _keep(report: PictureReport, plain: dict[str, Any], output: Path) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    wishes = {name: list(sheet.wishes) for name, sheet in report.sheets.items()}
-    atomic_write_json(output / "picture-scores.json", {**plain, "wishes": wishes})
-    for name, sheet in report.sheets.items():
-        for kind, images in (("drawn", sheet.drawn), ("real", sheet.real), ("nearest", sheet.nearest)):
-            picture = contact_sheet(images, columns=_COLUMNS, scale=2)
-            atomic_write_bytes(output / f"{name}-{kind}.png", image_to_png(picture))
 
 
 def _tell(scores: PictureScores, output: Path | None) -> None:

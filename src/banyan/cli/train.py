@@ -11,10 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
+from banyan.cli.picture_scores import run_judge_training
 from banyan.cli.progress import TerminalReporter
 from banyan.core.errors import PeerLostError
 from banyan.core.process import process_place
 from banyan.workflows.checking_run import Check, check_run, exit_code_of
+from banyan.workflows.picture_judging import is_judge_recipe
 from banyan.workflows.recipe import Recipe, read_recipe
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.run_records import RunRecorder
@@ -42,6 +44,8 @@ def train_command(
 
     Example: banyan train recipe.yaml train.steps=500 model.preset=banyan-micro
     """
+    if is_judge_recipe(recipe):
+        return run_judge_training(recipe, overrides or [], as_json=as_json, quiet=quiet)
     settled = read_recipe(recipe, overrides=overrides or [])
     if check:
         return check_recipe(settled, as_json=as_json, quiet=quiet)

@@ -1,0 +1,36 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from banyan.core.config import write_config
+
+Run = Callable[..., Any]
+
+
+def test_a_judge_is_trained_by_its_recipe(banyan: Run, judge_keys: dict[str, Any], tmp_path: Path) -> None:
+    write_config(tmp_path / "judge.yaml", judge_keys)
+    told = banyan("train", "judge.yaml", "training.epochs=1", "--json").answer
+    assert len(told["sha256"]) == 64 and told["labels"] == ["0", "1", "2"] and told["num_held_out"] == 42
+    assert banyan("train", "judge.yaml", "wdith=8").code == 2
+
+
+def test_drawn_pictures_are_measured_and_kept(banyan: Run, model: Path, judge_file: Path, tmp_path: Path) -> None:
+    ran = banyan("evaluate", model, "--images", "--judge", judge_file, "--num", 12, "--output", "out")
+    assert "FID (in the judge's features)" in ran.out and "floor" in ran.out and "12 pictures, seed 0" in ran.out
+    kept = json.loads((tmp_path / "out/picture-scores.json").read_text())
+    assert len(kept["images"]["judge_sha256"]) == 64 and set(kept["wishes"]) == {"seen", "unseen"}
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {
+        f"{name}-{kind}.png" for name in ("seen", "unseen") for kind in ("drawn", "real", "nearest")
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "problem"),
+    [(["--images"], 2, "--images needs --judge"), (["--images", "--judge", "nowhere"], 3, "there is no judge")],
+)
+def test_without_a_judge_nothing_is_drawn(banyan: Run, model: Path, words: list[str], code: int, problem: str) -> None:
+    ran = banyan("evaluate", model, *words)
+    assert ran.code == code and problem in ran.error
