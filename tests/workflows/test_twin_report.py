@@ -1,9 +1,9 @@
 """What a comparison found is told plainly: gains, doubts, and what was not run."""
 
 from banyan.tasks.intervals import Comparison, Interval
+from banyan.workflows.kept_scores import TaskScore
 from banyan.workflows.twin_report import draw_transfer, help_table, summary_lines, transfer_table
 from banyan.workflows.twin_results import Help, JointVsSingle, Scored, TaskTransfer
-from banyan.workflows.twin_runs import TaskScore
 
 
 def _comparison(improvement: float, *, margin: float = 0.01) -> Comparison:
@@ -12,7 +12,7 @@ def _comparison(improvement: float, *, margin: float = 0.01) -> Comparison:
 
 
 def _scored(score: float, *, num_seeds: int = 2) -> Scored:
-    one = TaskScore(metric="accuracy", score=score, unit=score, num_examples=50, samples=(score,))
+    one = TaskScore(metric="accuracy", score=score, unit=score, num_examples=50, samples=(score,), scores={})
     return Scored(scores=(one,) * num_seeds, rate=0.5)
 
 

@@ -129,7 +129,7 @@ def gather_material(
         skipped[task.name] = num_unreadable + num_unlearnable
         sources.append(source)
         reporter.progress(number + 1, len(tasks), note=task.name)
-    rates, plan = _shares(recipe, sources)
+    rates, plan = shares_of(recipe, sources)
     return Material(
         vocabulary=vocabulary,
         image_tokenizer=image_tokenizer,
@@ -176,7 +176,7 @@ def _build(config: TaskConfig, splits: Splits, image_tokenizer: ImageTokenizer |
     return build_task(config, rows=splits.described_by, **extra)
 
 
-def _shares(recipe: Recipe, sources: Sequence[SequenceSource]) -> tuple[dict[str, float], RatePlan | None]:
+def shares_of(recipe: Recipe, sources: Sequence[SequenceSource]) -> tuple[dict[str, float], RatePlan | None]:
     """Return the shares of the tasks at the beginning and, where they move, over the run.
 
     A set counts with as many examples as an epoch of it has.

@@ -9,8 +9,8 @@ from statistics import fmean
 import numpy as np
 
 from banyan.tasks.intervals import Comparison, compare_repeated, holm
+from banyan.workflows.kept_scores import TaskScore
 from banyan.workflows.model_comparison import SIGNIFICANT
-from banyan.workflows.twin_runs import TaskScore
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,44 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from banyan.core.config import config, config_from_mapping, config_to_mapping, read_config, write_config
 from banyan.core.devices import choose_device
 from banyan.core.errors import ConfigError, DataError
 from banyan.core.files import atomic_write_json, read_json
-from banyan.model.checkpoint import load_model
-from banyan.tasks.evaluate import TaskEvaluation
-from banyan.tasks.intervals import resampled_scores
 from banyan.train.callbacks import Callback, StepRecord
-from banyan.workflows.datasets import spread
+from banyan.workflows.kept_scores import TaskScore, kept_scores, score_checkpoint
 from banyan.workflows.learning import whole_batches
-from banyan.workflows.live_model import judges_of, live_model
 from banyan.workflows.material import Material, gather_material
 from banyan.workflows.recipe import RECIPE_FILE, Recipe
 from banyan.workflows.reporter import Reporter, SilentReporter
 from banyan.workflows.resuming import settle_recipe
-from banyan.workflows.scoring import evaluate_one, unit_score
 from banyan.workflows.training import TrainingOutcome, new_model, settle_length, settle_sizes, train
 from banyan.workflows.twins import Cell, JointLength, cell_material, cell_recipe, joint_length
 
-_NUM_SAMPLES = 2000
-_DIGITS = 6  # of a resampled score, between 0 and 1
 _PLAN_FILE = "plan.json"
-
-
-@config
-class TaskScore:
-    """What one run scored on one task's test split, or its validation split where it has no other."""
-
-    metric: str
-    score: float  # as the metric has it
-    unit: float  # between 0 and 1, better upwards
-    num_examples: int
-    samples: tuple[float, ...]  # `unit` on resampled test sets, the same ones for every run
 
 
 @config
@@ -102,7 +82,7 @@ class TwinRuns:
             cell_recipe(recipe, length, cell),
             reporter=SilentReporter(),
             resume=True,
-            callbacks=[_Told(self._reporter, cell.name)],
+            callbacks=[Told(self._reporter, cell.name)],
             run_directory=directory,
             material=material,
         )
@@ -161,17 +141,15 @@ class TwinRuns:
         )
 
     def _scored(self, outcome: TrainingOutcome, material: Material) -> CellResult:
-        model = load_model(outcome.result.best_checkpoint, device=choose_device(outcome.recipe.device))
-        judges = judges_of(material)
-        tasks: dict[str, TaskScore] = {}
-        with live_model(model, material) as answering:
-            for name, examples in self._examples(material):
-                self._reporter.progress(len(tasks), len(material.tasks), note=f"score {name}")
-                task = answering.task(name)
-                evaluation = evaluate_one(answering, task, examples, judge=judges.get(name), num_samples=2)
-                tasks[name] = _as_kept(evaluation)
+        results = score_checkpoint(
+            outcome.result.best_checkpoint,
+            material,
+            device=choose_device(outcome.recipe.device),
+            max_examples=self._max_examples,
+            reporter=self._reporter,
+        )
         return CellResult(
-            tasks=tasks,
+            tasks=kept_scores(results),
             validation=outcome.result.best_score or 0.0,
             steps=outcome.recipe.train.steps,
             batch_seqs=outcome.recipe.train.batch_seqs,
@@ -179,33 +157,17 @@ class TwinRuns:
             seconds=round(outcome.result.seconds, 1),
         )
 
-    def _examples(self, material: Material) -> Iterator[tuple[str, Any]]:
-        for task in material.tasks:
-            if examples := material.test[task.name] or material.validation[task.name]:
-                yield task.name, spread(examples, self._max_examples)
-
     def _path(self, cell: Cell) -> Path:
         return self._folder / "cells" / f"{cell.name}.json"
 
 
-def _as_kept(evaluation: TaskEvaluation) -> TaskScore:
-    metric = evaluation.main_metric
-    drawn = resampled_scores(evaluation.measurement, score=metric, num_samples=_NUM_SAMPLES)
-    return TaskScore(
-        metric=metric,
-        score=evaluation.score,
-        unit=unit_score(metric, evaluation.score),
-        num_examples=evaluation.num_examples,
-        samples=tuple(round(unit_score(metric, value), _DIGITS) for value in drawn.tolist()),
-    )
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Told(Callback):
+class Told(Callback):
     """Tells how far one run is."""
 
     reporter: Reporter
     name: str
 
     def on_step(self, record: StepRecord) -> None:
+        """Say how many steps are done."""
         self.reporter.progress(record.step, record.num_steps, note=f"loss {record.loss:.3f}")
