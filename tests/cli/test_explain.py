@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -149,3 +150,14 @@ def test_every_kind_with_right_answers_has_mistakes(banyan: Run, model: Path, ta
     found = banyan(*asked(model, task, "--mistakes", 1, "--max-examples", 4, "--neighbours", 0, "--json")).answer
     assert found["num_examples"] <= 4 and found["num_train"] == 0
     assert all(0 < mistake["confidence"] <= 1 for mistake in found["mistakes"])
+
+
+def test_every_command_of_the_guide_runs(banyan: Run, model: Path, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/guides/explain.md").read_text("utf-8")
+    commands = [line for block in re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S) for line in block.splitlines()]
+    assert len(commands) == 6
+    (tmp_path / "reviews.csv").write_text("text,label\nred thing,cold\n红色,warm\n", "utf-8")
+    for command in commands:
+        ran = banyan(*shlex.split(command.replace("runs/demo/best", str(model)))[1:])
+        assert ran.code == 0, (command, ran.err)
+    assert (tmp_path / "page.html").exists() and (tmp_path / "mistakes.html").exists()

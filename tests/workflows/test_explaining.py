@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +16,10 @@ from banyan.runtime.loaded_model import LoadedModel
 from banyan.runtime.loading import load
 from banyan.tasks.classification import Classification
 from banyan.tasks.tagging import Tagging
+from banyan.testing.adapters import save_random_adapter
 from banyan.testing.foreign_models import save_tiny_foreign_model
 from banyan.testing.keyword_model import TASK, save_keyword_model, sentences
+from banyan.testing.model_directories import save_tiny_model
 from banyan.workflows.explaining import ExplainedAnswer, ExplainQuestion, explain_answer, method_named
 from banyan.workflows.reporter import SilentReporter
 
@@ -77,7 +81,7 @@ def test_another_label_can_be_asked_about_and_every_label(keyword_model: LoadedM
 
 
 @pytest.mark.parametrize("family", ["llama2", "qwen2.5"])
-def test_imported_models_are_explained_in_their_chat_format(family: str, tmp_path: object) -> None:
+def test_imported_models_are_explained_in_their_chat_format(family: str, tmp_path: Path) -> None:
     tasks = [Classification(name="topic", labels=("tree", "树"), answer="words"), Tagging(name="tags", labels=("x",))]
     with load(save_tiny_foreign_model(family, tmp_path / "m", tasks=tasks), device="cpu", num_slots=1) as model:
         for text in ("An oak, not a fir.", "一棵树"):
@@ -89,7 +93,17 @@ def test_imported_models_are_explained_in_their_chat_format(family: str, tmp_pat
         assert word.about.startswith("oak (")
 
 
-def test_a_word_that_is_not_there_is_refused(keyword_model: LoadedModel, tmp_path: object) -> None:
+def test_an_answer_under_an_adapter_is_explained_under_it(tmp_path: Path) -> None:
+    task = Classification(name="topic", labels=("tree", "树"))
+    adapter = save_random_adapter(tmp_path / "adapter", save_tiny_model(tmp_path / "model"), tasks=[task])
+    with load(adapter, device="cpu", num_slots=1) as model:
+        answer = explained(model, "topic", "An oak.", checks_sanity=True)
+    assert answer.probability is not None
+    odds = answer.probability / (1 - answer.probability)
+    assert answer.explanations[0].log_odds == pytest.approx(math.log(odds), abs=1e-4)
+
+
+def test_a_word_that_is_not_there_is_refused(keyword_model: LoadedModel, tmp_path: Path) -> None:
     with load(save_tiny_foreign_model("qwen2.5", tmp_path / "m", tasks=[Tagging(name="tags", labels=("x",))])) as model:
         with pytest.raises(InputError, match="is no word of the text"):
             explained(model, "tags", "An oak.", about="elm")
