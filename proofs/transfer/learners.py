@@ -96,7 +96,7 @@ def recipe_of(cell: Cell, models: Models, *, rows: Path, rate: float) -> dict[st
         "data": {"train": str(rows), "validation": cell.data.name, "test": cell.data.name},
     }
     if cell.data.labels:
-        task["labels"] = list(cell.data.labels)
+        task |= {"labels": list(cell.data.labels), "pooling": "mean"}
     return {
         "name": "transfer-proof",
         "seed": cell.seed,
