@@ -13,7 +13,6 @@ from banyan.core.config import config_to_mapping, read_config
 from banyan.core.errors import CheckpointError, ConfigError
 from banyan.runtime.description import read_description
 from banyan.tasks.augmentation.config import Augmentation
-from banyan.tasks.config import TaskConfig
 from banyan.workflows.datasets import absolute_place, resolve_places
 from banyan.workflows.dial import as_dialled, has_dial
 from banyan.workflows.parent import find_parent, settle_parent, tasks_of_parent, with_saved_parent
@@ -29,7 +28,7 @@ _MAY_CHANGE = re.compile(
     r"|train\.(steps|clip_norm|evaluate_every|checkpoint_every|keep_checkpoints|early_stop_patience|log_every"
     r"|background_saves|precision|products|conflicts_every)"
     r"|optimizer\.(learning_rate|matrix_learning_rate|embedding_learning_rate|weight_decay|beta1|beta2|epsilon|momentum)"
-    r"|tasks\.\d+\.(weight|data\.(train|validation|test))(\..+)?"
+    r"|tasks\.\d+\.(weight|data\.(train|validation|test))(\..+)?|data\.(train|validation|test)(\..+)?"
 )
 _MICRO_BATCH = {"train.micro_batch_seqs", "train.accumulation_steps"}
 
@@ -49,6 +48,15 @@ def settle_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> Recip
     if recipe.train.products == "auto":  # as measured when the run began: another routine gives other last bits
         recipe = with_products(recipe, saved.train.products)
     recipe = settle_evaluations(recipe if recipe.minutes is None else with_steps(recipe, saved.train.steps))
+    refuse_changes(saved, recipe, run_directory)
+    return recipe
+
+
+def refuse_changes(saved: Any, recipe: Any, run_directory: Path) -> None:
+    """Make sure that a settled recipe asks for nothing that the run it goes on with was not begun with.
+
+    Raises: ConfigError naming a key that may not change and has.
+    """
     changed = _differences(saved, recipe)
     if recipe.train.batch_seqs == saved.train.batch_seqs:
         changed = {key: change for key, change in changed.items() if key not in _MICRO_BATCH}
@@ -59,7 +67,6 @@ def settle_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> Recip
             f"({before!r}, now {now!r}).",
             hint=f"resume with {run_directory / RECIPE_FILE}, or give the changed recipe another name",
         )
-    return recipe
 
 
 def recipe_changes(recipe: Recipe, run_directory: Path) -> dict[str, list[Any]]:
@@ -118,7 +125,7 @@ def _with_absolute_replay(transfer: TransferRecipe) -> TransferRecipe:
     return dataclasses.replace(transfer, replay=replay)
 
 
-def _with_absolute_data(task: TaskConfig) -> TaskConfig:
+def _with_absolute_data(task: Any) -> Any:
     data = dataclasses.replace(task.data, **resolve_places(task.data))
     return dataclasses.replace(task, data=data, augment=None if task.augment is None else _settled(task.augment))
 
