@@ -21,7 +21,8 @@ def test_every_task_is_scored_on_what_was_held_out(banyan: Run, model: Path, tin
 def test_a_person_sees_a_table(banyan: Run, model: Path) -> None:
     ran = banyan("evaluate", model, "--task", "classification", "--task", "tagging")
     assert "accuracy" in ran.out and "tagging" in ran.out and "dialogue" not in ran.out
-    assert [line.split(":")[0] for line in ran.err.splitlines()] == ["load", "score"]
+    assert [line.split(":")[0] for line in ran.err.splitlines()] == ["load", "score", "simple baselines"]
+    assert "model better by" in ran.out and "TF-IDF + logistic regression" in ran.out
 
 
 def test_a_users_file_is_scored_and_the_scores_are_stored(

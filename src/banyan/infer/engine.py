@@ -24,7 +24,7 @@ from banyan.infer.embedding import EmbeddingConfig, TextOrIds, TextVector, text_
 from banyan.infer.likelihood import bits, document_windows
 from banyan.infer.requests import TextCallback, Ticket, TokenCallback
 from banyan.infer.sampling import GREEDY, SamplingConfig
-from banyan.infer.scoring import Likelihood, ScoringJob, question_of
+from banyan.infer.scoring import Expectation, Likelihood, ScoringJob, question_of
 from banyan.infer.worker import Work, Worker
 from banyan.model.transformer import Transformer
 from banyan.tokenizers.vocabulary import Vocabulary
@@ -162,6 +162,16 @@ class Engine:
         for sequence in sequences:
             self._limits.check_length(len(sequence))
         jobs = [ScoringJob(Likelihood(sequence), self.adapter, self.owner) for sequence in sequences]
+        return self._run_all(jobs, lengths=[len(sequence) for sequence in sequences])
+
+    def expectations(self, sequences: Sequence[TokenSequence]) -> list[tuple[tuple[float, ...], bool]]:
+        """Return what `log_likelihood` does, and for each sequence whether greedy decoding would write its targets.
+
+        Raises: ContextLengthError if a sequence is too long.
+        """
+        for sequence in sequences:
+            self._limits.check_length(len(sequence))
+        jobs = [ScoringJob(Expectation(sequence), self.adapter) for sequence in sequences]
         return self._run_all(jobs, lengths=[len(sequence) for sequence in sequences])
 
     def bits(self, texts: Sequence[str]) -> list[float]:

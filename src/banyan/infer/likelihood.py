@@ -33,6 +33,14 @@ def target_log_probs(model: Transformer, hidden_PD: Tensor, targets: Sequence[in
     return result
 
 
+def are_likeliest(model: Transformer, hidden_PD: Tensor, targets: Sequence[int]) -> bool:
+    """Return whether each text target is the most probable token at its hidden state: what greedy decoding would write.
+
+    Shapes: hidden (P, D) and P targets.
+    """
+    return bool(model.logits(hidden_PD).argmax(dim=-1).tolist() == list(targets))
+
+
 def document_windows(
     token_ids: Sequence[int], *, first_id: int, max_seq_len: int, task: str = "language_modeling"
 ) -> list[TokenSequence]:

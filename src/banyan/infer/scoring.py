@@ -12,7 +12,7 @@ from torch import Tensor
 from banyan.core.types import Completion, LabelSet, Pooling, Prompt, Span, Tags, TokenSequence
 from banyan.infer.forward import Row, hidden_states, prompt_row, sequence_row
 from banyan.infer.labels import label_probs_from_logits, label_probs_from_words
-from banyan.infer.likelihood import target_log_probs
+from banyan.infer.likelihood import are_likeliest, target_log_probs
 from banyan.infer.requests import Ticket
 from banyan.infer.spans import best_span
 from banyan.infer.tags import best_tags
@@ -129,16 +129,33 @@ class Likelihood:
     @property
     def rows(self) -> tuple[Row, ...]:
         """The sequence."""
-        return (sequence_row(self.sequence, positions=self._positions),)
-
-    @property
-    def _positions(self) -> list[int]:
-        return [t for t, weight in enumerate(self.sequence.loss_weights) if weight > 0]
+        return (sequence_row(self.sequence, positions=_counted(self.sequence)),)
 
     def answer(self, model: Transformer, hidden: Sequence[Tensor]) -> tuple[float, ...]:
         """Return the log-probability of every target that counts, in order."""
-        targets = [self.sequence.targets[t] for t in self._positions]
+        targets = [self.sequence.targets[t] for t in _counted(self.sequence)]
         return tuple(target_log_probs(model, hidden[0], targets))
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """How probable the targets of a sequence are, and whether each is the most probable one."""
+
+    sequence: TokenSequence
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The sequence."""
+        return Likelihood(self.sequence).rows
+
+    def answer(self, model: Transformer, hidden: Sequence[Tensor]) -> tuple[tuple[float, ...], bool]:
+        """Return the log-probability of every target that counts, and whether no token is likelier than any of them."""
+        targets = [self.sequence.targets[t] for t in _counted(self.sequence)]
+        return tuple(target_log_probs(model, hidden[0], targets)), are_likeliest(model, hidden[0], targets)
+
+
+def _counted(sequence: TokenSequence) -> list[int]:
+    return [t for t, weight in enumerate(sequence.loss_weights) if weight > 0]
 
 
 def question_of(prompt: Prompt, *, adapter: str | None = None) -> Question[Completion] | None:
