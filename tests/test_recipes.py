@@ -9,6 +9,9 @@ import pytest
 import banyan.recipes
 from banyan.core.config import config_from_mapping, read_config, read_mapping
 from banyan.core.paths import data_directory
+from banyan.tokenizers.images import load_image_tokenizer
+from banyan.workflows.picture_tokenizer.recipe import read_picture_recipe
+from banyan.workflows.picture_tokenizer.training import train_picture_tokenizer
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.training import train
@@ -16,6 +19,8 @@ from banyan.workflows.training import train
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted(ROOT.glob("recipes/**/*.yaml"))
 CHILDREN = [path for path in SHIPPED if path.stem.startswith("transfer-")]  # begin with another run's model
+PICTURES = [path for path in SHIPPED if path.stem.startswith("image_tokenizer")]
+OTHERS = [path for path in SHIPPED if path not in CHILDREN + PICTURES]
 PACKAGED = sorted(Path(banyan.recipes.__path__[0]).glob("**/*.yaml"))
 TINY = [
     "minutes=null",
@@ -27,14 +32,27 @@ TINY = [
 
 
 def test_all_recipes_are_known() -> None:
-    assert [path.stem for path in SHIPPED if path not in CHILDREN] == [
+    assert [path.stem for path in OTHERS] == [
         "joint", "prose", "shakespeare-larger", "shakespeare", "trunk",
     ]  # fmt: skip
+    assert [path.stem for path in PICTURES] == [f"image_tokenizer{kind}" for kind in ("-emoji", "-grey", "")]
     assert [path.stem for path in CHILDREN] == [f"transfer-{way}" for way in ("continue", "full", "head", "lora")]
     assert [path.name for path in PACKAGED] == ["demo.yaml"]
 
 
-@pytest.mark.parametrize("path", [path for path in SHIPPED if path not in CHILDREN], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.stem)
+def test_a_shipped_recipe_trains_a_picture_tokenizer(path: Path, tmp_path: Path) -> None:
+    if data_directory() is None:
+        pytest.skip("BANYAN_DATA is not set: this recipe learns from data sets of the catalog")
+    recipe = read_picture_recipe(
+        path, overrides=["minutes=null", "data.max_examples=24", "train.steps=1", "train.micro_batch_seqs=4"]
+    )
+    outcome = train_picture_tokenizer(recipe, reporter=SilentReporter(), run_directory=tmp_path / "run")
+    assert outcome.result.best_score is not None
+    assert load_image_tokenizer(tmp_path / "run/best").image_size == outcome.material.image_size
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
 def test_a_shipped_recipe_trains_and_scores_every_task(path: Path, tmp_path: Path) -> None:
     if data_directory() is None:
         pytest.skip("BANYAN_DATA is not set: this recipe learns from data sets of the catalog")

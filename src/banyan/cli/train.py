@@ -10,13 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
+from banyan.cli.image_tokenizer import train_image_tokenizer
 from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
 from banyan.cli.picture_scores import run_judge_training
 from banyan.cli.progress import TerminalReporter
-from banyan.core.errors import PeerLostError
+from banyan.core.errors import ConfigError, PeerLostError
 from banyan.core.process import process_place
 from banyan.workflows.checking_run import Check, check_run, exit_code_of
 from banyan.workflows.picture_judging import is_judge_recipe
+from banyan.workflows.picture_tokenizer.recipe import is_picture_tokenizer
 from banyan.workflows.recipe import Recipe, read_recipe
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.run_records import RunRecorder
@@ -44,12 +46,28 @@ def train_command(
 
     Example: banyan train recipe.yaml train.steps=500 model.preset=banyan-micro
     """
+    words = train_words(recipe, overrides or [], database=database)
+    if is_picture_tokenizer(recipe):
+        if check or nproc is not None:
+            raise ConfigError(
+                "--check and --nproc are for recipes with tasks; a picture tokenizer is trained by one process.",
+                hint="leave them out",
+            )
+        return train_image_tokenizer(
+            recipe,
+            overrides or [],
+            resume=resume,
+            accept_data_change=accept_data_change,
+            database=database,
+            resume_command=resume_command(words, num_processes=1),
+            as_json=as_json,
+            quiet=quiet,
+        )
     if is_judge_recipe(recipe):
         return run_judge_training(recipe, overrides or [], as_json=as_json, quiet=quiet)
     settled = read_recipe(recipe, overrides=overrides or [])
     if check:
         return check_recipe(settled, as_json=as_json, quiet=quiet)
-    words = train_words(recipe, overrides or [], database=database)
     if nproc is not None:
         settled.parallel.sizes(nproc)  # before any process is started
         asked = {"--resume": resume, "--accept-data-change": accept_data_change, "--json": as_json, "--quiet": quiet}

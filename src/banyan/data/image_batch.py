@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from banyan.core.config import config
@@ -101,7 +102,7 @@ class PictureLoader:
         labels: Tensor,
         *,
         rows_per_batch: int,
-        terms: Sequence[int],  # first batch in which each part of the loss counts
+        first_batches: Sequence[int],  # in which each part of the loss counts
         augmentation: PictureAugmentation,
         seed: int,
     ) -> None:
@@ -109,17 +110,17 @@ class PictureLoader:
             raise DataError("there are no pictures to learn from.", hint="check data.train")
         self._pixels, self._labels = pixels, labels
         self._rows_per_batch = rows_per_batch
-        self._first_batches = tuple(terms)
+        self._first_batches = tuple(first_batches)
         self._augmentation = augmentation
         self._seed = seed
         self._num_batches = 0
         self._num_pictures = 0
-        self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.int64))
+        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def next_batch(self, *, num_rows: int | None = None, seq_len: int | None = None) -> ImageBatch:
         """Return the pictures of one step."""
         num = num_rows or self._rows_per_batch
-        chosen = torch.stack([self._number_at(self._num_pictures + place) for place in range(num)])
+        chosen = torch.tensor([self._number_at(self._num_pictures + place) for place in range(num)])
         generator = np.random.default_rng([self._seed, 1, self._num_batches])
         batch = ImageBatch(
             pixels=self._augmentation.apply(self._pixels[chosen], generator),
@@ -130,12 +131,12 @@ class PictureLoader:
         self._num_pictures += num
         return batch
 
-    def _number_at(self, place: int) -> Tensor:
+    def _number_at(self, place: int) -> int:
         epoch, within = divmod(place, len(self._pixels))
         if self._order[0] != epoch:
             generator = np.random.default_rng([self._seed, 0, epoch])
-            self._order = (epoch, torch.from_numpy(generator.permutation(len(self._pixels))))
-        return self._order[1][within]
+            self._order = (epoch, generator.permutation(len(self._pixels)))
+        return int(self._order[1][within])
 
     def state(self) -> Mapping[str, Any]:
         """Return the place in the stream, ready for JSON."""

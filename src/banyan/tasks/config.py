@@ -9,16 +9,17 @@ from typing import Any, Literal
 
 from banyan.core.config import config, config_from_mapping
 from banyan.core.errors import ConfigError
+from banyan.core.registry import did_you_mean
 from banyan.core.types import Pooling, Row
 from banyan.data.class_weights import ClassWeights
 from banyan.data.masking import MaskShares
 from banyan.tasks.augmentation.config import Augmentation, check_augmentation
 from banyan.tasks.base import Task
 from banyan.tasks.preprocessing import Preprocessing
-from banyan.tasks.registry import TASK_KINDS
+from banyan.tasks.registry import TASK_KINDS, kind_of_task
 
 # For the training run, not for the task.
-_NOT_PASSED_ON = {"kind", "data", "weight", "rate", "label_smoothing", "class_weights", "augment"}
+_NOT_PASSED_ON = {"options", "kind", "data", "weight", "rate", "label_smoothing", "class_weights", "augment"}
 
 
 @config
@@ -34,11 +35,14 @@ class TaskDataConfig:
     epoch_examples: int | None = None  # training examples that make an epoch, and count in the mixture; None: all
     validation_fraction: float = 0.0  # of the training rows, where no validation file is named
     test_fraction: float = 0.0  # of the training rows, where no test file is named
+    max_bad_share: float = 0.01  # unreadable training rows that are left out and counted; more of them stop a run
 
     def __post_init__(self) -> None:
         for name in ("validation_fraction", "test_fraction"):
             if not 0 <= getattr(self, name) < 0.5:
                 raise ConfigError(f"data.{name}={getattr(self, name)} must lie between 0 and 0.5.")
+        if not 0 <= self.max_bad_share < 1:
+            raise ConfigError(f"data.max_bad_share={self.max_bad_share} must be at least 0 and below 1.")
         if self.max_examples is not None and self.max_examples < 1:
             raise ConfigError(f"data.max_examples={self.max_examples} must be at least 1; leave it out to use all.")
         if self.epoch_examples is not None and self.epoch_examples < 1:
@@ -54,7 +58,7 @@ class TaskConfig:
     data: TaskDataConfig = field(default_factory=TaskDataConfig)
     labels: tuple[str, ...] = ()  # empty: taken from the training data
     answer: Literal["head", "words"] | None = None  # classification: None is "head"
-    pooling: Pooling | None = None  # classification: what the head reads, the last position or the mean of all
+    pooling: Pooling | None = None  # classification: what the head reads; None: the mean of all positions
     weight: float = 1.0  # of this task's loss
     label_smoothing: float = 0.0  # part of every target that is spread over all choices, 0 <= part < 1
     preprocess: Preprocessing | None = None  # texts are cleaned before they are read; None: they stay as they are
@@ -79,9 +83,11 @@ class TaskConfig:
     instruction: str | None = None  # what an imported model is told to do with a text; None: made from kind and name
     mask: Literal["causal", "prefix", "full"] | None = None  # how a question is read; None: as its kind usually is
     masks: MaskShares | None = None  # language modelling: shares of the text that are read in both directions
+    metric: str | None = None  # the score that chooses the best checkpoint; None: as is usual for the kind
+    options: dict[str, Any] = field(default_factory=dict)  # fields of a kind from a plug-in, which have no key here
 
     def __post_init__(self) -> None:
-        TASK_KINDS[self.kind]  # an unknown kind says which one is near
+        self._check_metric(kind_of_task(self.kind))  # an unknown kind says which one is near
         if not self.name.replace("_", "").replace("-", "").isalnum():
             raise ConfigError(f"task name {self.name!r} may hold only letters, digits, - and _.")
         if self.weight <= 0:
@@ -106,6 +112,15 @@ class TaskConfig:
         if self.rate is not None and not 0 < self.rate <= 1:
             raise ConfigError(f"task {self.name}: rate={self.rate} must lie between 0 and 1.")
 
+    def _check_metric(self, kind: type[Task[Any]]) -> None:
+        if own := next((key for key in self.options if key in {f.name for f in dataclasses.fields(self)}), None):
+            raise ConfigError(f"task {self.name}: options.{own} has a key of its own.", hint=f"write {own}: … instead")
+        metrics = (kind.main_metric, *kind.other_metrics)
+        if self.metric is not None and self.metric not in metrics:
+            raise ConfigError(
+                f"task {self.name}: metric={self.metric} cannot choose{did_you_mean(self.metric, metrics)}"
+            )
+
     def _check_class_weights(self, weights: ClassWeights) -> None:
         if self.kind not in ("classification", "tagging") or self.answer == "words":
             raise ConfigError(
@@ -124,9 +139,11 @@ def build_task(config: TaskConfig, *, rows: Sequence[Row] = (), **extra: Any) ->
     """
     kind = TASK_KINDS[config.kind]
     given = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name not in _NOT_PASSED_ON}
-    values = {key: value for key, value in given.items() if value is not None and value != ()} | extra
+    values = {key: value for key, value in given.items() if value is not None and value != ()} | config.options | extra
     values["columns"] = config.data.columns
     known = {f.name for f in dataclasses.fields(kind)}
+    if "pooling" in known:  # a task that a model brings along without it reads the last position, as all once did
+        values.setdefault("pooling", "mean")
     for key in values.keys() - known:
         raise ConfigError(
             f"task {config.name}: a {config.kind} task does not use {key!r}; it uses {', '.join(sorted(known))}."

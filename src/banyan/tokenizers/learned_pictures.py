@@ -27,7 +27,7 @@ class LearnedPictures:
     kind = "autoencoder"
 
     def __init__(self, autoencoder: Autoencoder) -> None:
-        self._net = autoencoder.eval()
+        self._net = autoencoder
         config = autoencoder.config
         self.image_size, self.channels = config.image_size, config.channels
         self.grid_size, self.num_codes = config.grid_size, config.codebook_size

@@ -1,4 +1,4 @@
-"""The image tokenizer that needs no training: each cell of a picture is named by the nearest colour of a fixed palette."""
+"""The image tokenizer that needs no training: each cell of a picture becomes the nearest colour of a palette."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ class Palette:
         cells = image_to_array(image).reshape(grid, cell, grid, cell, self.channels).mean(axis=(1, 3))
         steps = np.array(self.levels) - 1
         digits = np.rint(cells.reshape(-1, self.channels) / 255 * steps).astype(np.int64)
-        return digits @ self._places()
+        codes: NDArray[np.int64] = digits @ self._places()
+        return codes
 
     def decode(self, codes: Sequence[Sequence[int]]) -> list[Image]:
         """Return the picture of each row of codes.

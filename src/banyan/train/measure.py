@@ -7,26 +7,29 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import cast
 
 import torch
+from torch import nn
 
 from banyan.core.types import HeadSpec
 from banyan.data.batch import BatchLoader
 from banyan.model.transformer import Transformer
 from banyan.train.backward_update import backward_update
-from banyan.train.balance import default_balance
+from banyan.train.balance import TaskBalance, default_balance
 from banyan.train.config import TrainConfig
 from banyan.train.configured_loss import configured_loss
 from banyan.train.lean_step import lean_step
 from banyan.train.losses import joint_loss
 from banyan.train.memory import explained_memory_errors, settle_freed_memory
 from banyan.train.optimizer import ModelOptimizer, OptimizerConfig, build_optimizer
+from banyan.train.precision import device_of
 from banyan.train.ranks import ALONE, Ranks
 from banyan.train.step import LossFunction, StepResult, train_step
 
 
 def measure_step_seconds(
-    model: Transformer,
+    model: nn.Module,
     *,
     loader: BatchLoader,
     task_heads: Sequence[HeadSpec | None],
@@ -34,6 +37,7 @@ def measure_step_seconds(
     optimizer: OptimizerConfig,
     num_steps: int = 5,
     loss_function: LossFunction | None = None,
+    balance: TaskBalance | None = None,
     ranks: Ranks = ALONE,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
@@ -49,7 +53,8 @@ def measure_step_seconds(
     loss_function = configured_loss(loss_function, model=trial, config=config, world_size=ranks.world_size)
     step = _step_of(trial, trial_optimizer, config=config, ranks=ranks)
     place, seconds = loader.state(), []
-    devices = [trial.device] if trial.device.type == "cuda" else []
+    device = device_of(trial)
+    devices = [device] if device.type == "cuda" else []
     memory = explained_memory_errors(micro_batch_seqs=config.micro_batch_seqs, seq_len=config.seq_len)
     try:
         with torch.random.fork_rng(devices=devices), memory:
@@ -60,7 +65,7 @@ def measure_step_seconds(
                     loader.next_batch(),
                     optimizer=trial_optimizer,
                     loss_function=loss_function,
-                    balance=default_balance(trial, task_heads),
+                    balance=balance or default_balance(cast(Transformer, trial), task_heads),
                 )
                 seconds.append(clock() - started)
     finally:
@@ -69,7 +74,7 @@ def measure_step_seconds(
 
 
 def _step_of(
-    model: Transformer, optimizer: ModelOptimizer, *, config: TrainConfig, ranks: Ranks
+    model: nn.Module, optimizer: ModelOptimizer, *, config: TrainConfig, ranks: Ranks
 ) -> Callable[..., StepResult]:
     """Return the kind of step that the run will make."""
     update = backward_update(model, optimizer, config=config, world_size=ranks.world_size)

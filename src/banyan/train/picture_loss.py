@@ -1,4 +1,4 @@
-"""The loss of a picture tokenizer, part by part: each is a task of the one loop, with its own weight and its own curve."""
+"""The loss of a picture tokenizer, part by part: each is a task of the one loop, with its weight and its curve."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class PictureLoss:
         detached, and what they say of decoded ones reaches the autoencoder alone.
         """
         placed = batch.to(next(model.parameters()).device)
-        real = as_samples(placed.pixels).to(memory_format=torch.channels_last)
+        real = as_samples(placed.pixels)
         decoded, quantized = model.autoencoder(real)
         made = _Pass(model=model, real=real, decoded=decoded, quantized=quantized, labels=placed.labels)
         wanted = {self.names[term] for term in batch.terms}

@@ -42,6 +42,7 @@ from banyan.workflows.parent import (
     read_as_the_parent_does,
     with_inherited_labels,
 )
+from banyan.workflows.picture_codes import RememberedCodes, with_copies
 from banyan.workflows.picture_sequences import PictureSequences
 from banyan.workflows.pictures import draws, with_codes
 from banyan.workflows.recipe import Recipe
@@ -49,6 +50,7 @@ from banyan.workflows.replay import write_texts
 from banyan.workflows.reporter import Reporter
 from banyan.workflows.run_tokenizers import claim_tokenizers, run_image_tokenizer, run_text_tokenizer
 
+_CODES = "codes"  # folder of a run: what its image tokenizer makes of its pictures
 _MAX_UNUSABLE_SHARE = 0.2  # of a task's training rows; more means that the data or its columns are wrong
 
 
@@ -213,7 +215,10 @@ class _Renderer:
             reporter=reporter,
         )
         self._vocabulary = vocabulary
-        self._image_tokenizer = image_tokenizer
+        self._max_bad_shares = {config.name: config.data.max_bad_share for config in recipe.tasks}
+        self._copies, self._seed = recipe.image_tokenizer, recipe.seed
+        codes = run_directory / _CODES
+        self._image_tokenizer = None if image_tokenizer is None else RememberedCodes(image_tokenizer, codes)
         self._run_directory = run_directory
         self._key = corpus_key(key, vocabulary.text.to_json())  # what is read, and how it is cut
 
@@ -278,8 +283,11 @@ class _Renderer:
 
         Raises: DataError if so many cannot be read that something else must be wrong.
         """
-        found = read_examples(task, rows)
-        return with_codes(task, found.examples, self._image_tokenizer), len(found.bad_rows)
+        found = read_examples(task, rows, max_bad_fraction=self._max_bad_shares[task.name])
+        examples = list(found.examples)
+        if task.has_pictures and self._image_tokenizer is not None:
+            examples = with_copies(examples, self._image_tokenizer, self._copies, seed=self._seed)
+        return with_codes(task, examples, self._image_tokenizer), len(found.bad_rows)
 
     def _windows(self, task: Task[Any], examples: Sequence[Any]) -> SequenceSource:
         documents = (

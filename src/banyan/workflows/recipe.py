@@ -8,13 +8,14 @@ import re
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from banyan.core.config import apply_override, config, config_to_mapping, read_config, read_mapping
 from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.core.registry import did_you_mean
+from banyan.data.image_batch import PictureAugmentation
 from banyan.data.mixture import MixtureConfig
 from banyan.infer.sampling import SamplingConfig
 from banyan.model.config import ModelConfig
@@ -74,13 +75,27 @@ class TokenizerRecipe:
 
 @config
 class ImageTokenizerRecipe:
-    """Which picture tokenizer; used only when a task draws."""
+    """Which picture tokenizer, where a task has pictures: a trained one, or one made here from few numbers.
 
+    With a path, the sizes are those of the tokenizer that lies there.
+    """
+
+    path: str | None = None  # what `kind: image_tokenizer` trained: its file, or the folder it lies in
+    kind: Literal["patch_codebook", "palette"] = "patch_codebook"  # learned by k-means, or fixed colours
     image_size: int | None = None  # pixels a side; null: as the first picture
     patch_size: int = 2  # pixels a side that one code stands for
     num_codes: int = 128
+    copies: int = 0  # of every training picture beside it, each changed as `augment` allows
+    augment: PictureAugmentation = dataclasses.field(default_factory=PictureAugmentation)
 
     def __post_init__(self) -> None:
+        if self.copies < 0:
+            raise ConfigError(f"image_tokenizer.copies={self.copies} must be 0 or more.")
+        if self.copies and not (self.augment.flip or self.augment.crop_pixels):
+            raise ConfigError(
+                f"image_tokenizer.copies={self.copies} would be copies of the same pictures.",
+                hint="set image_tokenizer.augment={flip: true, crop_pixels: 2}, or what keeps your pictures' meaning",
+            )
         _check_positive("image_tokenizer", patch_size=self.patch_size, num_codes=self.num_codes)
         if self.image_size is not None:
             _check_positive("image_tokenizer", image_size=self.image_size)
@@ -97,6 +112,19 @@ class EvaluationRecipe:
     def __post_init__(self) -> None:
         sizes = ("num_validations", "max_validation_examples", "max_test_examples")
         _check_positive("evaluation", **{name: getattr(self, name) for name in sizes})
+
+
+def check_run(*, name: str, seed: int, minutes: float | None) -> None:
+    """Make sure that a run can have this name, seed and length.
+
+    Raises: ConfigError.
+    """
+    if not _FOLDER_NAME.fullmatch(name):
+        raise ConfigError(f"name={name!r} cannot be a folder's name; use letters, digits, - and _.")
+    if not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"seed={seed} must lie between 0 and {MAX_SEED}.")
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise ConfigError(f"minutes={minutes} must be > 0, or null to use train.steps.")
 
 
 def _check_positive(section: str, **sizes: int) -> None:
@@ -141,12 +169,7 @@ class Recipe:
                 f"train.precision=int8 does not go together with parallel.tensor={self.parallel.tensor}: its products "
                 "need whole matrices; use parallel.shard, or another precision."
             )
-        if not _FOLDER_NAME.fullmatch(self.name):
-            raise ConfigError(f"name={self.name!r} cannot be a folder's name; use letters, digits, - and _.")
-        if not 0 <= self.seed <= MAX_SEED:
-            raise ConfigError(f"seed={self.seed} must lie between 0 and {MAX_SEED}.")
-        if self.minutes is not None and not 0 < self.minutes < math.inf:
-            raise ConfigError(f"minutes={self.minutes} must be > 0, or null to use train.steps.")
+        check_run(name=self.name, seed=self.seed, minutes=self.minutes)
         if self.train.budget is not None:
             parse_budget(self.train.budget)
             if self.minutes is not None:

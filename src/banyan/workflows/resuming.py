@@ -15,7 +15,7 @@ from banyan.runtime.description import read_description
 from banyan.tasks.augmentation.config import Augmentation
 from banyan.workflows.datasets import absolute_place, resolve_places
 from banyan.workflows.dial import as_dialled, has_dial
-from banyan.workflows.parent import find_parent, settle_parent, tasks_of_parent, with_saved_parent
+from banyan.workflows.parent import settle_parent, tasks_of_parent, with_saved_parent
 from banyan.workflows.recipe import Recipe, with_products, with_steps
 from banyan.workflows.replay import with_replay, with_saved_replay
 from banyan.workflows.sidecars import RECIPE_FILE
@@ -112,8 +112,15 @@ def _with_absolute_paths(recipe: Recipe) -> Recipe:
     tasks = tuple(_with_absolute_data(task) for task in recipe.tasks)
     path = recipe.tokenizer.path
     tokenizer = dataclasses.replace(recipe.tokenizer, path=None if path is None else str(Path(path).absolute()))
+    pictures = recipe.image_tokenizer
+    if pictures.path is not None:
+        pictures = dataclasses.replace(pictures, path=str(Path(pictures.path).absolute()))
     return dataclasses.replace(
-        recipe, tasks=tasks, tokenizer=tokenizer, transfer=_with_absolute_replay(recipe.transfer)
+        recipe,
+        tasks=tasks,
+        tokenizer=tokenizer,
+        image_tokenizer=pictures,
+        transfer=_with_absolute_replay(recipe.transfer),
     )
 
 
@@ -131,6 +138,6 @@ def _with_absolute_data(task: Any) -> Any:
 
 
 def _settled(augment: Augmentation) -> Augmentation:
-    model = None if augment.model is None else str(find_parent(Path(augment.model)))
+    model = None if augment.model is None else str(Path(augment.model).absolute())
     dictionary = None if augment.dictionary is None else str(Path(augment.dictionary).absolute())
     return dataclasses.replace(augment, model=model, dictionary=dictionary)

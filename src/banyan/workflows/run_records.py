@@ -11,7 +11,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from banyan import __version__
 from banyan.core.config import config_to_mapping
@@ -25,16 +25,29 @@ from banyan.store.sql_store import SqlStore, open_store
 from banyan.store.times import utc_microseconds
 from banyan.store.types import StoredCheckpoint, StoredRun
 from banyan.train.callbacks import Callback, CheckpointRecord, EvaluationRecord, EventRecord, FitResult, RunStart
-from banyan.workflows.recipe import Recipe
 
 OUTBOX_FILE = "unrecorded.jsonl"  # in the run directory: what the database has not taken yet
 _RUN_FILE = "run.json"  # in the run directory: under which id the run is recorded, also when it goes on
 
 
+class RecordedRecipe(Protocol):
+    """What a recipe is recorded by, beside its keys."""
+
+    @property
+    def name(self) -> str:
+        """The run's folder below runs/."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """What all chance of the run comes from."""
+        ...
+
+
 class RunRecorder(Callback):
     """Writes a run into the database while it goes on. Use it as a context manager around the training."""
 
-    def __init__(self, recipe: Recipe, *, database: str | None = None) -> None:
+    def __init__(self, recipe: RecordedRecipe, *, database: str | None = None) -> None:
         self._recipe = recipe
         self._url = database or default_database_url()
         self._store: SqlStore | None = None

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from banyan.core.errors import CheckpointError, ConfigError, DataError
 from banyan.core.files import atomic_write_text, read_text, sha256_of
 from banyan.core.model_directory import IMAGE_TOKENIZER_FILE, TOKENIZER_FILE
+from banyan.core.types import Row
 from banyan.data.checking import strings_of
 from banyan.data.corpus import CORPUS_FILE, read_report
+from banyan.tasks.captions import LABEL_ALONE, captions_of
+from banyan.tasks.config import TaskConfig
+from banyan.tasks.picture_uris import is_data_uri
+from banyan.tasks.rows import rename_columns
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.tokenizers.images import ImageTokenizer, load_image_tokenizer
 from banyan.tokenizers.vocabulary import is_grown
 from banyan.workflows.datasets import Splits
 from banyan.workflows.parent import Parent
-from banyan.workflows.pictures import train_image_tokenizer
+from banyan.workflows.pictures import train_image_tokenizer, trained_image_tokenizer_sha256
 from banyan.workflows.recipe import Recipe
 
 _TEXT_KEY, _IMAGE_KEY = "key.txt", "image_key.txt"  # beside a tokenizer: what it was trained on, and to which size
@@ -64,7 +70,7 @@ def run_text_tokenizer(recipe: Recipe, splits: dict[str, Splits], directory: Pat
     marker = _text_marker(recipe, key)
     if _has_marker(directory / _TEXT_KEY, marker):
         return BytePairTokenizer.from_json(read_text(directory / TOKENIZER_FILE))
-    texts = _in_turn([(text for row in split.train for text in strings_of(row)) for split in splits.values()])
+    texts = _in_turn([_said(task, splits[task.name].train) for task in recipe.tasks])
     tokenizer = BytePairTokenizer.train(
         _first_bytes(texts, recipe.tokenizer.max_training_bytes), vocab_size=recipe.tokenizer.vocab_size
     )
@@ -123,7 +129,19 @@ def _text_marker(recipe: Recipe, key: str) -> str:
 
 def _image_marker(recipe: Recipe, key: str) -> str:
     wanted = recipe.image_tokenizer
-    return f"{key} {wanted.image_size} {wanted.patch_size} {wanted.num_codes} {recipe.seed}"
+    if wanted.path is not None:  # whatever the pictures are
+        return f"trained {trained_image_tokenizer_sha256(wanted.path)}"
+    return f"{key} {wanted.kind} {wanted.image_size} {wanted.patch_size} {wanted.num_codes} {recipe.seed}"
+
+
+def _said(task: TaskConfig, rows: Sequence[Row]) -> Iterator[str]:
+    """Yield every text of a task's rows, and the captions that its templates and names make of them."""
+    for row in rows:
+        yield from (text for text in strings_of(row) if not is_data_uri(text))
+        if task.captions or task.names:
+            with suppress(DataError):  # a row without a label is found out where it is learned from
+                named = rename_columns(row, task.data.columns)
+                yield from captions_of(named, templates=task.captions or LABEL_ALONE, names=task.names or {})
 
 
 def _in_turn(streams: Sequence[Iterator[str]]) -> Iterator[str]:

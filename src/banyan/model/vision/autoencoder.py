@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -92,20 +91,19 @@ class Autoencoder(nn.Module):
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Quantized]:
         """Return the pictures as they come back, not yet cut to -1 … 1, and their codes."""
-        quantized = self.quantizer(self.encoder(_in_memory_order(pictures)))
+        quantized = self.quantizer(self.encoder(pictures))
         return self.decoder(quantized.values), quantized
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
         """Return the codes of pictures."""
-        codes: Tensor = self.quantizer(self.encoder(_in_memory_order(pictures))).codes
+        codes: Tensor = self.quantizer(self.encoder(pictures)).codes
         return codes
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Return the pictures of codes, cut to -1 … 1."""
-        values = self.quantizer.look_up(codes).to(memory_format=torch.channels_last)
-        pictures: Tensor = self.decoder(values).clamp(-1, 1)
+        pictures: Tensor = self.decoder(self.quantizer.look_up(codes)).clamp(-1, 1)
         return pictures
 
 
@@ -132,9 +130,7 @@ def _encoder(config: AutoencoderConfig, num_dims: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for before, width in zip((config.channels, *config.widths), config.widths, strict=False):
         layers += [Halve(before, width), *_blocks(width, config.num_blocks)]
-    return nn.Sequential(*layers, _Head(config.widths[-1], num_dims, kernel_size=1)).to(
-        memory_format=torch.channels_last
-    )
+    return nn.Sequential(*layers, _Head(config.widths[-1], num_dims, kernel_size=1))
 
 
 def _decoder(config: AutoencoderConfig, num_dims: int) -> nn.Sequential:
@@ -145,17 +141,7 @@ def _decoder(config: AutoencoderConfig, num_dims: int) -> nn.Sequential:
         layers += [Double(before, width), *_blocks(width, config.num_blocks)]
         before = width
     layers += [_Head(before, 4 * config.channels, kernel_size=3), nn.PixelShuffle(2)]
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
-
-
-def _in_memory_order(pictures: Tensor) -> Tensor:
-    """Return the pictures with their channels last in memory: a third faster on a CPU."""
-    return pictures.to(memory_format=torch.channels_last)
-
-
-def autoencoder_from(settings: dict[str, Any]) -> Autoencoder:
-    """Return a fresh autoencoder of a config that was saved as plain values."""
-    return Autoencoder(AutoencoderConfig(**settings))
+    return nn.Sequential(*layers)
 
 
 def as_samples(pixels: Tensor) -> Tensor:
@@ -166,13 +152,3 @@ def as_samples(pixels: Tensor) -> Tensor:
 def as_pixels(samples: Tensor) -> Tensor:
     """Return numbers from -1 to 1 as 8-bit pixels; others are cut off."""
     return ((samples.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-
-
-def psnr(squared_error: float) -> float:
-    """Return the peak signal-to-noise ratio of pictures from -1 to 1, in dB, for a mean squared error."""
-    return 10 * math.log10(4 / squared_error) if squared_error > 0 else math.inf
-
-
-def code_use(codes: Sequence[Tensor], *, num_codes: int) -> float:
-    """Return the share of all codes that occur."""
-    return len(torch.unique(torch.cat([part.flatten() for part in codes]))) / num_codes

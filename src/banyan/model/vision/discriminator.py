@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -24,7 +23,6 @@ class PatchDiscriminator(nn.Module):
         self.second = Halve(width, 2 * width)
         self.norm = group_norm(2 * width)
         self.verdict = nn.Conv2d(2 * width, 1, 3, padding=1)
-        self.to(memory_format=torch.channels_last)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the verdicts."""

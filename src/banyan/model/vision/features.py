@@ -28,7 +28,6 @@ class FeatureNet(nn.Module):
         )
         self.norms = nn.ModuleList(group_norm(after) for after in widths)
         self.head = nn.Linear(widths[-1], num_labels)
-        self.to(memory_format=torch.channels_last)
 
     def forward(self, pictures: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return the features of each level, and the logits."""

@@ -1,4 +1,4 @@
-"""Finite scalar quantisation: every number of a latent is rounded to one of a few levels, and the levels are the code."""
+"""Finite scalar quantisation: each number of a latent is rounded to one of a few levels; together they are the code."""
 
 from __future__ import annotations
 

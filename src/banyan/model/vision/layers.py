@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -32,7 +30,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the picture and what the block adds to it."""
         inner = self.conv_in(F.silu(self.norm_in(x)))
-        return x + self.conv_out(F.silu(self.norm_out(inner)))
+        change: Tensor = self.conv_out(F.silu(self.norm_out(inner)))
+        return x + change
 
 
 class Halve(nn.Conv2d):
@@ -51,9 +50,5 @@ class Double(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (B, C, Y, X) → (B, num_outputs, 2Y, 2X)."""
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-
-
-def num_halvings(factor: int) -> int:
-    """Return how often a size is halved by a factor that is a power of two; -1 for one that is none."""
-    return int(math.log2(factor)) if factor > 0 and factor & (factor - 1) == 0 else -1
+        doubled: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return doubled
