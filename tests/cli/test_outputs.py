@@ -1,3 +1,4 @@
+import hashlib
 import json
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from typer.testing import CliRunner, Result
 
 from banyan.cli.outputs import app
 from banyan.core.errors import ConfigError, SpaceError, StoreError, UnknownNameError
-from banyan.store.sql_store import open_store
+from banyan.store.keys import change_key, create_key
+from banyan.store.sql_store import open_database, open_store
 from banyan.store.types import RequestState, StoredAnswer, StoredArtifact, StoredFeedback, StoredOutput
 from banyan.testing.store import tiny_request
 
@@ -117,11 +119,11 @@ def test_an_export_holds_every_request_and_picture(address: str, tmp_path: Path)
     target = tmp_path / "new" / "all.jsonl"
     summary = json.loads(run(address, "export", "--output", str(target), "--json").stdout)
     rows = [json.loads(line) for line in target.read_text("utf-8").splitlines()]
-    assert summary == {"file": str(target), "rows": 4, "images": 1}
+    assert summary == {"file": str(target), "rows": 4, "images": 1, "forbidden": 0}
     assert [row["task"] for row in rows] == ["writing", "draw", "area", "area"]
     picture = rows[1]["outputs"][0]["artifacts"][0]["file"]
     assert (target.parent / picture).read_bytes() == b"png"
-    assert sorted(path.name for path in target.parent.iterdir()) == ["all.jsonl", "images"]
+    assert sorted(path.name for path in target.parent.iterdir()) == ["all.jsonl", "all.manifest.json", "images"]
 
 
 def test_an_exported_data_set_is_in_the_tasks_format_with_corrections(address: str) -> None:
@@ -131,6 +133,42 @@ def test_an_exported_data_set_is_in_the_tasks_format_with_corrections(address: s
         {"text": "Wrap text", "label": "strings"},
     ]
     assert json.loads(run(address, "export", "--as-dataset", "--limit", "2", "--json").stdout)["rows"]
+
+
+def test_a_data_set_knows_where_each_row_came_from_and_its_own_hash(address: str, tmp_path: Path) -> None:
+    run(address, "export", "--as-dataset", "--task", "area", "--output", str(tmp_path / "more.jsonl"))
+    rows, origins = (
+        [json.loads(line) for line in (tmp_path / f"more.{ending}").read_text("utf-8").splitlines()]
+        for ending in ("jsonl", "lineage.jsonl")
+    )
+    manifest = json.loads((tmp_path / "more.manifest.json").read_text("utf-8"))
+    for name, digest in manifest["sha256"].items():
+        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
+    assert sorted(manifest["sha256"]) == ["more.jsonl", "more.lineage.jsonl"]
+    assert [origin["line"] for origin in origins] == [1, 2] and len(rows) == 2
+    asked = [json.loads(run(address, "show", origin["request_id"], "--json").stdout) for origin in origins]
+    corrections = [[given["id"] for given in row["feedback"]] for row in asked]
+    assert [origin["corrected_by"] for origin in origins] == [ids[0] if ids else None for ids in corrections]
+    judged = run(address, "export", "--as-dataset", "--judged", "--task", "area").stdout
+    assert [json.loads(line) for line in judged.splitlines()] == [{"text": "Wrap text", "label": "text"}]
+
+
+def test_what_a_key_does_not_allow_is_never_trained_on(tmp_path: Path) -> None:
+    own, target = str(tmp_path / "own.db"), tmp_path / "more.jsonl"
+    with open_store(own) as store:
+        for name, training_ok, mode in (("no", False, "full"), ("yes", True, "full"), ("hash", True, "hash")):
+            key = create_key(store.database, name=name, training_ok=training_ok).key.key_id
+            asked = {"task_kind": "classification", "source": {"text": name}, "api_key_id": key, "store_mode": mode}
+            store.record(tiny_request(**asked), StoredAnswer(outputs=(StoredOutput(text="x"),))).result(10)
+    said = run(own, "export", "--as-dataset", "--output", str(target)).stdout
+    assert [json.loads(line) for line in target.read_text().splitlines()] == [{"text": "yes", "label": "x"}]
+    assert "2 left out: their keys do not allow training" in said
+    database = open_database(own)
+    change_key(database, "yes", training_ok=False)
+    database.close()
+    assert run(own, "export", "--as-dataset").stdout == "", (
+        "a permission that is taken back counts for all that is stored"
+    )
 
 
 def test_an_export_never_replaces_a_file(address: str, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +15,7 @@ import typer
 from rich.console import Console
 
 from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
-from banyan.cli.outputs_file import write_rows
+from banyan.cli.outputs_file import Written, write_rows
 from banyan.cli.progress import TerminalReporter
 from banyan.cli.streams import visible
 from banyan.core.errors import ConfigError, UnknownNameError
@@ -152,6 +154,7 @@ def export(
     as_dataset: Annotated[
         bool, typer.Option("--as-dataset", help="Training rows in the task's own format, corrections included.")
     ] = False,
+    judged: Annotated[bool, typer.Option("--judged", help="Only what a person rated or corrected.")] = False,
     task: TaskOption = None,
     state: StateOption = None,
     model: ModelOption = None,
@@ -163,19 +166,34 @@ def export(
 ) -> None:
     """Write stored requests as JSON lines, the newest first; pictures go to images/ beside the file.
 
+    A data set holds only what models may be trained on: see `banyan keys change --training`.
+
     Example: banyan outputs export --task classification --as-dataset --output more.jsonl
     """
     wanted = request_filter(task=task, state=state, model=model, since=since, limit=limit)
+    wanted = replace(wanted, judged=judged, for_training=as_dataset)
     with opened(database) as queries:
+        num_forbidden = queries.count(replace(wanted, for_training=False)) - queries.count(wanted)
         pairs = exported(queries.iterate(wanted), as_dataset=as_dataset)
         if output is not None:
-            written = write_rows(output, pairs)
+            asked = {name: value for name, value in asdict(wanted).items() if value not in (None, False)}
+            facts = {"file": output.name, "made_at": iso_time(utc_microseconds()), "filter": asked}
+            facts["num_forbidden"] = num_forbidden
+            written = write_rows(output, pairs, facts=facts, with_lineage=as_dataset)
             summary = {"file": output, "rows": written.num_rows, "images": written.num_images}
-            emit(summary, as_json=as_json, quiet=quiet, text=lambda: say(f"{written.num_rows} rows in {output}"))
+            told = partial(tell_written, output, written, num_forbidden=num_forbidden)
+            emit({**summary, "forbidden": num_forbidden}, as_json=as_json, quiet=quiet, text=told)
         elif as_json:
             emit({"rows": [row for row, _ in pairs]}, as_json=True)
         elif not quiet:
             print_rows(row for row, _ in pairs)
+
+
+def tell_written(output: Path, written: Written, *, num_forbidden: int) -> None:
+    """Say how much was written, and what was left out because of its key."""
+    say(f"{written.num_rows} rows in {output}")
+    if num_forbidden:
+        say(f"{num_forbidden} left out: their keys do not allow training (banyan keys change NAME --training)")
 
 
 @app.command()

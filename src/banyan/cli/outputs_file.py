@@ -1,18 +1,24 @@
-"""Writes exported rows to a file, complete or not at all, with their pictures beside it."""
+"""Writes exported rows to a file, complete or not at all, with their pictures, origins and hashes beside it.
+
+`more.jsonl` comes with `more.manifest.json` (hashes, counts, what was asked for), and as a data set with
+`more.lineage.jsonl` (where every row came from).
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from banyan.core.errors import ConfigError
 from banyan.core.files import as_write_error, atomic_write_bytes, fsync_directory
 from banyan.store.export import artifact_file_name
+from banyan.store.lineage import lineage_of
 from banyan.store.types import StoredExchange
 
 
@@ -24,38 +30,83 @@ class Written:
     num_images: int
 
 
-def write_rows(path: Path, pairs: Iterable[tuple[dict[str, Any], StoredExchange]]) -> Written:
-    """Write one JSON line for each row and every picture that belongs to it.
+@dataclass(slots=True)
+class _Written:
+    """Counts while rows are written."""
 
-    Raises: ConfigError if the file exists already; SpaceError if it cannot be written.
+    num_rows: int = 0
+    files: set[str] = field(default_factory=set)
+
+    def done(self) -> Written:
+        return Written(num_rows=self.num_rows, num_images=sum(name.startswith("images/") for name in self.files))
+
+
+def write_rows(
+    path: Path,
+    pairs: Iterable[tuple[dict[str, Any], StoredExchange]],
+    *,
+    facts: Mapping[str, Any],
+    with_lineage: bool = False,
+) -> Written:
+    """Write one JSON line for each row, every picture that belongs to it, and `facts` into the manifest.
+
+    Raises: ConfigError if a file exists already; SpaceError if one cannot be written.
     """
-    if path.exists():
-        raise ConfigError(f"{path} exists already; an export never replaces a file.", hint="choose another name")
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    names = [path, _beside(path, "manifest.json"), *([_beside(path, "lineage.jsonl")] if with_lineage else [])]
+    for name in names:
+        if name.exists():
+            raise ConfigError(f"{name} exists already; an export never replaces a file.", hint="choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        written = _write(temporary, path.parent, pairs)
-        temporary.rename(path)
+        written = _write_all(path, pairs, with_lineage=with_lineage, facts=facts)
         fsync_directory(path.parent)
     except OSError as error:
         raise as_write_error(error, path) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        for name in names:
+            with suppress(OSError):
+                _temporary(name).unlink(missing_ok=True)
     return written
 
 
-def _write(file_path: Path, folder: Path, pairs: Iterable[tuple[dict[str, Any], StoredExchange]]) -> Written:
-    num_rows = 0
-    files: set[str] = set()
-    with file_path.open("x", encoding="utf-8", errors="backslashreplace") as file:
-        for row, exchange in pairs:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            num_rows += 1
-            files |= _write_artifacts(folder, exchange, already=files)
-        file.flush()
-        os.fsync(file.fileno())
-    return Written(num_rows=num_rows, num_images=sum(name.startswith("images/") for name in files))
+def _write_all(
+    path: Path, pairs: Iterable[tuple[dict[str, Any], StoredExchange]], *, with_lineage: bool, facts: Mapping[str, Any]
+) -> Written:
+    """Write everything under other names first; the rows take theirs last, when all that explains them is there."""
+    lineage = _beside(path, "lineage.jsonl") if with_lineage else None
+    counts = _Written()
+    with _temporary(path).open("x", encoding="utf-8", errors="backslashreplace") as rows:
+        if lineage is None:
+            _write_lines(rows, None, path.parent, pairs, counts)
+        else:
+            with _temporary(lineage).open("x", encoding="utf-8") as origins:
+                _write_lines(rows, origins, path.parent, pairs, counts)
+    hashes = {name.name: _sha256(_temporary(name)) for name in (path, lineage) if name is not None}
+    manifest = {**facts, **asdict(counts.done()), "sha256": hashes}
+    atomic_write_bytes(_beside(path, "manifest.json"), json.dumps(manifest, indent=2, ensure_ascii=False).encode())
+    for name in (lineage, path):
+        if name is not None:
+            _temporary(name).rename(name)
+    return counts.done()
+
+
+def _write_lines(
+    rows: TextIO,
+    origins: TextIO | None,
+    folder: Path,
+    pairs: Iterable[tuple[dict[str, Any], StoredExchange]],
+    counts: _Written,
+) -> None:
+    for row, exchange in pairs:
+        counts.num_rows += 1
+        rows.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if origins is not None:
+            origins.write(json.dumps(lineage_of(exchange, line=counts.num_rows), ensure_ascii=False) + "\n")
+        counts.files |= _write_artifacts(folder, exchange, already=counts.files)
+    for file in (rows, origins):
+        if file is not None:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _write_artifacts(folder: Path, exchange: StoredExchange, *, already: set[str]) -> set[str]:
@@ -64,3 +115,16 @@ def _write_artifacts(folder: Path, exchange: StoredExchange, *, already: set[str
     for name in found.keys() - already:
         atomic_write_bytes(folder / name, found[name].data)
     return set(found)
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(f"{path.stem}.{ending}")
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp-{os.getpid()}")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

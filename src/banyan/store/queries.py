@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from banyan.core.config import config
@@ -18,7 +18,8 @@ from banyan.core.errors import ConfigError, InputError
 from banyan.store.codec import strings_in
 from banyan.store.database import Database
 from banyan.store.exchanges import load_artifact, load_exchanges
-from banyan.store.schema import DeadLetterRow, ModelRow, OutputRow, RequestRow
+from banyan.store.key_types import StoreMode
+from banyan.store.schema import ApiKeyRow, DeadLetterRow, FeedbackRow, ModelRow, OutputRow, RequestRow
 from banyan.store.types import RequestState, StoredArtifact, StoredExchange
 
 _PAGE_ROWS = 200
@@ -37,6 +38,8 @@ class RequestFilter:
     session: str | None = None
     api_key_id: str | None = None
     since: int | None = None  # received at or after, UTC microseconds
+    for_training: bool = False  # only what models may be trained on: see `may_train`
+    judged: bool = False  # only what somebody rated or corrected
     before_id: str | None = None  # strictly older than this request, for the next page
     limit: int | None = None
 
@@ -110,6 +113,12 @@ class StoreQueries:
         with self._database.read() as connection:
             return load_artifact(connection, sha256)
 
+    def count(self, wanted: RequestFilter) -> int:
+        """Return how many requests fit; the filter's limit is none of it."""
+        with self._database.read() as connection:
+            fitting = select(func.count()).select_from(RequestRow).join(ModelRow, ModelRow.id == RequestRow.model_id)
+            return connection.scalar(fitting.where(*conditions(connection, wanted))) or 0
+
     def counts(self) -> StoreCounts:
         """Return how much is stored, by state and by task."""
         with self._database.read() as connection:
@@ -162,10 +171,24 @@ def conditions(connection: Connection, wanted: RequestFilter) -> Iterator[Column
     for column, value in equal.items():
         if value is not None:
             yield column == value
+    if wanted.for_training:
+        yield may_train()
+    if wanted.judged:
+        yield exists().where(FeedbackRow.request_id == RequestRow.id)
     if wanted.since is not None:
         yield RequestRow.received_at >= wanted.since
     if wanted.before_id is not None:
         yield _older_than(connection, wanted.before_id)
+
+
+def may_train() -> ColumnElement[bool]:
+    """Return the condition on requests that models may be trained on.
+
+    They came without a key (from this machine itself), or their key allows it now; and their content was kept.
+    """
+    allowed = select(ApiKeyRow.id).where(ApiKeyRow.training_ok.is_(True))
+    is_allowed = or_(RequestRow.api_key_id.is_(None), RequestRow.api_key_id.in_(allowed))
+    return and_(is_allowed, RequestRow.store_mode.in_((str(StoreMode.FULL), str(StoreMode.REDACTED))))
 
 
 def _older_than(connection: Connection, request_id: str) -> ColumnElement[bool]:
