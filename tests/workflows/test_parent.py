@@ -159,3 +159,19 @@ def test_other_sizes_are_refused_before_the_parent_writes_a_text(runs: TransferR
     with pytest.raises(ConfigError, match="model.num_layers=4 is not what the parent has"):
         runs.run("child", [runs.task("trip")], transfer=transfer, model={"num_layers": 4})
     assert not list((runs.folder / "child").rglob("*.jsonl"))
+
+
+def test_what_is_cleaned_for_training_is_cleaned_for_an_answer_and_by_the_child(runs: TransferRuns) -> None:
+    steps = {"normalise": "nfkc", "stem": "english"}
+    tasks = [runs.task("film", preprocess=steps)]
+    parent = runs.run("cleaned", tasks, model={"num_layers": 1}, train={"steps": 1})
+    text = "Good Films ﬁrst"
+    task = parent.material.tasks[0]
+    learned = task.prompt(task.example_from_text(text), parent.material.vocabulary, max_tokens=32)
+    plain = {"parent": str(parent.run_directory), "replay": {"data": {"film": str(runs.rows("film"))}}}
+    child = runs.run("cleaned-child", [runs.task("trip")], transfer=plain, train={"steps": 1})
+    for run in (parent.run_directory, child.run_directory):
+        with load(run / "best") as model:
+            asked = model.prompt("film", model.task("film").example_from_text(text))
+            assert model.vocabulary.decode(asked.token_ids).endswith("good film first")
+            assert asked.token_ids[2:] == learned.token_ids[2:]  # behind the start and the task's own token

@@ -17,6 +17,7 @@ from banyan.tasks.augmentation.passage import WordSplitter, longest_words
 from banyan.tasks.base import Task
 from banyan.tasks.units import split_units
 from banyan.workflows.back_translation import translated_texts
+from banyan.workflows.parent import find_parent
 from banyan.workflows.reporter import Reporter
 from banyan.workflows.word_list import read_words
 from banyan.workflows.word_neighbours import word_neighbours
@@ -83,7 +84,7 @@ def _ask(
     if directory is None:
         raise ConfigError(f"task {task.name}: augment needs a model to ask.", hint="set augment.model")
     reporter.stage(f"ask {directory} for other wordings")
-    with load(directory) as model:
+    with load(find_parent(Path(directory))) as model:
         synonyms = word_neighbours(model, lexicon.counts) if augment.synonyms else {}
         translated: dict[str, str] = {}
         if augment.back_translation:

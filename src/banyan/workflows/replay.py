@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from banyan.core.config import config_from_mapping
 from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.core.files import atomic_write_text
 from banyan.core.registry import did_you_mean
@@ -73,7 +74,7 @@ def _old_task(name: str, places: str | list[str], recipe: Recipe, parent_tasks: 
     known = {field.name for field in dataclasses.fields(TaskConfig)} - _NOT_IN_RECIPE
     given = {key: value for key, value in spec.items() if key in known}
     data = TaskDataConfig(train=places, columns=dict(spec.get("columns", {})))
-    return TaskConfig(name=name, kind=spec["kind"], data=data, **given)
+    return config_from_mapping(TaskConfig, {"name": name, "kind": spec["kind"], "data": data, **given})
 
 
 def _generated_task(recipe: Recipe, run_directory: Path) -> TaskConfig:
