@@ -146,7 +146,7 @@ def _log_lines_go_where_they_went() -> Iterator[None]:
 def judge_keys(tiny_files: dict[str, Path]) -> dict[str, Any]:
     """The recipe of a judge of the tiny pictures."""
     return {
-        "trains": "picture_judge",
+        "kind": "picture_judge",
         "name": "judge",
         "width": 8,
         "data": {"train": str(tiny_files["image_generation"]), "test_fraction": 0.2},

@@ -29,11 +29,14 @@ def test_a_users_file_is_scored_and_the_scores_are_stored(
     banyan: Run, model: Path, tiny_files: dict[str, Path], tmp_path: Path
 ) -> None:
     pair = f"classification={tiny_files['classification']}"
-    ran = banyan("evaluate", model, "--data", pair, "--max-examples", 20, "--save-predictions", "p.jsonl", "--json")
+    written = ("--save-predictions", "p.jsonl", "--report", "new/report.md")
+    ran = banyan("evaluate", model, "--data", pair, "--max-examples", 20, *written, "--json")
     assert list(ran.answer["tasks"]) == ["classification"]
     assert ran.answer["tasks"]["classification"]["num_examples"] == 20
     lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text("utf-8").splitlines()]
     right = sum(line["prediction"] == line["reference"] for line in lines)
+    report = (tmp_path / "new" / "report.md").read_text("utf-8")
+    assert f"{right} of 20 right." in report and "### classification" in report
     assert len(lines) == 20 and right / 20 == ran.answer["tasks"]["classification"]["scores"]["accuracy"]
 
 

@@ -96,13 +96,13 @@ def test_the_page_stands_alone_and_text_cannot_become_markup(banyan: Run, model:
         (("classification", "red", "--data", "a.csv"), 2, "--data belongs to --mistakes"),
         (("classification", "--mistakes", 2, "--data", "nowhere.csv"), 3, "nowhere.csv"),
         (("classification", "--mistakes", 2, "--split", "tset"), 2, "--split=tset is not known"),
-        (("language_modeling", "--mistakes", 2), 2, "no answer is right or wrong"),
+        (("language_modeling", "--mistakes", 2), 2, "mistakes are shown where words are answered"),
         (("clasification", "red"), 2, "did you mean classification"),
         (("classification", " "), 2, "cannot label a blank text"),
         (("classification", "red", "--method", "oclusion"), 2, "did you mean occlusion"),
         (("classification", "red", "--about", "wam"), 2, "did you mean warm"),
         (("question_answering", "red? ||| blue", "--about", "x"), 2, "does not stand in the context"),
-        (("image_generation", "seven"), 2, "only answers in words"),
+        (("image_generation", "seven"), 2, "only words can be explained"),
     ],
 )
 def test_what_cannot_be_explained_is_one_line(
@@ -155,7 +155,7 @@ def test_every_kind_with_right_answers_has_mistakes(banyan: Run, model: Path, ta
 def test_every_command_of_the_guide_runs(banyan: Run, model: Path, tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs/guides/explain.md").read_text("utf-8")
     commands = [line for block in re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S) for line in block.splitlines()]
-    assert len(commands) == 6
+    assert len(commands) == 7
     (tmp_path / "reviews.csv").write_text("text,label\nred thing,cold\n红色,warm\n", "utf-8")
     for command in commands:
         ran = banyan(*shlex.split(command.replace("runs/demo/best", str(model)))[1:])

@@ -1,10 +1,12 @@
+import dataclasses
+
 import pytest
 import torch
 
-from banyan.core.types import Completion, Text
+from banyan.core.types import Completion, LabelSet, Text
 from banyan.infer.forward import Row
 from banyan.infer.scoring import ScoringJob, question_of, run_jobs
-from banyan.testing.prompts import make_model, scoring_prompts, text_prompt
+from banyan.testing.prompts import LABELS, make_model, scoring_prompts, text_prompt
 
 MODEL = make_model()
 
@@ -50,3 +52,18 @@ def test_a_question_whose_answer_cannot_be_read_fails_alone() -> None:
 def test_a_job_costs_the_tokens_of_all_its_rows_and_no_slot() -> None:
     for job in jobs():
         assert (job.num_tokens, job.num_slots) == (sum(len(row) for row in job.rows), 0)
+
+
+@torch.inference_mode()
+def test_a_label_can_be_read_from_the_mean_of_the_whole_prompt() -> None:
+    asked = scoring_prompts("The banyan")[0]
+    prompt = dataclasses.replace(asked, decoding=LabelSet(labels=LABELS, head="sky", pooling="mean"))
+    question = question_of(prompt)
+    assert question is not None
+    run_jobs(MODEL, [job := ScoringJob(question)], max_batch_tokens=1000)
+    length = len(prompt)
+    hidden_TD = MODEL(torch.tensor([prompt.token_ids]), attend_until_BT=torch.full((1, length), length - 1))[0]
+    expected_L = MODEL.head_logits("sky", hidden_TD.double().mean(dim=0).float()).double().softmax(-1)
+    torch.testing.assert_close(
+        torch.tensor(job.ticket.result(0).label_probs).double(), expected_L, rtol=1e-5, atol=1e-6
+    )

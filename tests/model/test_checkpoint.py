@@ -16,6 +16,7 @@ from banyan.testing.models import tiny_model, tiny_model_config
 
 HEADS = [
     HeadSpec(name="area", kind=HeadKind.CLASSIFICATION, labels=("io", "文本")),
+    HeadSpec(name="mood", kind=HeadKind.CLASSIFICATION, labels=("a", "b"), pooling="mean"),
     HeadSpec(name="a.b/c", kind=HeadKind.SPAN),
 ]
 SHAPES = {

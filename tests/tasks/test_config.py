@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from banyan.tasks.registry import task_from_spec
 def test_a_recipe_becomes_a_task_and_its_labels_come_from_the_rows() -> None:
     config = TaskConfig(name="mood", kind="classification", data=TaskDataConfig(columns={"text": "review"}))
     task = build_task(config, rows=[{"review": "x", "label": "good"}, {"review": "y", "label": "bad"}])
-    assert task == Classification(name="mood", labels=("bad", "good"), columns={"text": "review"})
+    assert task == Classification(name="mood", labels=("bad", "good"), columns={"text": "review"}, pooling="mean")
 
 
 def test_one_bad_row_does_not_hide_the_labels_but_bad_rows_alone_do() -> None:
@@ -88,3 +89,10 @@ def test_what_a_loss_cannot_do_is_refused(changes: dict[str, Any]) -> None:
 def test_a_capped_epoch_has_an_example() -> None:
     with pytest.raises(ConfigError, match="epoch_examples=0"):
         TaskDataConfig(epoch_examples=0)
+
+
+def test_a_classifier_of_a_recipe_reads_means_and_one_that_does_not_say_reads_the_last_position() -> None:
+    asked = TaskConfig(name="sky", kind="classification", labels=("a", "b"))
+    assert build_task(asked).head.pooling == "mean"  # type: ignore[union-attr]
+    assert build_task(dataclasses.replace(asked, pooling="last")).head.pooling == "last"  # type: ignore[union-attr]
+    assert Classification(name="sky", labels=("a", "b")).head.pooling == "last"  # type: ignore[union-attr]

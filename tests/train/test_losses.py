@@ -131,3 +131,30 @@ def test_smoothing_mixes_each_tasks_loss_with_that_of_saying_everything_alike() 
     assert float(found[1]) == pytest.approx(float(expected), rel=1e-5)
     assert float(found[0]) != pytest.approx(float(plain[0]), rel=1e-4)
     assert torch.equal(found[2:], plain[2:])
+
+
+MEANS = dataclasses.replace(LABELS, pooling="mean")
+
+
+def test_a_head_that_reads_means_scores_the_mean_of_its_whole_example_and_of_no_other() -> None:
+    trunk = model()
+    rows = [
+        [sequence("words", [5, 6]), sequence("labels", [-1, -1, 2])],
+        [sequence("labels", [-1, 1]), sequence("labels", [-1, -1, -1, 0])],
+    ]
+    batch = collate(rows, seq_len=8, pad_id=0, task_names=("words", "labels"))
+    with torch.no_grad():
+        found = joint_loss(trunk, batch, task_heads=(None, MEANS)).loss_sums[1]
+        alone = [s for row in rows for s in row if s.task == "labels"]
+        expected = 0.0
+        for example in alone:
+            hidden_TD = trunk(torch.tensor([example.token_ids]), attend_until_BT=torch.full((1, len(example)), 10))[0]
+            logits_L = trunk.head_logits("labels", hidden_TD.double().mean(dim=0).float()).double()
+            expected -= float(logits_L.log_softmax(-1)[example.targets[-1]])
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_head_that_reads_means_has_one_target_an_example() -> None:
+    batch = collate([[sequence("labels", [0, 1])]], seq_len=2, pad_id=0, task_names=("labels",))
+    with pytest.raises(DataError, match="one target, not several"):
+        joint_loss(model(), batch, task_heads=(MEANS,))

@@ -12,7 +12,9 @@ from banyan.workflows.word_colours import background
 
 def coloured(part: ExplainedPart, *, largest: float, is_alone: bool) -> Text:
     """Return a part of a question for a terminal, with its name in front unless it stands alone."""
-    text = Text() if is_alone else Text(f"{part.name}: ", style="bold")
+    text = Text()
+    if not is_alone:
+        text.append(f"{part.name}: ", style="bold")
     for word in part.words:
         colour = background(word.value, largest=largest)
         bare = word.text.lstrip()

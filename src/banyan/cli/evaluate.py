@@ -12,6 +12,8 @@ import typer.main
 
 from banyan.cli.base_model import BaseOption
 from banyan.cli.calibration import CalibrateOption, run_calibration
+from banyan.cli.harness import HARNESS
+from banyan.cli.harness import app as harness
 from banyan.cli.joint_vs_single import JOINT_VS_SINGLE
 from banyan.cli.joint_vs_single import app as joint_vs_single
 from banyan.cli.model_comparison import AgainstOption, run_model_comparison
@@ -25,6 +27,7 @@ from banyan.cli.scoring import (
     BaselinesOption,
     DataOption,
     MaxExamplesOption,
+    ReportOption,
     SavePredictionsOption,
     ScoringQuestion,
     SplitOption,
@@ -44,7 +47,7 @@ from banyan.core.errors import ConfigError
 from banyan.workflows.evaluation import Beside
 
 app = typer.Typer(add_completion=False)
-_WAYS = {JOINT_VS_SINGLE: joint_vs_single, IMAGES: pictures}
+_WAYS = {JOINT_VS_SINGLE: joint_vs_single, IMAGES: pictures, HARNESS: harness}
 
 
 class ByWay(typer.core.TyperCommand):
@@ -53,7 +56,7 @@ class ByWay(typer.core.TyperCommand):
     def main(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:
         """Run the command."""
         for way, own in _WAYS.items():
-            if way in (args or ()):
+            if any(word.partition("=")[0] == way for word in args or ()):
                 return typer.main.get_command(own).main(args, *more, **settings)
         return super().main(args, *more, **settings)
 
@@ -66,6 +69,7 @@ def evaluate_command(
     split: SplitOption = "test",
     max_examples: MaxExamplesOption = 500,
     save_predictions: SavePredictionsOption = None,
+    report: ReportOption = None,
     baselines: BaselinesOption = "fast",
     baseline_examples: BaselineExamplesOption = 20_000,
     database: Annotated[str | None, typer.Option(help="Database URL; the scores are recorded there.")] = None,
@@ -93,10 +97,12 @@ def evaluate_command(
     With --compare: what the model writes beside real text, score by score. With --probe: which layer holds a task.
     With --calibrate: classifiers learn to be as sure as they are right. With --against: is another one better?
     --images: what a model draws, measured offline. (banyan evaluate --images --help)
+    --harness: a task of lm-evaluation-harness. (banyan evaluate --harness --help)
     RECIPE --joint-vs-single: does a task lose by being taught with others? (banyan evaluate --joint-vs-single --help)
     """
     ways = {"--compare": compare, "--probe": probe, "--calibrate": calibrate, "--against": against}
-    check_way(ways, generated=generated, output=output, save_predictions=save_predictions)
+    written = {"--save-predictions": save_predictions, "--report": report}
+    check_way(ways, generated=generated, output=output, written=written)
     asked = ScoringQuestion(
         tasks=tuple(task or ()), data=tuple(data or ()), split=split, max_examples=max_examples, base=base
     )
@@ -123,6 +129,7 @@ def evaluate_command(
             model,
             asked,
             save_predictions=save_predictions,
+            report=report,
             database=database,
             beside=beside,
             as_json=as_json,
@@ -131,17 +138,19 @@ def evaluate_command(
 
 
 def check_way(
-    ways: Mapping[str, object], *, generated: Path | None, output: Path | None, save_predictions: Path | None
+    ways: Mapping[str, object], *, generated: Path | None, output: Path | None, written: Mapping[str, Path | None]
 ) -> None:
-    """Refuse options that do not go together; `ways` are the options that each ask for something else.
+    """Refuse options that do not go together.
+
+    `ways` are the options that each ask for something else, `written` those that write what scoring alone finds.
 
     Raises: ConfigError saying what they belong to.
     """
     given = [name for name, value in ways.items() if value]
     if len(given) > 1:
         raise ConfigError(f"{' and '.join(given)} are {len(given)} ways to evaluate; give one of them.")
-    if save_predictions is not None and given:
-        raise ConfigError(f"--save-predictions belongs to scoring, not to {given[0]}.", hint="give one of the two")
+    if given and (file := next((name for name, place in written.items() if place is not None), None)):
+        raise ConfigError(f"{file} belongs to scoring, not to {given[0]}.", hint="give one of the two")
     if generated is not None and "--compare" not in given:
         raise ConfigError("--generated belongs to --compare.", hint="banyan evaluate MODEL --compare real.txt")
     if output is not None and not {"--compare", "--probe"} & set(given):

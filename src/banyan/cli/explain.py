@@ -109,7 +109,7 @@ def _tell_one(explanation: Explanation) -> None:
     say(harmless(f"What spoke for (blue) and against (red): {explanation.about}"))
     for part in explanation.parts:
         print_coloured(coloured(part, largest=explanation.largest, is_alone=len(explanation.parts) == 1))
-    print_table(("word", "of", "nats"), _strongest(explanation))
+    print_table(("word", "nats", "in"), _strongest(explanation))
     say(f"log-odds of the answer {explanation.log_odds:+.3f}, with blank words {explanation.blank_log_odds:+.3f}")
     if explanation.gap is not None:
         say(f"the values of all words add up to the difference but for {abs(explanation.gap):.4f}")
@@ -120,7 +120,7 @@ def _tell_one(explanation: Explanation) -> None:
 def _strongest(explanation: Explanation) -> list[tuple[str, str, str]]:
     words = [(part.name, word) for part in explanation.parts for word in part.words]
     words.sort(key=lambda own: -abs(own[1].value))
-    return [(harmless(word.text.strip()), name, f"{word.value:+.3f}") for name, word in words[:_SHOWN_WORDS]]
+    return [(harmless(word.text.strip()), f"{word.value:+.3f}", name) for name, word in words[:_SHOWN_WORDS]]
 
 
 def _verdict(sanity: Sanity) -> str:

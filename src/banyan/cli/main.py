@@ -19,10 +19,10 @@ from rich.table import Table
 
 from banyan import __version__
 from banyan.cli.streams import flush_output, open_closed_streams, reader_has_gone, speak_utf8, visible
-from banyan.core.errors import BanyanError, FileError, MemoryLimitError, SpaceError, UnknownNameError
+from banyan.core.errors import BanyanError, ConfigError, FileError, MemoryLimitError, SpaceError, UnknownNameError
 from banyan.core.files import as_write_error
 from banyan.core.logging import set_up_logging
-from banyan.core.paths import thread_count
+from banyan.core.paths import add_plugin_files, plugin_files, thread_count
 from banyan.core.registry import did_you_mean
 
 _NO_MEMORY = ("can't allocate memory", "can't start new thread", "std::bad_alloc", "Cannot allocate memory")
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = [word for word in words if word != "--debug"]
     prepare_process(debug=debug)
     try:
-        code = run(words)
+        code = run(take_plugins(words))
         flush_output()
     except BaseException as error:
         if debug and not isinstance(error, SystemExit | KeyboardInterrupt):
@@ -80,6 +80,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with suppress(OSError):
         flush_output()
     sys.exit(code)
+
+
+def take_plugins(words: Sequence[str]) -> list[str]:
+    """Remember the files of `--plugin FILE` and return the other words.
+
+    Raises: ConfigError if no file follows.
+    """
+    rest: list[str] = []
+    waiting = iter(words)
+    for word in waiting:
+        name, equals, value = word.partition("=")
+        if name != "--plugin":
+            rest.append(word)
+            continue
+        if not (value := value if equals else next(waiting, "")):
+            raise ConfigError("--plugin needs a file.", hint="--plugin my_kind.py; docs/guides/add-a-task.md")
+        add_plugin_files([value])
+    return rest
 
 
 def prepare_process(*, debug: bool) -> None:
@@ -120,6 +138,8 @@ def run_verb(name: str, words: Sequence[str]) -> int:
     # Typer brings its own copy of click; imported here so that `banyan --help` does not pay for it.
     import typer.main
 
+    if files := plugin_files():
+        import_module("banyan.workflows.plugins").load_plugins(files)
     app = import_module(VERBS[name].module).app
     with flushed_denormals():
         result = typer.main.get_command(app).main(list(words), prog_name=f"banyan {name}", standalone_mode=False)
@@ -204,7 +224,7 @@ def show_overview() -> None:
     out = Console(highlight=False)
     out.print("[bold]banyan[/bold]: a GPT that you grow yourself.   banyan VERB --help explains a verb.\n")
     out.print(table)
-    out.print("\nGlobal: --version, --debug (tracebacks). Exit codes: docs/errors.md.")
+    out.print("\nGlobal: --version, --debug (tracebacks), --plugin FILE (a kind of task). Exit codes: docs/errors.md.")
 
 
 if __name__ == "__main__":

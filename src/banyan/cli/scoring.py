@@ -12,6 +12,7 @@ from banyan import __version__
 from banyan.cli.output import console, emit, print_table, say
 from banyan.cli.progress import TerminalReporter
 from banyan.workflows.evaluation import Beside, EvaluationRun, Systems, evaluate
+from banyan.workflows.evaluation_report import write_evaluation_report
 from banyan.workflows.scoring import BaselineResult, TaskResult
 
 TasksOption = Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be given again.")]
@@ -21,6 +22,9 @@ DataOption = Annotated[
 SplitOption = Annotated[str, typer.Option(help="test, validation or train, as the model's own recipe names them.")]
 MaxExamplesOption = Annotated[int, typer.Option(min=1, help="At most so many of each task.")]
 SavePredictionsOption = Annotated[Path | None, typer.Option(help="Write every prediction there, as JSON lines.")]
+ReportOption = Annotated[
+    Path | None, typer.Option(help="Write scores and examples, good and bad, there: a page of Markdown.")
+]
 
 
 BaselinesOption = Annotated[
@@ -51,6 +55,7 @@ def run_scoring(
     asked: ScoringQuestion,
     *,
     save_predictions: Path | None,
+    report: Path | None,
     database: str | None,
     beside: Beside,
     as_json: bool,
@@ -73,7 +78,9 @@ def run_scoring(
             beside=beside,
             reporter=reporter,
         )
-    emit(summary(run), as_json=as_json, quiet=quiet, text=lambda: tell(run))
+    if report is not None:
+        write_evaluation_report(report, run.results, model=run.model, split=run.split)
+    emit(summary(run), as_json=as_json, quiet=quiet, text=lambda: tell(run, report=report))
 
 
 def summary(run: EvaluationRun) -> dict[str, Any]:
@@ -115,7 +122,7 @@ def _plain_baseline(own: BaselineResult) -> dict[str, Any]:
     }
 
 
-def tell(run: EvaluationRun) -> None:
+def tell(run: EvaluationRun, *, report: Path | None = None) -> None:
     """Print a table of every score, one of the simple systems beside the model, and who scored."""
     rows = [
         (name if metric == e.main_metric else "", metric, f"{value:.4f}", _interval(e, metric), e.num_examples)
@@ -127,6 +134,8 @@ def tell(run: EvaluationRun) -> None:
         _tell_baselines(run)
     if run.predictions_file is not None:
         say(f"predictions: {run.predictions_file}")
+    if report is not None:
+        say(f"report: {report}")
 
 
 def _tell_baselines(run: EvaluationRun) -> None:

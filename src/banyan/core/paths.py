@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -25,6 +26,18 @@ def cache_directory() -> Path:
 def default_database_url() -> str:
     """Return the database every command uses unless told otherwise: `BANYAN_DATABASE`, or runs/banyan.db."""
     return os.environ.get("BANYAN_DATABASE") or f"sqlite:///{runs_directory() / 'banyan.db'}"
+
+
+def plugin_files() -> list[Path]:
+    """Return the files whose kinds of task are to be known: `BANYAN_PLUGINS`, paths separated as in PATH."""
+    return [Path(value) for value in os.environ.get("BANYAN_PLUGINS", "").split(os.pathsep) if value]
+
+
+def add_plugin_files(paths: Sequence[str]) -> None:
+    """Put further files into `BANYAN_PLUGINS`, so that processes started from this one know them, too."""
+    absolute = [str(Path(path).absolute()) for path in paths]
+    known = [str(path) for path in plugin_files()]
+    os.environ["BANYAN_PLUGINS"] = os.pathsep.join(dict.fromkeys([*known, *absolute]))
 
 
 def thread_count() -> int | None:

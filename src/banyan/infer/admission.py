@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from banyan.core.errors import BanyanError, ConfigError, ContextLengthError, InputError
 from banyan.core.registry import did_you_mean
 from banyan.core.types import HeadKind, HeadSpec, ImageGrid, LabelSet, Prompt, Span, Tags, Text
+from banyan.infer.forms.form import form_of
 from banyan.infer.requests import Request, TextCallback, TokenCallback
 from banyan.infer.sampling import SamplingConfig
 from banyan.infer.spans import check_span
@@ -44,12 +45,15 @@ class Limits:
             max_tokens = self._max_text_tokens(prompt, prompt.decoding, sampling)
         if is_guided:
             self._check_guidance(prompt)
+        if sampling.has_form and not isinstance(prompt.decoding, Text):
+            raise ConfigError(f"task {prompt.task} draws pictures, which have no other form than their own.")
         return Request(
             prompt=prompt,
             sampling=sampling,
             num_slots=2 if is_guided else sampling.num_beams,
             max_tokens=max_tokens,
             adapter=adapter,
+            form=form_of(sampling),
             on_token=on_token,
             on_text=on_text,
         )

@@ -8,6 +8,7 @@ from collections.abc import Sequence, Set
 from torch import Tensor
 
 from banyan.core.types import NO_GRID, Completion, FinishReason, ImageGrid, Text
+from banyan.infer.forms.form import FormReader
 from banyan.infer.guidance import guide, scale_at, wish_ratio
 from banyan.infer.penalties import Penalties
 from banyan.infer.randomness import uniform
@@ -113,8 +114,11 @@ class TextAnswer(DrawnAnswer):
         vocabulary: Vocabulary,
         stop_ids: Set[int],
         forbidden_V: Tensor,
+        form: FormReader | None = None,
     ) -> None:
         super().__init__(request, slots=slots)
+        self._form = form
+        self._vocabulary = vocabulary
         self._stop_ids = stop_ids
         self._forbidden_V = forbidden_V
         self._text = text_of(request, vocabulary)
@@ -129,6 +133,9 @@ class TextAnswer(DrawnAnswer):
         logits_V = logits_V.masked_fill(self._forbidden_V, -float("inf"))
         if blocked := blocked_tokens(self.token_ids, self.request.sampling, stop_ids=self._stop_ids):
             logits_V[sorted(blocked)] = -float("inf")
+        if self._form is not None:
+            forbidden_V = self._form.forbidden(num_left=self.request.max_tokens - len(self.token_ids))
+            logits_V = logits_V.masked_fill(forbidden_V.to(logits_V.device), -float("inf"))
         return logits_V
 
     def accept(self, drawn: int, log_prob: float) -> None:
@@ -143,6 +150,8 @@ class TextAnswer(DrawnAnswer):
         self._tell(self._text.push(drawn))
         if self._text.is_stopped:
             self.finish_reason = FinishReason.STOP
+        elif self._form is not None and self._has_form(self._form, drawn):
+            self._end(FinishReason.STOP)
         elif len(self.token_ids) >= self.request.max_tokens:
             self._end(FinishReason.LENGTH)
 
@@ -155,6 +164,11 @@ class TextAnswer(DrawnAnswer):
             token_log_probs=tuple(self.log_probs[:num_kept]),
             text=self._text.text,
         )
+
+    def _has_form(self, form: FormReader, drawn: int) -> bool:
+        """Read on in the form; whether the answer is complete, or has its form and no more room."""
+        form.read(self._vocabulary.decode_bytes((drawn,)))
+        return form.is_complete or (form.may_end and len(self.token_ids) >= self.request.max_tokens)
 
     def _end(self, reason: FinishReason) -> None:
         self._tell(self._text.finish())

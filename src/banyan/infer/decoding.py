@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from torch import Tensor
 from banyan.core.types import ImageGrid, Text
 from banyan.infer.answers import Answer, DrawnAnswer, PictureAnswer, TextAnswer
 from banyan.infer.beam_answer import BeamAnswer
+from banyan.infer.forms.form import FormReader, with_space_before
+from banyan.infer.forms.grammar import Grammar
+from banyan.infer.forms.token_masks import TokenBytes, TokenMasks
 from banyan.infer.prefix_cache import PrefixCache
 from banyan.infer.prompt_reading import PromptReading
 from banyan.infer.requests import Request
@@ -20,6 +24,7 @@ from banyan.infer.slots import SlotModel
 from banyan.model.transformer import Transformer
 from banyan.tokenizers.vocabulary import Vocabulary
 
+_MAX_FORMS = 16  # that are kept
 _HEADROOM = 16  # tokens for every answer, before one is taken up; or it were set aside again at once
 
 
@@ -46,6 +51,8 @@ class Decoder:
         self._prefixes = PrefixCache(max_bytes=prefix_cache_bytes)
         self._max_held_tokens = math.inf if max_held_tokens is None else max_held_tokens
         self._forbidden: dict[frozenset[int], Tensor] = {}
+        self._token_bytes: TokenBytes | None = None
+        self._masks: OrderedDict[tuple[Grammar, bool], TokenMasks] = OrderedDict()  # the longest unused first
         self._reading: deque[PromptReading] = deque()
         self._live: list[Answer] = []  # the oldest first
         self._aside: list[DrawnAnswer] = []  # the oldest first
@@ -113,8 +120,25 @@ class Decoder:
         assert isinstance(decoding, Text), f"{decoding} is not answered token by token"
         stop_ids = frozenset(decoding.stop_token_ids)
         forbidden_V = self._forbidden_tokens(stop_ids)
-        way = BeamAnswer if request.sampling.num_beams > 1 else TextAnswer
-        return way(request, slots=slots, vocabulary=self._vocabulary, stop_ids=stop_ids, forbidden_V=forbidden_V)
+        of_text: dict[str, Any] = {"slots": slots, "vocabulary": self._vocabulary}
+        of_text |= {"stop_ids": stop_ids, "forbidden_V": forbidden_V}
+        if request.sampling.num_beams > 1:
+            return BeamAnswer(request, **of_text)
+        form = None if request.form is None else FormReader(self._masks_of(request, decoding), stop_ids=stop_ids)
+        return TextAnswer(request, **of_text, form=form)
+
+    def _masks_of(self, request: Request, decoding: Text) -> TokenMasks:
+        """Return a form as tokens; forms that were asked for before are kept, with all that was worked out of them."""
+        assert request.form is not None
+        key = (request.form, decoding.drops_first_space)
+        if key not in self._masks:
+            self._token_bytes = self._token_bytes or TokenBytes(self._vocabulary)
+            grammar = with_space_before(request.form) if decoding.drops_first_space else request.form
+            self._masks[key] = TokenMasks(grammar, self._token_bytes)
+            if len(self._masks) > _MAX_FORMS:
+                self._masks.popitem(last=False)
+        self._masks.move_to_end(key)
+        return self._masks[key]
 
     def _forbidden_tokens(self, stop_ids: frozenset[int]) -> Tensor:
         """Return which columns of the text logits may not be drawn: all but ordinary tokens and these stop tokens."""
@@ -192,15 +216,17 @@ class Decoder:
             self._slots.copy(source, target)
 
     def _draw_group(self, answers: Sequence[DrawnAnswer], logits_NV: Tensor, row_of: Mapping[int, int]) -> None:
-        if not answers:
+        shaped: dict[DrawnAnswer, tuple[Tensor, Tensor]] = {}
+        for answer in answers:
+            own = logits_NV[[row_of[slot] for slot in answer.slots]]
+            self._try([answer], lambda a=answer, own=own: shaped.update({a: (own[0], a.shape(own))}))  # type: ignore[misc]
+        if not shaped:
             return
-        logits = [logits_NV[[row_of[slot] for slot in answer.slots]] for answer in answers]
-        shaped_NV = torch.stack([answer.shape(own) for answer, own in zip(answers, logits, strict=True)])
-        drawn = draw_tokens(shaped_NV, [answer.draw for answer in answers])
+        drawn = draw_tokens(torch.stack([logits_V for _, logits_V in shaped.values()]), [a.draw for a in shaped])
         # What is reported is the model's own opinion, before anything the request asked for changed it.
-        log_probs_NV = torch.stack([own[0] for own in logits]).log_softmax(dim=-1)
+        log_probs_NV = torch.stack([logits_V for logits_V, _ in shaped.values()]).log_softmax(dim=-1)
         log_probs: list[float] = log_probs_NV[range(len(drawn)), drawn].tolist()
-        for answer, token, log_prob in zip(answers, drawn, log_probs, strict=True):
+        for answer, token, log_prob in zip(shaped, drawn, log_probs, strict=True):
             self._try([answer], lambda a=answer, t=token, p=log_prob: a.accept(t, p))  # type: ignore[misc]
 
     @staticmethod

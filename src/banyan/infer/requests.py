@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
 from banyan.core.types import Completion, ImageGrid, Prompt
+from banyan.infer.forms.grammar import Grammar
 from banyan.infer.sampling import SamplingConfig
 
 R = TypeVar("R")
@@ -60,6 +61,7 @@ class Request:
     num_slots: int  # rows of the cache it needs at once: one, two where a wish is compared with none, one for each beam
     max_tokens: int  # the most its answer may have; the context's end is counted in
     adapter: str | None = None  # that answers it; None: the model itself
+    form: Grammar | None = None  # that the answer must have
     owner: str = ""  # who asked: takes turns with others, and shares nothing remembered with them
     on_token: TokenCallback | None = None
     on_text: TextCallback | None = None

@@ -12,9 +12,9 @@ from banyan.core.errors import ConfigError
 class SamplingConfig:
     """How an answer is drawn from the model; as it stands, the most probable token every time.
 
-    The order of work is: penalties, what may not come (`no_repeat_ngram`, `min_tokens`), temperature, top-k, top-p,
-    min-p, draw. With beams nothing is drawn: the answer with the best score is looked for, and its score is
-    log-probability / length**length_penalty.
+    The order of work is: penalties, what may not come (`no_repeat_ngram`, `min_tokens`, the form of the answer),
+    temperature, top-k, top-p, min-p, draw. With beams nothing is drawn: the answer with the best score is looked for,
+    and its score is log-probability / length**length_penalty.
     """
 
     temperature: float = 0.0  # 0: always the most probable token; 1: the model's own distribution
@@ -34,6 +34,8 @@ class SamplingConfig:
     length_penalty: float = 1.0  # beams: the power of the length that scores are divided by; 0: none, above 1: longer
     no_repeat_ngram: int = 0  # no run of so many tokens comes twice in an answer; 0: off
     min_tokens: int = 0  # tokens before an answer may end by itself
+    choices: tuple[str, ...] = ()  # the answer is one of these texts; none: it is free
+    json_schema: str | None = None  # the answer is JSON that fits this schema; None: it is free
 
     def __post_init__(self) -> None:
         self._require("temperature", self.temperature >= 0, "be 0 or more")
@@ -53,6 +55,8 @@ class SamplingConfig:
         self._require("min_tokens", self.min_tokens >= 0, "be 0 (off) or more")
         if self.num_beams > 1:
             self._require_search()
+        if self.has_form:
+            self._require_form()
         if "" in self.stop:
             raise ConfigError(f"sampling.stop={list(self.stop)!r} holds an empty text, which would stop every answer.")
 
@@ -68,6 +72,24 @@ class SamplingConfig:
                 f"sampling.num_beams={self.num_beams} does not go with {' and '.join(wrong)}: a search draws nothing.",
                 hint="use temperature=0 without stop texts and penalties, or num_beams=1",
             )
+
+    def _require_form(self) -> None:
+        aside = [
+            ("choices with json_schema", bool(self.choices) and self.json_schema is not None),
+            ("num_beams", self.num_beams > 1),
+            ("stop", bool(self.stop)),
+            ("no_repeat_ngram", self.no_repeat_ngram > 0),
+            ("min_tokens", self.min_tokens > 0),
+        ]
+        if wrong := [name for name, is_set in aside if is_set]:
+            raise ConfigError(f"an answer that must have a form does not go with {' and '.join(wrong)}.")
+        if len(set(self.choices)) < len(self.choices) or "" in self.choices:
+            raise ConfigError("sampling.choices must be different texts, none of them empty.")
+
+    @property
+    def has_form(self) -> bool:
+        """Whether the answer must be one of some texts, or JSON."""
+        return bool(self.choices) or self.json_schema is not None
 
     @property
     def is_greedy(self) -> bool:

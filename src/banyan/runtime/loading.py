@@ -173,7 +173,9 @@ def _build_tasks(directory: Path, description: ModelDescription) -> dict[str, Ta
     try:
         tasks = description.build_tasks()
     except BanyanError as error:
-        raise CheckpointError(f"{directory} has a task that cannot be built: {error.message}") from error
+        raise CheckpointError(
+            f"{directory} has a task that cannot be built: {error.message}", hint=error.hint
+        ) from error
     if len(tasks) < len(description.tasks):
         raise CheckpointError(f"{directory} names a task twice: {', '.join(description.task_names)}.")
     return tasks

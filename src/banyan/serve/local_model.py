@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from banyan.core.model_directory import MANIFEST, name_of
 from banyan.core.types import Completion, Prediction, Prompt
+from banyan.infer.candidates import best_candidate, candidates_of
 from banyan.infer.embedding import EmbeddingConfig, TextOrIds, TextVector
 from banyan.infer.sampling import SamplingConfig
 from banyan.runtime.loaded_model import LoadedModel
@@ -72,8 +73,14 @@ class LocalModel:
         """Answer one prompt; cancelling the awaiting task frees the engine within one step."""
         relay = _Relay(listener or _ignore, asyncio.get_running_loop())
         engine = self._loaded.engine
-        ticket = engine.submit(prompt, sampling, on_token=relay.on_token, on_text=relay.on_text)
-        return await asyncio.wrap_future(ticket.future)  # cancelling this future cancels the ticket's
+        first, *others = candidates_of(prompt, sampling)
+        tickets = [engine.submit(prompt, first, on_token=relay.on_token, on_text=relay.on_text)]
+        try:
+            tickets += [engine.submit(prompt, other) for other in others]
+            return best_candidate(await asyncio.gather(*(asyncio.wrap_future(ticket.future) for ticket in tickets)))
+        finally:
+            for ticket in tickets:
+                ticket.cancel()  # of a candidate that nobody waits for any more
 
     def read(self, prompt: Prompt, completion: Completion) -> Prediction:
         """Make a completion into what a person can read, its picture included."""

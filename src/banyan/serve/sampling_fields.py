@@ -18,6 +18,8 @@ _FIELDS = (
     "presence_penalty",
     "frequency_penalty",
     "guidance_scale",
+    "guidance_power",
+    "num_candidates",
     "num_beams",
     "length_penalty",
     "no_repeat_ngram",

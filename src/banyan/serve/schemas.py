@@ -11,10 +11,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
+from banyan.core.errors import InputError
+from banyan.serve.incoming_pictures import MAX_PICTURES, reencoded
 from banyan.serve.rules import Converted, Length, OneOf, Only, Real, Whole, refuse, show
 from banyan.store.types import RequestState
 
 MAX_CHOICES = 8  # of one request, `n`
+MAX_CANDIDATES = 8  # drawn for each picture, of which one is kept
 MAX_BEAMS = 16  # of one search; the engine's slots are the real bound
 MAX_PROMPTS = 32  # of one completion request, and inputs of one task request
 MAX_EMBEDDED = 2048  # inputs of one embedding request, as in the OpenAI protocol; the body limit is usually tighter
@@ -41,19 +44,31 @@ def _stop_strings(value: Any) -> tuple[str, ...]:
     return tuple(stops)
 
 
-def _message_text(value: Any) -> str:
+def _message_content(value: Any) -> str | list[dict[str, Any]]:
+    """Return a message's text, or where it shows pictures its parts, the pictures re-encoded."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list):
-        raise refuse("invalid_type", f"must be a string or an array of text parts, got {show(value)}")
-    return "".join(_part_text(part) for part in value)
+        raise refuse("invalid_type", f"must be a string or an array of parts, got {show(value)}")
+    parts = [_checked_part(part) for part in value]
+    if num_pictures := sum(part["type"] == "image_url" for part in parts):
+        if num_pictures > MAX_PICTURES:
+            raise refuse("out_of_range", f"may show at most {MAX_PICTURES} pictures, got {num_pictures}")
+        return parts
+    return "".join(part["text"] for part in parts)
 
 
-def _part_text(part: Any) -> str:
+def _checked_part(part: Any) -> dict[str, Any]:
     is_text = isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
-    if not is_text or set(part) - {"type", "text"}:
-        raise refuse("invalid_value", 'may only hold parts {"type": "text", "text": "…"}')
-    return str(part["text"])
+    if is_text and set(part) == {"type", "text"}:
+        return {"type": "text", "text": part["text"]}
+    place = part.get("image_url") if isinstance(part, dict) and part.get("type") == "image_url" else None
+    if not isinstance(place, dict) or set(place) - {"url", "detail"} or set(part) - {"type", "image_url"}:
+        raise refuse("invalid_value", "may only hold parts of type text, or image_url with a data URI as its url")
+    try:
+        return {"type": "image_url", "image_url": {"url": reencoded(place.get("url"))}}
+    except InputError as error:
+        raise refuse("invalid_value", f"shows what is no picture: {error.message}") from None
 
 
 def _texts_or_ids(value: Any, *, high: int, unit: str) -> tuple[str | tuple[int, ...], ...]:
@@ -160,7 +175,7 @@ class ChatMessage(Body):
     """One turn of a conversation."""
 
     role: Annotated[str, OneOf(("system", "developer", "user", "assistant", "tool"))]
-    content: Annotated[str, Converted(_message_text)]
+    content: Annotated[str | list[dict[str, Any]], Converted(_message_content)]
     name: Ignored = None
     tool_call_id: Ignored = None
     refusal: Ignored = None
@@ -235,6 +250,8 @@ class ImageRequest(SamplingFields):
     n: Annotated[int, Whole(1, MAX_CHOICES)] | None = None
     size: str | None = None
     guidance_scale: Annotated[float, Real(1, 20)] | None = None
+    guidance_power: Annotated[float, Real(0, 10)] | None = None
+    num_candidates: Annotated[int, Whole(1, MAX_CANDIDATES)] | None = None
     response_format: Annotated[Any, Only(("b64_json",), "offers only b64_json on this server")] = None
     output_format: Annotated[Any, Only(("png",), "offers only png on this server")] = None
     stream: Annotated[Any, Only((False,), "is not supported for pictures")] = None

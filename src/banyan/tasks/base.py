@@ -49,7 +49,8 @@ class Task(ABC, Generic[E]):
     """One named task. `E` is the type of its examples."""
 
     kind: ClassVar[str]
-    main_metric: ClassVar[str]  # the score that chooses the best checkpoint
+    main_metric: ClassVar[str]  # the score that chooses the best checkpoint, unless the recipe names another
+    other_metrics: ClassVar[tuple[str, ...]] = ()  # that the recipe may name instead
     usual_mask: ClassVar[MaskKind]  # how a question is read unless the recipe says otherwise
     may_choose_mask: ClassVar[bool] = True
     preprocessing: ClassVar[frozenset[str]] = frozenset()  # steps of `preprocess` that its answers go together with
@@ -63,6 +64,12 @@ class Task(ABC, Generic[E]):
     instruction: str | None = None  # what a model without task tokens is told; None: made from kind and name
     mask: Literal["causal", "prefix", "full"] | None = None  # how a question is read; None: as its kind usually is
     preprocess: Preprocessing | None = None  # how texts are cleaned before they are read; None: they stay as they are
+    metric: str | None = None  # the score that chooses the best checkpoint; None: `main_metric`
+
+    @property
+    def chosen_metric(self) -> str:
+        """The score that chooses the best checkpoint."""
+        return self.metric or self.main_metric
 
     @property
     def reading(self) -> MaskKind:

@@ -12,6 +12,7 @@ from banyan.core.types import Row
 from banyan.tasks.rows import column
 from banyan.tasks.units import has_unspaced_script
 
+LABEL_ALONE = ("{name}",)  # the caption of a picture that has a label and nothing else
 NAME = "name"  # the placeholder that stands for whatever a label is called
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 

@@ -36,6 +36,7 @@ class Classification(Task[ClassificationExample]):
 
     kind: ClassVar[str] = "classification"
     main_metric: ClassVar[str] = "accuracy"
+    other_metrics: ClassVar[tuple[str, ...]] = ("macro_f1",)
     usual_mask: ClassVar[MaskKind] = MaskKind.PREFIX
     preprocessing: ClassVar[frozenset[str]] = ALL_STEPS
     augmentations: ClassVar[frozenset[str]] = frozenset(METHODS)

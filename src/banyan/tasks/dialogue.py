@@ -39,6 +39,7 @@ class Dialogue(Task[DialogueExample]):
 
     kind: ClassVar[str] = "dialogue"
     main_metric: ClassVar[str] = "token_f1"
+    other_metrics: ClassVar[tuple[str, ...]] = ("exact_match",)
     usual_mask: ClassVar[MaskKind] = MaskKind.CAUSAL
     may_choose_mask: ClassVar[bool] = False
     augmentations: ClassVar[frozenset[str]] = frozenset({*NOISE, "synonyms"})

@@ -61,7 +61,7 @@ def evaluate_task(
         raise DataError(f"task {task.name}: {len(predictions)} answers cannot be scored against {len(examples)}.")
     measurement = task.measure(examples, predictions)
     return _evaluation(
-        task.name, measurement, task.main_metric, predictions=predictions, num_samples=num_samples, seed=seed
+        task.name, measurement, task.chosen_metric, predictions=predictions, num_samples=num_samples, seed=seed
     )
 
 

@@ -15,7 +15,7 @@ from banyan.core.config import config
 from banyan.core.errors import ConfigError, ContextLengthError, DataError, InputError
 from banyan.core.types import NO_GRID, Completion, Image, ImageGrid, MaskKind, Prediction, Prompt, Row
 from banyan.tasks.base import Supervision, Task
-from banyan.tasks.captions import captions_of, label_of
+from banyan.tasks.captions import LABEL_ALONE, captions_of, label_of
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.labels import measure_labels
 from banyan.tasks.metrics.measurement import Measurement
@@ -26,7 +26,6 @@ from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
 
 _CAPTION_COLUMNS = ("text", "caption", "captions")
-_LABEL_ALONE = ("{name}",)  # the caption of a picture that has a label and nothing else
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,7 +202,7 @@ def _all_captions(
         return (fill_template(template, row),)
     name = next((name for name in _CAPTION_COLUMNS if row.get(name) is not None), None)
     if templates or (name is None and label_of(row)):
-        return captions_of(row, templates=templates or _LABEL_ALONE, names=names)
+        return captions_of(row, templates=templates or LABEL_ALONE, names=names)
     name = name or _CAPTION_COLUMNS[0]
     value = column(row, name)
     captions = tuple(value) if isinstance(value, list | tuple) else (value,)

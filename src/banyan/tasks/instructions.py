@@ -17,6 +17,7 @@ _INSTRUCTIONS = {
     "picture_classification": ("Which label fits this picture ({name})?", "这张图片属于哪一类（{name}）？"),
     "captioning": ("What is in this picture?", "这张图片里有什么？"),
 }
+_OWN_KIND = ("Do this: {name}.", "请完成：{name}。")  # for a kind from a plug-in
 _LABELS = (" Answer with one of: {labels}.", "请从以下选项中选择：{labels}。")
 _MAX_LABEL_CHARACTERS = 400  # longer lists would push the text itself out of the context
 
@@ -24,7 +25,7 @@ _MAX_LABEL_CHARACTERS = 400  # longer lists would push the text itself out of th
 def default_instruction(kind: str, name: str, *, text: str, labels: Sequence[str] = ()) -> str:
     """Return the instruction of a kind of task, in the language of the text; with `labels` it lists the choices."""
     language = 1 if has_unspaced_script(text) else 0
-    said = _INSTRUCTIONS[kind][language].format(name=name.replace("_", " "))
+    said = _INSTRUCTIONS.get(kind, _OWN_KIND)[language].format(name=name.replace("_", " "))
     listed = ("、" if language else ", ").join(labels)
     if listed and len(listed) <= _MAX_LABEL_CHARACTERS:
         said += _LABELS[language].format(labels=listed)

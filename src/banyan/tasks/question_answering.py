@@ -85,6 +85,7 @@ class QuestionAnswering(Task[QuestionExample]):
 
     kind: ClassVar[str] = "question_answering"
     main_metric: ClassVar[str] = "f1"
+    other_metrics: ClassVar[tuple[str, ...]] = ("exact_match",)
     usual_mask: ClassVar[MaskKind] = MaskKind.PREFIX
     preprocessing: ClassVar[frozenset[str]] = UNIT_STEPS
     augmentations: ClassVar[frozenset[str]] = frozenset({*NOISE, "synonyms", "sentence_permutation"})

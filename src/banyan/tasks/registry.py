@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from banyan.core.config import config_from_mapping
-from banyan.core.errors import ConfigError
+from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.core.registry import Registry
 from banyan.tasks.base import Task
 from banyan.tasks.captioning import Captioning
@@ -33,6 +33,17 @@ TASK_KINDS.add("picture_classification", PictureClassification)
 TASK_KINDS.add("captioning", Captioning)
 
 
+def kind_of_task(name: str) -> type[Task[Any]]:
+    """Return the class of a kind.
+
+    Raises: UnknownNameError for a kind nobody knows, with the nearest one and where others come from.
+    """
+    try:
+        return TASK_KINDS[name]
+    except UnknownNameError as error:
+        raise UnknownNameError(error.message, hint="a kind from a file of your own: --plugin my_kind.py") from error
+
+
 def task_from_spec(spec: Mapping[str, Any]) -> Task[Any]:
     """Make the task that `Task.spec` described.
 
@@ -42,4 +53,4 @@ def task_from_spec(spec: Mapping[str, Any]) -> Task[Any]:
     kind = values.pop("kind", None)
     if not isinstance(kind, str):
         raise ConfigError(f"a task description needs its kind, got the keys {sorted(spec)}.")
-    return config_from_mapping(TASK_KINDS[kind], values, source=f"task {values.get('name', '?')}")
+    return config_from_mapping(kind_of_task(kind), values, source=f"task {values.get('name', '?')}")

@@ -31,6 +31,7 @@ class Summarization(TextToText[SummaryExample]):
 
     kind: ClassVar[str] = "summarization"
     main_metric: ClassVar[str] = "rouge1"
+    other_metrics: ClassVar[tuple[str, ...]] = ("rouge2", "rougeL")
     augmentations: ClassVar[frozenset[str]] = frozenset({*NOISE, "synonyms", "sentence_permutation"})
 
     template: str | None = None  # "{title}\n{body}": the document, made of several columns

@@ -50,6 +50,7 @@ class Tagging(Task[TaggingExample]):
 
     kind: ClassVar[str] = "tagging"
     main_metric: ClassVar[str] = "f1"
+    other_metrics: ClassVar[tuple[str, ...]] = ("precision", "recall", "tag_accuracy")
     usual_mask: ClassVar[MaskKind] = MaskKind.FULL
     preprocessing: ClassVar[frozenset[str]] = UNIT_STEPS
     augmentations: ClassVar[frozenset[str]] = frozenset({*NOISE, "synonyms", "sentence_permutation"})

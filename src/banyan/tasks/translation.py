@@ -43,6 +43,7 @@ class Translation(TextToText[TranslationExample]):
 
     kind: ClassVar[str] = "translation"
     main_metric: ClassVar[str] = "chrf"
+    other_metrics: ClassVar[tuple[str, ...]] = ("bleu", "exact_match")
     augmentations: ClassVar[frozenset[str]] = frozenset({*NOISE, "synonyms", "back_translation"})
 
     source_language: str | None = None  # None: as each row says

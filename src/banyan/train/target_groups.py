@@ -94,9 +94,7 @@ def _span_group(batch: Batch, task: int, head: HeadSpec, has_loss: Tensor) -> Ta
     marks_M2 = answer_marks(batch.targets.flatten()[whole.positions])
     if (sum_by_segment(whole.examples, marks_M2, whole.num_examples) == 0).any():
         raise DataError(f"head {head.name}: an example carries loss but marks no start or no end of its answer.")
-    return TargetGroup(
-        positions=whole.positions, head=head, segments=whole.examples, num_segments=whole.num_examples
-    )
+    return TargetGroup(positions=whole.positions, head=head, segments=whole.examples, num_segments=whole.num_examples)
 
 
 def _averaged_group(batch: Batch, task: int, head: HeadSpec, has_loss: Tensor) -> TargetGroup:

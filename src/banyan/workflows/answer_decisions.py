@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from banyan.core.errors import ConfigError, InputError, UnknownNameError
+from banyan.core.errors import InputError, UnknownNameError
 from banyan.core.registry import did_you_mean
 from banyan.core.types import Completion, LabelSet, Prediction, Prompt, Span, Tags, Text
 from banyan.infer.decisions import Decision, HeadDecision, SpanDecision, TextDecision, WordLabelDecision
@@ -42,8 +42,7 @@ def decisions_of(
 
     `about` asks for another label, one entity or word of a tagged text, another stretch of the context, or one word of
     a written answer; `each` for every label or every word of a written answer.
-    Raises: UnknownNameError or InputError if there is nothing of that name, or nothing was decided; ConfigError for a
-    task that draws.
+    Raises: UnknownNameError or InputError if there is nothing of that name, or nothing was decided.
     """
     decoding = answered.prompt.decoding
     if isinstance(decoding, LabelSet):
@@ -52,9 +51,8 @@ def decisions_of(
         return tuple(_tags(model, answered, decoding, about=about))
     if isinstance(decoding, Span):
         return (_span(model, answered, decoding, about=about),)
-    if isinstance(decoding, Text):
-        return tuple(_text(model, answered, decoding, about=about, each=each))
-    raise ConfigError(f"task {answered.prompt.task} draws; only answers in words can be explained.")
+    assert isinstance(decoding, Text)  # questions about pictures are not explained
+    return tuple(_text(model, answered, decoding, about=about, each=each))
 
 
 def _labels(

@@ -9,7 +9,7 @@ from banyan.workflows.word_colours import AGAINST, FOR, Colour, background
 
 _STYLE = """
 body { font: 16px/1.7 system-ui, sans-serif; max-width: 52em; margin: 2em auto; padding: 0 1em; color: #111; background: #fff }
-h2 { font-size: 1.1em; margin: 2em 0 0.3em } .text { white-space: pre-wrap; overflow-wrap: anywhere }
+h1 { font-size: 1.4em } h2 { font-size: 1.1em; margin: 2em 0 0.3em } .text { white-space: pre-wrap; overflow-wrap: anywhere }
 .text span { border-radius: 3px } .key span { padding: 0 0.4em; border-radius: 3px } .small { color: #555; font-size: 0.85em }
 """  # noqa: E501 - a line for each kind of thing
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from banyan.core.errors import InputError, UnknownNameError
+from banyan.core.errors import ConfigError, InputError, UnknownNameError
 from banyan.core.registry import did_you_mean
 from banyan.infer.attribution import METHODS, Attribution, Groups, Method, require_captum
 from banyan.infer.decisions import Decision
@@ -118,8 +118,9 @@ def explain(
 ) -> ExplainedAnswer:
     """Let a model answer a question, and find out which words carried the answer.
 
-    Raises: MissingExtraError without Captum; UnknownNameError for a method, task or label that is not there; InputError
-    for a question that cannot be asked, or an answer in which nothing was decided; as `load` for the model.
+    Raises: MissingExtraError without Captum; UnknownNameError for a method, task or label that is not there;
+    ConfigError for a task with pictures; InputError for a question that cannot be asked, or an answer in which nothing
+    was decided; as `load` for the model.
     """
     method = method_named(asked.method)
     require_captum()
@@ -164,6 +165,8 @@ def explain_answer(
 def _ask(model: LoadedModel, asked: ExplainQuestion) -> tuple[Answered, tuple[Part, ...]]:
     """Let the model give its likeliest answer, and return it with the words of the question."""
     task = model.task(asked.task)
+    if task.has_pictures:
+        raise ConfigError(f"task {task.name} reads or draws pictures; only words can be explained.")
     example = task.example_from_text(asked.text)
     prompt = model.prompt(asked.task, example)
     parts = source_parts(task, example, prompt, model.vocabulary)

@@ -14,7 +14,6 @@ from banyan.runtime.defaults import own_seeds
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.runtime.loading import load
 from banyan.tasks.base import Task
-from banyan.tasks.image_generation import ImageGeneration
 from banyan.tasks.language_modeling import LanguageModeling
 from banyan.workflows.datasets import SPLITS
 from banyan.workflows.evaluation import DataSources
@@ -81,13 +80,13 @@ def find_mistakes(
     """Let a model answer a task's examples and return its surest mistakes with the training examples nearest to them.
 
     Where the training data is not known, or not here any more, mistakes come without neighbours and a note says why.
-    Raises: ConfigError for a task in which no answer is wrong; FileError, DataError if there is nothing to answer.
+    Raises: ConfigError for a task that answers nothing in words; FileError, DataError if there is nothing to answer.
     """
     reporter.stage("load")
     with load(directory, base=base) as model:
         task = model.task(asked.task)
-        if isinstance(task, LanguageModeling | ImageGeneration):
-            raise ConfigError(f"task {task.name} is of kind {task.kind}, in which no answer is right or wrong.")
+        if isinstance(task, LanguageModeling) or task.has_pictures:
+            raise ConfigError(f"task {task.name} is of kind {task.kind}; mistakes are shown where words are answered.")
         files = {} if asked.data is None else {task.name: asked.data}
         examples = DataSources(model, files, split=asked.split).examples(task, limit=asked.max_examples)
         if not examples:

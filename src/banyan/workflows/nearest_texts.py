@@ -39,4 +39,5 @@ def centred_cosines(vectors: NDArray[np.float32], others: NDArray[np.float32]) -
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     lengths = np.sqrt((vectors**2).sum(axis=1, keepdims=True))
-    return vectors / np.maximum(lengths, np.finfo(np.float64).tiny)
+    unit: NDArray[np.float64] = vectors / np.maximum(lengths, np.finfo(np.float64).tiny)
+    return unit

@@ -30,7 +30,7 @@ from banyan.workflows.datasets import load_splits
 from banyan.workflows.reporter import Reporter
 
 JUDGE_FILE = "judge.safetensors"
-_TRAINS = "picture_judge"
+_KIND = "picture_judge"
 _DESCRIPTION = "judge"  # key of the file's metadata
 
 
@@ -38,7 +38,7 @@ _DESCRIPTION = "judge"  # key of the file's metadata
 class JudgeRecipe:
     """A net that judges pictures, and the labelled pictures it learns from."""
 
-    trains: Literal["picture_judge"]
+    kind: Literal["picture_judge"]
     name: str  # the folder below runs/
     data: TaskDataConfig
     seed: int = 1
@@ -103,7 +103,7 @@ def pixels_of(images: Sequence[Image], *, image_size: int, channels: int) -> Ten
 
 def is_judge_recipe(path: Path) -> bool:
     """Whether a recipe trains a judge of pictures."""
-    return read_mapping(path).get("trains") == _TRAINS
+    return read_mapping(path).get("kind") == _KIND
 
 
 def read_judge_recipe(path: Path, *, overrides: Sequence[str] = ()) -> JudgeRecipe:

@@ -127,7 +127,8 @@ def unit_scores(evaluations: Mapping[str, TaskEvaluation]) -> dict[str, float]:
 
 
 def unit_score(metric: str, score: float) -> float:
-    """Return a main score between 0 and 1 and better upwards."""
+    """Return a score between 0 and 1 and better upwards; one of a part (bleu/en>de) as that of the whole."""
+    metric = metric.partition("/")[0]
     if metric == "bits_per_byte":
         return 1.0 - score / BITS_PER_BYTE_OF_NOISE
     if metric == "perplexity":

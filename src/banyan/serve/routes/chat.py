@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,6 +26,9 @@ async def chat_completions(request: Request) -> Response:
     task = task_of_kind(parts.model, "dialogue")
     messages = [{"role": message.role, "content": message.content} for message in asked.messages]
     source = {"messages": messages}
+    if any(isinstance(message.content, list) for message in asked.messages):
+        # The store keeps our own PNG of a picture, never the file that came.
+        received = replace(received, body={**received.body, **source})
     prompt = parts.model.prompt(task.name, task.parse(source, with_answer=False))
     ask = text_ask(
         request,

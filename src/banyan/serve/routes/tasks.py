@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from banyan.core.errors import InputError
 from banyan.core.types import Prediction, Prompt, Row
 from banyan.serve.answering import Answered, Ask, Choice, Question, answer
 from banyan.serve.generation import stored_request
+from banyan.serve.incoming_pictures import with_safe_pictures
 from banyan.serve.live import until_disconnected
 from banyan.serve.openapi import takes
 from banyan.serve.parts import ServerParts, parts_of
@@ -44,6 +46,7 @@ async def run_task(request: Request, name: str) -> Response:
     """Run a task over one input or several and return its predictions in the same order."""
     received = await receive(request, TaskRequest)
     task = task_named(received.parts.model, name)
+    received = _with_safe_pictures(received, task)
     ask = _ask(request, received, task)
     answered = await until_disconnected(request, answer(received.parts, ask))
     return JSONResponse(_body(ask, answered, task))
@@ -56,7 +59,20 @@ def _describe(task: Task[Any], parts: ServerParts) -> dict[str, Any]:
         told["labels"] = list(task.head.labels)
     if task.kind == "image_generation":
         told["sizes"] = list(picture_sizes(parts.model.facts.image_size or 0))
-    return {"name": task.name, "object": "task", "kind": task.kind, "metric": task.main_metric, **told}
+    return {"name": task.name, "object": "task", "kind": task.kind, "metric": task.chosen_metric, **told}
+
+
+def _with_safe_pictures(received: Received[TaskRequest], task: Task[Any]) -> Received[TaskRequest]:
+    """Re-encode the pictures that questions hold, also in what the store will keep.
+
+    Raises: InputError for a picture that may not be opened, or is needed and not there.
+    """
+    safe = [with_safe_pictures(task, given) for given in received.asked.all_inputs]
+    if safe == received.asked.all_inputs:
+        return received
+    changed = {"input": safe[0]} if received.asked.inputs is None else {"inputs": safe}
+    asked = received.asked.model_copy(update=changed)
+    return dataclasses.replace(received, asked=asked, body={**received.body, **changed})
 
 
 def _ask(request: Request, received: Received[TaskRequest], task: Task[Any]) -> Ask:

@@ -1,0 +1,183 @@
+"""The results as tables, with a verdict on each goal, between the marks of docs/joint.md."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from banyan.tasks.intervals import compare_repeated
+from banyan.workflows.kept_scores import TaskScore
+from banyan.workflows.twin_report import help_table, summary_lines, transfer_table
+from banyan.workflows.twin_results import JointVsSingle
+from proofs.joint.runs import RunResult
+from proofs.joint.settings import GOALS, LONG, SHORT, Form, Goal, Setting
+
+Results = Callable[[str], RunResult | None]  # by name
+
+
+def quality_lines(results: Results, forms: Sequence[Form] = (SHORT, LONG)) -> list[str]:
+    """Return what each form scored, task by task, beside the simple systems, and what became of the goals."""
+    lines: list[str] = []
+    for form in forms:
+        done = runs_of(results, form)
+        lines += [f"### {form.name} form, {form.minutes:g} minutes a run", "", _extent(done, len(form.seeds)), ""]
+        if done:
+            lines += [*_quality_table(done), "", *_calibration_table(done), ""]
+    return [*lines, "### Goals", "", *_goal_lines(results)]
+
+
+def runs_of(results: Results, form: Form) -> list[RunResult]:
+    """Return the runs of a form that are done."""
+    found = (results(quality_name(form, seed)) for seed in form.seeds)
+    return [result for result in found if result is not None]
+
+
+def quality_name(form: Form, seed: int) -> str:
+    """Return what a run is called."""
+    return f"{form.name}-{seed}"
+
+
+def ablation_name(setting: Setting, seed: int) -> str:
+    """Return what a run is called."""
+    return f"ablation-{setting.name.lower().replace(' ', '-')}-{seed}"
+
+
+def _extent(done: Sequence[RunResult], num_planned: int) -> str:
+    if not done:
+        return f"**Not run yet** (0 of {num_planned} runs)."
+    steps, minutes = done[0].steps, statistics.fmean(result.seconds for result in done) / 60
+    return (
+        f"{len(done)} of {num_planned} runs done: {steps:,} steps in {minutes:.0f} minutes of training, "
+        f"{done[0].num_parameters:,} weights."
+    )
+
+
+def _quality_table(done: Sequence[RunResult]) -> Iterator[str]:
+    yield "| task | metric | examples | joint model | 95 % interval | simple systems |"
+    yield "|---|---|---|---|---|---|"
+    baselines = next((result.baselines for result in done if result.baselines), {})
+    for name in done[0].tasks:
+        scores = [result.tasks[name] for result in done if name in result.tasks]
+        simple = ", ".join(f"{system} {score:.3f}" for system, score in baselines.get(name, {}).items()) or "–"
+        yield (
+            f"| {name} | {scores[0].metric} | {scores[0].num_examples} | **{_mean(scores):.3f}** {_spread(scores)}"
+            f"| {_interval(scores)} | {simple} |"
+        )
+
+
+def _mean(scores: Sequence[TaskScore]) -> float:
+    return statistics.fmean(score.score for score in scores)
+
+
+def _spread(scores: Sequence[TaskScore]) -> str:
+    return f"± {statistics.stdev(score.score for score in scores):.3f} " if len(scores) > 1 else "(one seed) "
+
+
+def _interval(scores: Sequence[TaskScore]) -> str:
+    """Return the interval over examples and seeds, of the score between 0 and 1 in points, better upwards."""
+    found = compare_repeated(
+        [score.unit for score in scores],
+        [0.0],
+        own_samples_SN=np.array([score.samples for score in scores]),
+        other_samples_SN=np.zeros((1, len(scores[0].samples))),
+        score=scores[0].metric,
+    )
+    return f"{100 * found.interval.low:.1f} – {100 * found.interval.high:.1f}"
+
+
+def _calibration_table(done: Sequence[RunResult]) -> Iterator[str]:
+    yield "| classifier | calibration error | after temperature scaling |"
+    yield "|---|---|---|"
+    for name in done[0].calibration:
+        pairs = [result.calibration[name] for result in done if name in result.calibration]
+        before, after = (statistics.fmean(pair[place] for pair in pairs) for place in (0, 1))
+        yield f"| {name} | {before:.3f} | {after:.3f} |"
+
+
+def _goal_lines(results: Results) -> Iterator[str]:
+    yield "| task | metric | must | goal | short form | long form |"
+    yield "|---|---|---|---|---|---|"
+    for goal in GOALS:
+        cells = (_verdict(results, goal, form) for form in (SHORT, LONG))
+        yield f"| {goal.task} | {goal.metric} | {goal.must:g} | {goal.goal:g} | {' | '.join(cells)} |"
+
+
+def _verdict(results: Results, goal: Goal, form: Form) -> str:
+    done = [result.tasks[goal.task] for result in runs_of(results, form) if goal.task in result.tasks]
+    if not done:
+        return "not run"
+    points = 100 * statistics.fmean(score.unit for score in done)
+    bars = [(goal.must, "must") for asked in (goal.must_in,) if asked is form]
+    bars += [(goal.goal, "goal") for asked in (goal.goal_in,) if asked is form]
+    verdicts = ", ".join(f"{word} {'met' if points >= bar else '**missed**'}" for bar, word in bars)
+    return f"{points:.1f}{': ' if verdicts else ''}{verdicts}"
+
+
+def ablation_lines(results: Results, settings: Sequence[Setting], seeds: Sequence[int]) -> list[str]:
+    """Return the mean over tasks of every setting, and by how much it differs from the recipe as it is."""
+    found = {setting.name: _runs_of_setting(results, setting, seeds) for setting in settings}
+    num_done = sum(map(len, found.values()))
+    lines = [f"{num_done} of {len(settings) * len(seeds)} runs done.", ""]
+    lines += ["| setting | factor | seeds | steps | minutes | mean of tasks | against the recipe | 95 % interval |"]
+    lines += ["|---" * 8 + "|"]
+    base = found[settings[0].name]
+    for setting in settings:
+        done = found[setting.name]
+        if not done:
+            lines.append(f"| {setting.name} | {setting.factor} | 0 | – | – | not run | | |")
+            continue
+        minutes = statistics.fmean(result.seconds for result in done) / 60
+        lines.append(
+            f"| {setting.name} | {setting.factor} | {len(done)} | {done[0].steps} | {minutes:.1f} "
+            f"| {statistics.fmean(map(mean_points, done)):.2f} | {_against(done, base)} |"
+        )
+    return lines
+
+
+def _runs_of_setting(results: Results, setting: Setting, seeds: Sequence[int]) -> list[RunResult]:
+    found = (results(ablation_name(setting, seed)) for seed in seeds)
+    return [result for result in found if result is not None]
+
+
+def mean_points(result: RunResult) -> float:
+    """Return the mean over tasks of what a run scored, in points of 100."""
+    return 100 * statistics.fmean(score.unit for score in result.tasks.values())
+
+
+def _against(done: Sequence[RunResult], base: Sequence[RunResult]) -> str:
+    if not base or done is base:
+        return "– | –"
+    found = compare_repeated(
+        [mean_points(result) for result in done],
+        [mean_points(result) for result in base],
+        own_samples_SN=_mean_samples(done),
+        other_samples_SN=_mean_samples(base),
+        score="mean",
+    )
+    return f"{found.improvement:+.2f} | {found.interval.low:+.2f} – {found.interval.high:+.2f}"
+
+
+def _mean_samples(done: Sequence[RunResult]) -> np.ndarray:
+    return np.array([100 * np.mean([score.samples for score in run.tasks.values()], axis=0) for run in done])
+
+
+def twin_lines(found: JointVsSingle | None) -> list[str]:
+    """Return what joint training does to each task."""
+    if found is None:
+        return ["**Not run yet.**"]
+    lines = [*summary_lines(found), ""]
+    if found.tasks:
+        lines += [*transfer_table(found), "", "![gains](images/joint-vs-single.png)"]
+    return [*lines, "", *help_table(found.helps)] if found.helps else lines
+
+
+def write_part(path: Path, part: str, lines: Sequence[str]) -> None:
+    """Put lines between the two marks of a part of the page."""
+    begin, end = f"<!-- {part}: written by make proof-joint -->", f"<!-- {part}: end -->"
+    before, _, rest = path.read_text("utf-8").partition(begin)
+    after = rest.partition(end)[2]
+    middle = "\n".join(("", "", *lines, "", ""))
+    path.write_text(f"{before}{begin}{middle}{end}{after}", "utf-8")

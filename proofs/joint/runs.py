@@ -1,0 +1,169 @@
+"""Does one run of the proof and keeps what it scored; what is done is not done again, what was stopped goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from banyan.core.config import config, config_from_mapping, config_to_mapping
+from banyan.core.devices import choose_device
+from banyan.core.files import atomic_write_json, read_json
+from banyan.train.callbacks import Callback, StepRecord
+from banyan.workflows.calibration import calibrate
+from banyan.workflows.comparing import add_baselines
+from banyan.workflows.kept_scores import TaskScore, kept_scores, score_checkpoint
+from banyan.workflows.live_model import judges_of
+from banyan.workflows.material import Material, gather_material, shares_of
+from banyan.workflows.recipe import Recipe, with_steps
+from banyan.workflows.reporter import Reporter
+from banyan.workflows.resuming import settle_recipe
+from banyan.workflows.scoring import TaskResult
+from banyan.workflows.training import TrainingOutcome, train
+from proofs.joint.settings import COMPARED_BY
+
+_MAX_TRAIN = 20_000  # examples that a simple system learns from
+_MAX_TEST = 100_000
+
+
+@config
+class RunResult:
+    """What is kept of one run."""
+
+    tasks: dict[str, TaskScore]
+    steps: int
+    num_parameters: int
+    seconds: float  # of training
+    calibration: dict[str, tuple[float, float]]  # by task: expected calibration error before and after
+    baselines: dict[str, dict[str, float]]  # by task and simple system; in the first run of a form
+
+
+class Runs:
+    """Runs of recipes that differ little, in a folder where each leaves one file."""
+
+    def __init__(self, folder: Path, *, reporter: Reporter) -> None:
+        self.deadline = math.inf  # of time.monotonic
+        self._folder = folder
+        self._reporter = reporter
+        self._kept: tuple[str, Material] | None = None  # of the last run: the next one often learns from the same
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        return time.monotonic() > self.deadline
+
+    def result(self, name: str) -> RunResult | None:
+        """Return what a run scored, if it has been done."""
+        path = self._folder / f"{name}.json"
+        return config_from_mapping(RunResult, read_json(path), source=str(path)) if path.is_file() else None
+
+    def do(self, name: str, recipe: Recipe, *, is_first: bool = False, keeps_model: bool = False) -> RunResult | None:
+        """Do a run, or go on with it, until it is done or the time is up (then None).
+
+        The first run of a form also scores the simple systems; a run that keeps its model also calibrates it.
+        """
+        if (known := self.result(name)) is not None or self.is_over:
+            return known
+        directory = self._folder / "runs" / name
+        self._reporter.stage(name)
+        material = self._material(recipe)
+        outcome = train(
+            dataclasses.replace(recipe, name=directory.name),
+            reporter=self._reporter,
+            resume=True,
+            callbacks=[StopAt(self.deadline)],
+            run_directory=directory,
+            material=material,
+        )
+        if outcome.result.stopped_by == "interrupt":
+            return None
+        result = self._scored(outcome, material, is_first=is_first, keeps_model=keeps_model)
+        atomic_write_json(self._folder / f"{name}.json", config_to_mapping(result))
+        if not keeps_model:
+            shutil.rmtree(directory)
+        return result
+
+    def steps_of(self, name: str) -> int | None:
+        """Return how many steps a run had."""
+        known = self.result(name)
+        return None if known is None else known.steps
+
+    def _material(self, recipe: Recipe) -> Material:
+        """Return what a recipe learns from; only its shares are worked out anew where nothing else differs."""
+        settled = settle_recipe(recipe, self._folder / "material", resume=False)
+        key = str([_as_rendered(settled), settled.tokenizer, settled.train.seq_len, settled.model.max_seq_len])
+        if self._kept is None or self._kept[0] != key:
+            self._kept = None  # before another one takes as much memory
+            self._kept = (key, gather_material(settled, self._folder / "material", reporter=self._reporter))
+        rates, plan = shares_of(settled, self._kept[1].sources)
+        return dataclasses.replace(self._kept[1], rates=rates, plan=plan)
+
+    def _scored(self, outcome: TrainingOutcome, material: Material, *, is_first: bool, keeps_model: bool) -> RunResult:
+        self._reporter.stage("score")
+        results = score_checkpoint(
+            outcome.result.best_checkpoint,
+            material,
+            device=choose_device(outcome.recipe.device),
+            max_examples=_MAX_TEST,
+            reporter=self._reporter,
+        )
+        names = {name: metric for name, metric in COMPARED_BY.items() if name in results}
+        return RunResult(
+            tasks=kept_scores(results, metrics=names),
+            steps=outcome.recipe.train.steps,
+            num_parameters=outcome.num_parameters,
+            seconds=round(outcome.result.seconds, 1),
+            calibration=self._calibrated(outcome.result.best_checkpoint) if keeps_model else {},
+            baselines=self._baselines(results, material) if is_first else {},
+        )
+
+    def _calibrated(self, best: Path) -> dict[str, tuple[float, float]]:
+        self._reporter.stage("calibrate")
+        found = calibrate(best, tasks=(), data=(), split="test", max_examples=_MAX_TEST, reporter=self._reporter)
+        return {name: (own.before["ece"], own.after["ece"]) for name, own in found.items()}
+
+    def _baselines(self, results: dict[str, TaskResult], material: Material) -> dict[str, dict[str, float]]:
+        self._reporter.stage("simple systems")
+        beside = add_baselines(
+            results,
+            material.train,
+            judges=judges_of(material),
+            image_tokenizer=material.image_tokenizer,
+            reporter=self._reporter,
+            num_samples=2,
+            max_train=_MAX_TRAIN,
+            with_slow=True,
+        )
+        return {
+            name: {b.name: b.evaluation.scores[COMPARED_BY.get(name, b.evaluation.main_metric)] for b in own.baselines}
+            for name, own in beside.items()
+        }
+
+
+def _as_rendered(recipe: Recipe) -> Sequence[Any]:
+    """Return the tasks without what has no part in their examples."""
+    return [dataclasses.replace(task, rate=None, weight=1.0, label_smoothing=0.0) for task in recipe.tasks]
+
+
+def with_length(recipe: Recipe, *, minutes: float, steps: int | None, seed: int) -> Recipe:
+    """Return the recipe with a length and a seed; steps that are known go before minutes."""
+    seeded = dataclasses.replace(recipe, seed=seed, minutes=minutes)
+    return seeded if steps is None else with_steps(seeded, steps)
+
+
+class StopAt(Callback):
+    """Asks a run to save and stop when the time is up."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+
+    def on_step(self, record: StepRecord) -> None:
+        """Look at the clock."""
+        if time.monotonic() > self._deadline:
+            self._deadline = math.inf  # a second signal would interrupt at once
+            signal.raise_signal(signal.SIGINT)

@@ -1,0 +1,95 @@
+"""The proof of joint training: its settings fit the recipe, its runs are done once, its page says what is missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from proofs.joint.page import ablation_lines, quality_lines, twin_lines
+from proofs.joint.proof import Proof, Sizes
+from proofs.joint.settings import ABLATIONS, CLASSIFIERS, COMPARED_BY, GOALS, LONG, SHORT, Form
+
+from banyan.workflows.recipe import read_recipe
+from banyan.workflows.reporter import SilentReporter
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = ROOT / "recipes/joint.yaml"
+PAGE = ROOT / "docs/joint.md"
+
+
+def test_every_setting_is_the_recipe_with_one_thing_changed() -> None:
+    assert len(ABLATIONS) == 12 and not ABLATIONS[0].changes
+    plain = read_recipe(RECIPE)
+    resolved = [read_recipe(RECIPE, overrides=setting.changes) for setting in ABLATIONS]
+    assert resolved[0] == plain and len({recipe.fingerprint for recipe in resolved}) == len(ABLATIONS)
+
+
+def test_goals_and_groups_name_tasks_of_the_recipe() -> None:
+    kinds = {task.name: task.kind for task in read_recipe(RECIPE).tasks}
+    assert {goal.task for goal in GOALS} | COMPARED_BY.keys() <= kinds.keys()
+    assert set(CLASSIFIERS) == {name for name, kind in kinds.items() if kind == "classification"}
+
+
+def test_what_has_not_been_run_is_said() -> None:
+    told = "\n".join(
+        [*quality_lines(lambda _: None), *twin_lines(None), *ablation_lines(lambda _: None, ABLATIONS, [0])]
+    )
+    assert told.count("Not run yet") == 3 and told.count("not run |") == 2 * len(GOALS) + len(ABLATIONS)
+    page = PAGE.read_text("utf-8")
+    for part in ("quality", "twins", "ablations"):
+        assert page.index(f"<!-- {part}: written by make proof-joint -->") < page.index(f"<!-- {part}: end -->")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tasks of the recipe's names, tiny."""
+    folder = tmp_path_factory.mktemp("recipe")
+    rows = [{"text": f"{n} {'ab'[n % 2] * 3}", "label": "xy"[n % 2]} for n in range(16)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = dict.fromkeys(("train", "validation", "test"), str(folder / "rows.jsonl"))
+    sizes = {"num_layers": 1, "num_heads": 2, "num_kv_heads": 1, "embed_dim": 16, "head_dim": 8, "ffn_dim": 32}
+    mapping = {
+        "name": "two",
+        "model": sizes,
+        "tokenizer": {"vocab_size": 300},
+        "train": {"seq_len": 32, "micro_batch_seqs": 2},
+        "evaluation": {"num_validations": 1},
+        "tasks": [{"name": name, "kind": "classification", "data": data} for name in ("ag_news", "sst2")],
+    }
+    (folder / "two.yaml").write_text(yaml.safe_dump(mapping))
+    return folder / "two.yaml"
+
+
+def _proof(recipe: Path, folder: Path) -> Proof:
+    forms = (Form(name="short", minutes=1, seeds=(0,)), LONG)
+    sizes = Sizes(forms=forms, settings=ABLATIONS[:2], seeds=(0,), steps=2)
+    return Proof(recipe, folder, sizes=sizes, reporter=SilentReporter())
+
+
+def test_the_runs_are_done_once_and_written_into_the_page(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("banyan.workflows.joint_vs_single.SEARCHED_RATES", (1.0,))
+    page = tmp_path / "docs/joint.md"
+    (page.parent / "images").mkdir(parents=True)
+    page.write_text(PAGE.read_text("utf-8"), "utf-8")
+    proof = _proof(recipe, tmp_path / "runs")
+    proof.do(["short"], seconds=-1)
+    assert "0 of 1 runs" in "\n".join(proof.lines("short"))
+    proof.do(["short", "twins", "ablations"], seconds=1000)
+    proof.write_page(page)
+    monkeypatch.setattr("proofs.joint.runs.train", None)  # nothing is left to be done
+    again = _proof(recipe, tmp_path / "runs")
+    again.do(["short", "twins", "ablations"], seconds=1000)
+    written = page.read_text("utf-8")
+    for part in ("twins", "ablations"):
+        assert again.lines(part) == proof.lines(part) and "\n".join(again.lines(part)) in written
+    assert "1 of 1 runs done: 2 steps" in written and "0 of 1 runs" in written  # the long form is missing
+    assert "| ag_news | accuracy | 16 | **" in written and "naive Bayes" in written
+    assert all((page.parent / f"images/joint-{name}.png").is_file() for name in ("quality", "ablations", "vs-single"))
+
+
+def test_the_forms_are_those_that_were_promised() -> None:
+    assert (SHORT.minutes, len(SHORT.seeds), LONG.minutes, len(LONG.seeds)) == (90, 3, 480, 1)
