@@ -61,7 +61,7 @@ def _as_text(value: Any) -> str:
 def _fill(templates: tuple[str, ...], names: tuple[str, ...], values: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     known = dict(values)
     filled = (
-        _PLACEHOLDER.sub(lambda match, own=name: own if match[1] == NAME else known[match[1]], template).strip()
+        _PLACEHOLDER.sub(lambda match, own=name: own if match[1] == NAME else known[match[1]], template).strip(" ,")
         for template in templates
         for name in _fitting(template, names)
     )
