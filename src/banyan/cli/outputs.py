@@ -177,8 +177,8 @@ def export(
         pairs = exported(queries.iterate(wanted), as_dataset=as_dataset)
         if output is not None:
             asked = {name: value for name, value in asdict(wanted).items() if value not in (None, False)}
-            facts = {"file": output.name, "made_at": iso_time(utc_microseconds()), "filter": asked}
-            facts["num_forbidden"] = num_forbidden
+            made_at = iso_time(utc_microseconds())
+            facts = {"file": output.name, "made_at": made_at, "filter": asked, "num_forbidden": num_forbidden}
             written = write_rows(output, pairs, facts=facts, with_lineage=as_dataset)
             summary = {"file": output, "rows": written.num_rows, "images": written.num_images}
             told = partial(tell_written, output, written, num_forbidden=num_forbidden)

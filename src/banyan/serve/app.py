@@ -13,6 +13,7 @@ from starlette.responses import Response
 from banyan.serve.admission import Admission
 from banyan.serve.auth import RequireKey
 from banyan.serve.errors import ApiError, not_found
+from banyan.serve.idempotency import AlreadyAnswered, IdempotentAnswers, replay
 from banyan.serve.metrics import Metrics
 from banyan.serve.parts import ServerParts
 from banyan.serve.quotas import Quotas
@@ -63,8 +64,9 @@ def create_app(
         middleware=[
             Middleware(RequestFrame, settings=settings, metrics=figures),
             Middleware(RequireKey, store=store, settings=settings),
+            Middleware(IdempotentAnswers),
         ],
-        exception_handlers={ApiError: _refuse, HTTPException: _refuse_route},
+        exception_handlers={ApiError: _refuse, HTTPException: _refuse_route, AlreadyAnswered: replay},
     )
     app.state.parts = ServerParts(
         model=model,

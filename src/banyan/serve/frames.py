@@ -22,6 +22,13 @@ def event(payload: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
 
 
+def ended_well(stream: bytes) -> bool:
+    """Whether a whole stream came to its end without an error frame."""
+    *events, done = stream.removesuffix(b"\n\n").split(b"\n\n")
+    last = next((frame for frame in reversed(events) if not frame.startswith(b":")), b"")
+    return done == b"data: [DONE]" and not last.startswith(b'data: {"error":')
+
+
 class FrameWriter:
     """Writes the frames of one stream in the only order the protocol allows: deltas, one ending, `[DONE]`."""
 

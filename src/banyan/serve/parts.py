@@ -43,6 +43,7 @@ class ServerParts:
     quotas: Quotas
     metrics: Metrics
     caller: Caller = field(default_factory=Caller)  # of the request at hand
+    claimed: set[tuple[str, str]] = field(default_factory=set)  # idempotency keys that are being answered
 
     @property
     def models(self) -> tuple[ServedModel, ...]:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from banyan.serve.auth import require_scope
 from banyan.serve.body import read_object
+from banyan.serve.idempotency import claim_answer
 from banyan.serve.parts import ServerParts, caller_of, parts_of
 from banyan.serve.validation import validate
 
@@ -31,13 +32,14 @@ class Received(Generic[M]):
 async def receive(request: Request, schema: type[M], *, scope: str = "infer") -> Received[M]:
     """Read and check a request whose key must have a scope.
 
-    Raises: ApiError for everything that can be wrong with it.
+    Raises: ApiError for everything that can be wrong with it; AlreadyAnswered if it is asked for the second time.
     """
     require_scope(request, scope)
     parts = replace(parts_of(request), caller=caller_of(request))
     limits = parts.settings
     body = await read_object(request, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_seconds)
     asked = validate(schema, body)
+    await claim_answer(request, parts, body)
     return Received(parts=parts.choose(getattr(asked, "model", None)), body=body, asked=asked)
 
 

@@ -18,9 +18,25 @@ from banyan.core.errors import StoreError
 _HINT = "banyan db verify tells which rows are damaged"
 
 
+def pack_bytes(data: bytes) -> bytes:
+    """Compress bytes."""
+    return zstandard.ZstdCompressor(level=3).compress(data)
+
+
+def unpack_bytes(data: bytes) -> bytes:
+    """Return the bytes that `pack_bytes` compressed.
+
+    Raises: StoreError if they are damaged.
+    """
+    try:
+        return zstandard.ZstdDecompressor().decompress(data)
+    except (zstandard.ZstdError, TypeError) as error:
+        raise StoreError(f"stored bytes cannot be unpacked: {error}.", hint=_HINT) from error
+
+
 def pack_text(text: str) -> bytes:
     """Compress a text."""
-    return zstandard.ZstdCompressor(level=3).compress(text.encode("utf-8", "surrogatepass"))
+    return pack_bytes(text.encode("utf-8", "surrogatepass"))
 
 
 def unpack_text(data: bytes) -> str:

@@ -1,0 +1,157 @@
+"""Asking twice under one `Idempotency-Key` gives the first answer again, byte for byte, without any work.
+
+The answer is committed before its last byte is sent, for a day (see store/retention.py). What a server process is still
+answering is refused with 409; several processes know of each other's answers only once they are committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import select
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from banyan.serve.errors import ApiError, bad_request, conflict
+from banyan.serve.frames import DONE, ended_well
+from banyan.serve.parts import ServerParts
+from banyan.store.codec import canonical_json, pack_bytes, unpack_bytes
+from banyan.store.key_types import StoreMode
+from banyan.store.rows import PutRow
+from banyan.store.schema import IdempotentAnswerRow
+from banyan.store.times import utc_microseconds
+
+HEADER = "Idempotency-Key"
+_KEY = re.compile(r"[!-~]{1,128}")
+_MAX_BYTES = 8 << 20  # of an answer that is kept for a second asking
+_PATHS = re.compile(r"/v1/(chat/completions|completions|embeddings|images/generations|tasks/[^/]+)")
+
+
+class AlreadyAnswered(Exception):
+    """The answer to this request is known; nothing else needs to be done."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__("already answered")
+        self.response = response
+
+
+@dataclass(slots=True)
+class Claim:
+    """One request under an idempotency key, and its answer as it goes out."""
+
+    place: tuple[str, str]  # the id of the API key, and the idempotency key
+    body_sha256: str
+    is_kept: bool
+    chunks: list[bytes] = field(default_factory=list)
+    num_bytes: int = 0
+
+    def hear(self, chunk: bytes) -> None:
+        """Remember a piece of the answer, unless it becomes too long to be kept."""
+        self.num_bytes += len(chunk)
+        if self.is_kept and self.num_bytes <= _MAX_BYTES:
+            self.chunks.append(chunk)
+
+
+class IdempotentAnswers:
+    """The layer that keeps answers whose requests were claimed, and gives the claims back."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Watch one answer go out."""
+        status, media_type = 0, ""
+
+        async def watch(message: Message) -> None:
+            nonlocal status, media_type
+            claim = scope["state"].get("claim")
+            if claim is not None and message["type"] == "http.response.start":
+                status = message["status"]
+                media_type = dict(message["headers"]).get(b"content-type", b"").decode()
+            elif claim is not None:
+                claim.hear(message.get("body", b""))
+                if not message.get("more_body") or message["body"].endswith(DONE):
+                    if status == 200:
+                        await _keep(scope, claim, media_type)
+                    _give_back(scope)  # before its end is heard, so that whoever asks at once is not refused
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        finally:
+            _give_back(scope)
+
+
+def _give_back(scope: Scope) -> None:
+    claim = scope.get("state", {}).pop("claim", None)
+    if claim is not None:
+        scope["app"].state.parts.claimed.discard(claim.place)
+
+
+async def claim_answer(request: Request, parts: ServerParts, body: dict[str, Any]) -> None:
+    """Claim the answer to a request that carries an idempotency key; without one nothing happens.
+
+    Raises: AlreadyAnswered if its answer is known; ApiError 400 or 409 if the key cannot be used for it.
+    """
+    given = request.headers.get(HEADER)
+    if given is None or not _PATHS.fullmatch(request.url.path):
+        return
+    if not _KEY.fullmatch(given):
+        raise bad_request("invalid_value", f"{HEADER} must be 1-128 visible ASCII characters")
+    caller = parts.caller
+    place = (caller.key.key_id if caller.key else "", given)
+    digest = sha256(f"{request.url.path}\0{canonical_json(body)}".encode()).hexdigest()
+    if place in parts.claimed:
+        raise _conflict("this Idempotency-Key is being answered")
+    parts.claimed.add(place)  # before the first await, so that no second request comes between
+    # The layer outside gives the claim back, whatever happens from here on.
+    request.scope["state"]["claim"] = Claim(place, digest, is_kept=caller.store_mode is StoreMode.FULL)
+    known = await asyncio.to_thread(_find, parts, place)
+    if known is None:
+        return
+    request.scope["state"]["claim"].is_kept = False
+    if known.body_sha256 != digest:
+        raise _conflict("Idempotency-Key was used with a different request")
+    content = unpack_bytes(known.content)
+    raise AlreadyAnswered(Response(content, headers={"Content-Type": known.media_type, "Idempotent-Replayed": "true"}))
+
+
+async def replay(_: Request, known: Exception) -> Response:
+    """Give the answer that is known."""
+    assert isinstance(known, AlreadyAnswered)
+    return known.response
+
+
+def _find(parts: ServerParts, place: tuple[str, str]) -> Any:
+    table = IdempotentAnswerRow
+    wanted = select(table.__table__).where(table.api_key_id == place[0], table.idempotency_key == place[1])
+    with parts.store.database.read() as connection:
+        return connection.execute(wanted).first()
+
+
+async def _keep(scope: Scope, claim: Claim, media_type: str) -> None:
+    content = b"".join(claim.chunks)
+    if not claim.is_kept or len(content) < claim.num_bytes:
+        return
+    if media_type.startswith("text/event-stream") and not ended_well(content):
+        return
+    row = {
+        "api_key_id": claim.place[0],
+        "idempotency_key": claim.place[1],
+        "request_id": scope["state"]["request_id"],
+        "body_sha256": claim.body_sha256,
+        "media_type": media_type,
+        "content": pack_bytes(content),
+        "created_at": utc_microseconds(),
+    }
+    put = PutRow(table=IdempotentAnswerRow, values=row, key=("api_key_id", "idempotency_key"))
+    await asyncio.shield(asyncio.wrap_future(scope["app"].state.parts.store.submit(put)))
+
+
+def _conflict(message: str) -> ApiError:
+    return conflict(message, code="idempotency_conflict")
