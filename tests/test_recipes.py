@@ -9,7 +9,9 @@ import pytest
 import banyan.recipes
 from banyan.core.config import config_from_mapping, read_config, read_mapping
 from banyan.core.paths import data_directory
+from banyan.testing.pictures import write_tiny_npz
 from banyan.tokenizers.images import load_image_tokenizer
+from banyan.workflows.picture_judging import read_judge_recipe, train_judge_of
 from banyan.workflows.picture_tokenizer.recipe import read_picture_recipe
 from banyan.workflows.picture_tokenizer.training import train_picture_tokenizer
 from banyan.workflows.recipe import Recipe
@@ -20,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted(ROOT.glob("recipes/**/*.yaml"))
 CHILDREN = [path for path in SHIPPED if path.stem.startswith("transfer-")]  # begin with another run's model
 PICTURES = [path for path in SHIPPED if path.stem.startswith("image_tokenizer")]
-OTHERS = [path for path in SHIPPED if path not in CHILDREN + PICTURES]
+DRAWING = [path for path in SHIPPED if path.stem.startswith("pictures-")]  # draw with such a tokenizer
+JUDGES = [path for path in SHIPPED if path.stem.startswith("picture-judge")]
+OTHERS = [path for path in SHIPPED if path not in CHILDREN + PICTURES + DRAWING + JUDGES]
 PACKAGED = sorted(Path(banyan.recipes.__path__[0]).glob("**/*.yaml"))
 TINY = [
     "minutes=null",
@@ -29,6 +33,8 @@ TINY = [
     "train={steps: 2, seq_len: 1024, micro_batch_seqs: 2, evaluate_every: 2, checkpoint_every: 2}",
     "evaluation={max_validation_examples: 2}",
 ]
+# Its tiny tokenizer spells Chinese in bytes.
+LONG_ROWS = {"joint": ["train.seq_len=4096", "train.micro_batch_seqs=1", "tasks.cmrc.max_answer_tokens=400"]}
 
 
 def test_all_recipes_are_known() -> None:
@@ -36,6 +42,8 @@ def test_all_recipes_are_known() -> None:
         "joint", "prose", "shakespeare-larger", "shakespeare", "trunk",
     ]  # fmt: skip
     assert [path.stem for path in PICTURES] == [f"image_tokenizer{kind}" for kind in ("-emoji", "-grey", "")]
+    assert [path.stem for path in DRAWING] == [f"pictures-{kind}" for kind in ("cifar10", "emoji", "own-folder")]
+    assert [path.stem for path in JUDGES] == ["picture-judge"]
     assert [path.stem for path in CHILDREN] == [f"transfer-{way}" for way in ("continue", "full", "head", "lora")]
     assert [path.name for path in PACKAGED] == ["demo.yaml"]
 
@@ -52,6 +60,32 @@ def test_a_shipped_recipe_trains_a_picture_tokenizer(path: Path, tmp_path: Path)
     assert load_image_tokenizer(tmp_path / "run/best").image_size == outcome.material.image_size
 
 
+@pytest.mark.parametrize("path", DRAWING, ids=lambda path: path.stem)
+def test_a_shipped_recipe_draws_from_words(path: Path, tmp_path: Path) -> None:
+    if path.stem == "pictures-emoji" and data_directory() is None:
+        pytest.skip("BANYAN_DATA is not set: this recipe learns from a data set of the catalog")
+    own = f"tasks.draw.data={{train: {write_tiny_npz(tmp_path / 'mine.npz', size=32)}, test_fraction: 0.1}}"
+    changes = [] if path.stem == "pictures-emoji" else [own]
+    changes += ["image_tokenizer={patch_size: 16, num_codes: 8}", "tasks.draw.data.max_examples=24"]
+    outcome = train(
+        read_config(Recipe, path, overrides=[*TINY, *changes]),
+        reporter=SilentReporter(),
+        run_directory=tmp_path / "run",
+    )
+    assert outcome.result.steps == 2 and outcome.material.image_tokenizer is not None
+    taught = [outcome.material.sources[0][n] for n in range(len(outcome.material.sources[0]))]
+    is_wishless = [outcome.material.vocabulary.null_id in one.token_ids for one in taught]
+    assert 0 < sum(is_wishless) < len(taught) / 4
+
+
+@pytest.mark.parametrize("path", JUDGES, ids=lambda path: path.stem)
+def test_a_shipped_recipe_trains_a_judge(path: Path, tmp_path: Path) -> None:
+    own = f"data={{train: {write_tiny_npz(tmp_path / 'mine.npz')}, test_fraction: 0.2}}"
+    recipe = read_judge_recipe(path, overrides=[own, "training.epochs=1", "width=8"])
+    judge = train_judge_of(recipe, reporter=SilentReporter(), directory=tmp_path / "run")
+    assert judge.description.labels == ("0", "1", "2") and judge.description.num_held_out > 0
+
+
 @pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
 def test_a_shipped_recipe_trains_and_scores_every_task(path: Path, tmp_path: Path) -> None:
     if data_directory() is None:
@@ -60,8 +94,9 @@ def test_a_shipped_recipe_trains_and_scores_every_task(path: Path, tmp_path: Pat
     names = list(tasks)
     # a text may be a whole novel
     cuts = [f"tasks.{n}.data.max_examples={2 if kind == 'language_modeling' else 12}" for n, kind in tasks.items()]
+    tiny = [*TINY, *LONG_ROWS.get(path.stem, ()), *cuts]
     outcome = train(
-        read_config(Recipe, path, overrides=[*TINY, *cuts]), reporter=SilentReporter(), run_directory=tmp_path / "run"
+        read_config(Recipe, path, overrides=tiny), reporter=SilentReporter(), run_directory=tmp_path / "run"
     )
     assert outcome.result.steps == 2
     assert outcome.result.best_score is not None

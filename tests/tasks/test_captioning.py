@@ -11,7 +11,8 @@ def test_one_caption_is_learned_and_each_of_them_is_right() -> None:
     assert example.captions == ("a tree", "a oak", "一棵树") and example.caption in example.captions
     assert set(SAY.references(example)) == set(example.captions)
     predictions = [Prediction(task="sum", text=text) for text in ("一棵树", "a house")]
-    assert SAY.score([example, example], predictions)["exact_match"] == 0.5
+    scores = SAY.score([example, example], predictions)
+    assert scores["exact_match"] == scores[SAY.main_metric] == 0.5
 
 
 def test_a_question_needs_no_caption() -> None:

@@ -96,16 +96,14 @@ def evaluate_command(
 
     With --compare: what the model writes beside real text, score by score. With --probe: which layer holds a task.
     With --calibrate: classifiers learn to be as sure as they are right. With --against: is another one better?
-    --images: what a model draws, measured offline. (banyan evaluate --images --help)
-    --harness: a task of lm-evaluation-harness. (banyan evaluate --harness --help)
-    RECIPE --joint-vs-single: does a task lose by being taught with others? (banyan evaluate --joint-vs-single --help)
+    Ways with options and a --help of their own: --images (what it draws, measured offline), --harness (tasks of
+    lm-evaluation-harness), RECIPE --joint-vs-single (does a task lose by being taught with others?).
     """
     ways = {"--compare": compare, "--probe": probe, "--calibrate": calibrate, "--against": against}
     written = {"--save-predictions": save_predictions, "--report": report}
     check_way(ways, generated=generated, output=output, written=written)
-    asked = ScoringQuestion(
-        tasks=tuple(task or ()), data=tuple(data or ()), split=split, max_examples=max_examples, base=base
-    )
+    rows = tuple(task or ()), tuple(data or ())
+    asked = ScoringQuestion(tasks=rows[0], data=rows[1], split=split, max_examples=max_examples, base=base)
     if probe is not None:
         run_probe(model, probe, max_examples=max_examples, seed=seed or 0, output=output, as_json=as_json, quiet=quiet)
     elif compare is not None:
@@ -124,14 +122,13 @@ def evaluate_command(
     elif calibrate:
         run_calibration(model, asked, as_json=as_json, quiet=quiet)
     else:
-        beside = Beside(systems=baselines, max_train=baseline_examples)
         run_scoring(
             model,
             asked,
             save_predictions=save_predictions,
             report=report,
             database=database,
-            beside=beside,
+            beside=Beside(systems=baselines, max_train=baseline_examples),
             as_json=as_json,
             quiet=quiet,
         )

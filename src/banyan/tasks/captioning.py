@@ -82,4 +82,5 @@ class Captioning(TextToText[PictureExample]):
         """Count token F1, exact match and ROUGE against the nearest of the captions."""
         references = [tuple(self.references(example)) or ("",) for example in examples]
         answered = [prediction.text for prediction in predictions]
-        return measure_answers(references, answered).beside(measure_summaries(references, answered))
+        words = measure_answers(references, answered).renamed({"f1": "token_f1", "exact_match": "exact_match"})
+        return words.beside(measure_summaries(references, answered))

@@ -16,6 +16,7 @@ from banyan.tasks.baselines.fasttext_labels import fasttext
 from banyan.tasks.baselines.labels import majority_label, naive_bayes, tfidf_logistic_regression
 from banyan.tasks.baselines.nearest import nearest_answer
 from banyan.tasks.baselines.pictures import unigram_codes
+from banyan.tasks.baselines.seen import commonest_caption, pixels_alone
 from banyan.tasks.baselines.spans import best_fixed_span
 from banyan.tasks.baselines.tagging import most_frequent_tag
 from banyan.tasks.baselines.texts import (
@@ -120,6 +121,20 @@ def _for_image_generation(task: Task[Any], train: Sequence[Any], seed: int) -> t
     return (Baseline(name="unigram codes", is_trivial=True, learn=learn),)
 
 
+def _for_picture_classification(task: Task[Any], train: Sequence[Any], seed: int) -> tuple[Baseline, ...]:
+    name = task.name
+    picture = Baseline(name="the picture alone", learn=lambda: pixels_alone(name, train, seed=seed))
+    text = Baseline(name="the text alone", learn=lambda: tfidf_logistic_regression(name, train, seed=seed))
+    has_text = any(example.text.strip() for example in train)
+    trivial = Baseline(name="majority", is_trivial=True, learn=lambda: majority_label(name, train))
+    return (trivial, picture, text) if has_text else (trivial, picture)
+
+
+def _for_captioning(task: Task[Any], train: Sequence[Any], seed: int) -> tuple[Baseline, ...]:
+    learn = partial(commonest_caption, task.name, train)
+    return (Baseline(name="commonest caption", is_trivial=True, learn=learn),)
+
+
 BASELINES: Registry[Callable[[Task[Any], Sequence[Any], int], tuple[Baseline, ...]]] = Registry(
     "baseline for task kind"
 )
@@ -130,6 +145,8 @@ BASELINES.add("summarization", _for_summarization)
 BASELINES.add("question_answering", _for_question_answering)
 BASELINES.add("dialogue", _for_dialogue)
 BASELINES.add("image_generation", _for_image_generation)
+BASELINES.add("picture_classification", _for_picture_classification)
+BASELINES.add("captioning", _for_captioning)
 
 
 def bits_baselines(train: Sequence[str]) -> tuple[BitsBaseline, ...]:
