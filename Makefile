@@ -12,7 +12,7 @@ ifneq ($(BANYAN_DATA),)
 export BANYAN_DATA
 endif
 
-.PHONY: demo test test-browser test-postgres lint types format tiny wheel-check proof-training proof-training-short proof-distributed proof-transfer clean help
+.PHONY: demo test test-browser test-postgres lint types format tiny wheel-check proof-training proof-training-short proof-distributed proof-transfer proof-joint clean help
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -58,6 +58,9 @@ proof-distributed: $(VENV)/.ready-dev ## Equal losses at 1, 2 and 4 ranks, howev
 
 proof-transfer: $(VENV)/.ready-dev ## What a pretrained trunk gains small tasks; goes on where it stopped (docs/transfer.md)
 	$(BIN)/python -m proofs.transfer --page $(PROOF)
+
+proof-joint: $(VENV)/.ready-dev ## Many tasks in one model, joint against alone; goes on where it stopped (docs/joint.md)
+	$(BIN)/python -m proofs.joint --page $(PROOF)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python >= 3.11 is needed; set PYTHON=…"; exit 2; }

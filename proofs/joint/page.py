@@ -26,6 +26,8 @@ def quality_lines(results: Results, forms: Sequence[Form] = (SHORT, LONG)) -> li
         lines += [f"### {form.name} form, {form.minutes:g} minutes a run", "", _extent(done, len(form.seeds)), ""]
         if done:
             lines += [*_quality_table(done), "", *_calibration_table(done), ""]
+    if any(runs_of(results, form) for form in forms):
+        lines += ["![what each task scored](images/joint-quality.png)", ""]
     return [*lines, "### Goals", "", *_goal_lines(results)]
 
 
@@ -134,7 +136,7 @@ def ablation_lines(results: Results, settings: Sequence[Setting], seeds: Sequenc
             f"| {setting.name} | {setting.factor} | {len(done)} | {done[0].steps} | {minutes:.1f} "
             f"| {statistics.fmean(map(mean_points, done)):.2f} | {_against(done, base)} |"
         )
-    return lines
+    return [*lines, "", "![mean over tasks](images/joint-ablations.png)"] if num_done else lines
 
 
 def _runs_of_setting(results: Results, setting: Setting, seeds: Sequence[int]) -> list[RunResult]:
