@@ -106,8 +106,9 @@ class BanyanLM(LM):  # type: ignore[misc]  # the harness has no types
 
     def _question(self, context: str, asked: Mapping[str, Any]) -> tuple[Prompt, SamplingConfig]:
         vocabulary, limit = self.model.vocabulary, self.model.max_seq_len
-        max_tokens = min(int(asked.get("max_gen_toks", DEFAULT_MAX_TOKENS)), limit - 1)
         ids = (*vocabulary.start_ids, *vocabulary.encode(context)) or (vocabulary.bos_id,)
+        room = max(limit - len(ids), limit // 2)  # a long context gives way, to the half of what can be read
+        max_tokens = min(int(asked.get("max_gen_toks", DEFAULT_MAX_TOKENS)), room)
         prompt = Prompt(
             task=_NAME,
             token_ids=ids[max(0, len(ids) - (limit - max_tokens)) :],
