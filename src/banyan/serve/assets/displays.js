@@ -114,6 +114,7 @@ export function picture(image, description) {
 
 const DISPLAYS = {
   classification: showLabels,
+  picture_classification: showLabels,
   tagging: showEntities,
   question_answering: showSpan,
   translation: showPair(["result.source", "result.translation"]),

@@ -1,6 +1,6 @@
 // Wishing for pictures, and the gallery they hang in.
 
-import { post } from "./api.js";
+import { get, post } from "./api.js";
 import { titleOf } from "./chat.js";
 import { picture } from "./displays.js";
 import { button, growing, heading, labelled, make, problemLine, submitOnEnter } from "./dom.js";
@@ -8,6 +8,7 @@ import { feedbackRow } from "./feedback.js";
 import { makeSettings } from "./settings.js";
 import { word } from "./words.js";
 
+const REMEMBERED = 6; // earlier wishes that hang in the gallery from the beginning
 const WANTED_PIXELS = 256; // at least so large, so that a saved picture can be looked at
 
 export function makeDraw({ model, task }) {
@@ -45,7 +46,29 @@ export function makeDraw({ model, task }) {
     runButton.disabled = false;
   });
 
-  return { node, focus: () => wish.focus() };
+  let isHung = false;
+  async function hang() {
+    if (isHung) return;
+    isHung = true;
+    const frames = await earlier(task.name).catch(() => []); // without them the gallery is as it was
+    if (frames.length) gallery.querySelector(".empty")?.remove();
+    gallery.append(...frames);
+  }
+
+  return { node, focus: () => wish.focus(), enter: hang };
+}
+
+// What was drawn before and is still stored, the newest first.
+async function earlier(name) {
+  const found = await get(`/v1/outputs?${new URLSearchParams({ limit: REMEMBERED, task: name, state: "completed" })}`);
+  const stored = await Promise.all(found.data.map((each) => get(`/v1/outputs/${each.id}`)));
+  return stored.map((each) => [each, each.outputs.flatMap((output) => output.images ?? [])])
+    .filter(([, images]) => images.length)
+    .map(([each, images]) => {
+      const prompt = String(each.body.prompt ?? each.body.input?.text ?? each.body.input ?? "");
+      return make("section", { class: "card wish" }, make("h2", {}, prompt),
+        make("div", { class: "pictures" }, images.map((image) => picture(image, prompt))), feedbackRow(each.id));
+    });
 }
 
 async function draw(body) {

@@ -114,6 +114,7 @@ function askedText(body) {
 
 function recordText(record) {
   if (typeof record !== "object" || record === null) return String(record);
+  if (record.image) return `🖼 ${record.text ?? ""}`.trim();
   if (record.question) return record.question;
   if (record.messages) return plain(record.messages.at(-1)?.content);
   return String(record.text ?? record.source ?? record.document ?? JSON.stringify(record));

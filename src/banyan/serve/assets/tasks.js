@@ -9,6 +9,8 @@ import { makeSettings } from "./settings.js";
 import { word } from "./words.js";
 
 const WRITES = new Set(["language_modeling", "translation", "summarization", "dialogue"]);
+const SEES = new Set(["picture_classification", "captioning"]);
+const LARGEST = 512; // pixels a side of what is sent; models look at far fewer
 const LANGUAGES = ["en", "de", "zh", "fr", "es", "it", "ja", "ru", "pt", "nl"];
 
 export function makePanel({ model, task, isMain }) {
@@ -65,16 +67,39 @@ export function makePanel({ model, task, isMain }) {
     output.append(feedbackRow(id));
   }
 
-  return { node, focus: () => area.focus() };
+  return { node, focus: () => (area ?? form.querySelector("input")).focus() };
 }
 
 function makeFields(task) {
   if (task.kind === "question_answering") return questionFields();
   if (task.kind === "translation") return translationFields(task);
+  if (SEES.has(task.kind)) return pictureFields(task);
   const name = task.kind === "summarization" ? "document" : "text";
   const area = growing(make("textarea", { rows: 4, required: true }));
   const read = () => (area.value.trim() ? { [name]: area.value } : null);
   return { node: labelled(`field.${name}`, area), read };
+}
+
+function pictureFields(task) {
+  const file = make("input", { type: "file", accept: "image/*", required: true });
+  const area = task.kind === "picture_classification" ? growing(make("textarea", { rows: 1 })) : null;
+  let image = null;
+  file.addEventListener("change", async () => {
+    image = file.files.length ? await smallPicture(file.files[0]).catch(() => null) : null;
+  });
+  const node = make("div", {}, labelled("field.picture", file), area ? labelled("field.beside", area) : null);
+  const read = () => (image ? { image, ...(area?.value.trim() ? { text: area.value } : {}) } : null);
+  return { node, read };
+}
+
+// A file as a PNG of modest size, so that no photograph is too large for the server.
+async function smallPicture(file) {
+  const bitmap = await createImageBitmap(file);
+  const scale = Math.min(1, LARGEST / Math.max(bitmap.width, bitmap.height));
+  const canvas = make("canvas", {
+    width: Math.max(1, Math.round(bitmap.width * scale)), height: Math.max(1, Math.round(bitmap.height * scale)) });
+  canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  return canvas.toDataURL("image/png");
 }
 
 function questionFields() {
