@@ -168,14 +168,14 @@ def test_neither_remembered_prompts_nor_being_set_aside_change_a_bit() -> None:
     prompts, samplings = [prompt for prompt, _ in work], [sampling for _, sampling in work]
     with Engine(model, VOCABULARY, num_slots=6, prefix_cache_bytes=0) as plain:
         expected = [plain.complete([prompt], sampling)[0] for prompt, sampling in work]
-        assert plain.submit(prompts[0]).num_cached_tokens == 0
+        assert all(completion.num_cached_tokens == 0 for completion in expected)
     with Engine(model, VOCABULARY, num_slots=6) as remembering:
         assert remembering.complete(prompts, samplings) == expected
-        tickets = [remembering.submit(*each) for each in work]
-        assert [ticket.result(30) for ticket in tickets] == expected
-        assert all(ticket.num_cached_tokens >= PIECE for ticket in tickets[:-1])
-        stranger = remembering.owned_by("b").submit(*work[0])
-        assert stranger.result(30) == expected[0] and stranger.num_cached_tokens == 0
+        again = remembering.complete(prompts, samplings)
+        assert again == expected
+        assert all(completion.num_cached_tokens >= PIECE for completion in again[:-1])
+        [stranger] = remembering.owned_by("b").complete(prompts[:1], samplings[:1])
+        assert stranger == expected[0] and stranger.num_cached_tokens == 0
     with Engine(model, VOCABULARY, num_slots=6, max_held_tokens=3 * len(prompts[0])) as narrow:
         assert narrow.complete(prompts, samplings) == expected
         assert narrow.num_set_aside > 0

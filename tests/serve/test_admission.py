@@ -34,6 +34,19 @@ def test_places_are_given_up_to_the_limit_and_come_back() -> None:
     asyncio.run(run())
 
 
+def test_what_requests_may_cost_together_is_bounded_and_one_alone_is_always_let_in() -> None:
+    async def run() -> None:
+        admission = Admission(max_requests=9, max_tokens=100)
+        with admission.place(num_tokens=1_000):
+            with pytest.raises(ApiError) as caught, admission.place(num_tokens=1):
+                pass
+            assert caught.value.code == "overloaded"
+        with admission.place(num_tokens=60):
+            assert admission.num_inside == 1
+
+    asyncio.run(run())
+
+
 def test_draining_waits_for_those_inside_and_lets_nobody_in() -> None:
     async def run() -> None:
         admission, release = Admission(max_requests=2), asyncio.Event()

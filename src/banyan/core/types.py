@@ -172,6 +172,7 @@ class Completion:
     tag_probs: tuple[float, ...] = ()  # Tags: probability of each chosen tag
     span: tuple[int, int] | None = None  # Span: first and last prompt position (inclusive); None: no answer
     span_prob: float = 0.0  # Span: probability of the chosen span
+    num_cached_tokens: int = field(default=0, compare=False)  # of the prompt, that were not read again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

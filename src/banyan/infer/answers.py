@@ -26,6 +26,7 @@ class Answer(ABC):
         self.request = request
         self.slots = tuple(slots)
         self.finish_reason: FinishReason | None = None
+        self.num_cached_tokens = 0  # of its prompts, that were not read again
 
     @property
     def is_over(self) -> bool:

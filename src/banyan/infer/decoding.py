@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -76,6 +77,7 @@ class Decoder:
 
     def start(self, request: Request) -> None:
         """Give a request free slots; its prompt is read by `read`."""
+        request.ticket.has_begun = True
         slots = self._slots.take(request.num_slots)
         try:
             answer = self._new_answer(request, slots)
@@ -158,7 +160,7 @@ class Decoder:
     def _begin(self, reading: PromptReading) -> None:
         """Let an answer take part in the steps; a new one gets its first token at once."""
         answer = reading.answer
-        answer.request.ticket.num_cached_tokens = reading.num_cached_tokens
+        answer.num_cached_tokens = reading.num_cached_tokens
         self._live.append(answer)
         if answer.is_ready and not answer.is_over:
             self._try([answer], lambda: self._draw([answer], reading.hidden_SD, answer.slots))
@@ -248,4 +250,5 @@ class Decoder:
             self._live.remove(answer)
             self._slots.give_back(answer.slots)
             if answer.finish_reason is not None:
-                answer.request.ticket.succeed(answer.completion())
+                completion = replace(answer.completion(), num_cached_tokens=answer.num_cached_tokens)
+                answer.request.ticket.succeed(completion)

@@ -23,7 +23,7 @@ class Ticket(Generic[R]):
 
     def __init__(self) -> None:
         self.future: Future[R] = Future()  # for asyncio.wrap_future; cancelling it cancels the request
-        self.num_cached_tokens = 0  # of the prompt, that were not read again; set before the result
+        self.has_begun = False  # whether work on it has been done, or it has only waited
 
     def result(self, timeout_seconds: float | None = None) -> R:
         """Wait for the result.

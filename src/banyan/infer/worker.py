@@ -87,6 +87,8 @@ class Worker:
         jobs, requests = self._take(num_tokens)
         try:
             if jobs:
+                for job in jobs:
+                    job.ticket.has_begun = True
                 run_jobs(self._model, jobs, max_batch_tokens=num_tokens)
             for request in requests:
                 self._decoder.start(request)

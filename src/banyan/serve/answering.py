@@ -64,12 +64,17 @@ class Ask:
     stored: StoredRequest
     questions: tuple[Question, ...]
     as_outputs: Callable[[Sequence[Choice]], Sequence[StoredOutput]]
+    choices_per_prompt: int = 1
+    max_seconds: float | None = None  # until the whole answer; None: what the server allows
 
     def usage(self, choices: Sequence[Choice]) -> Usage:
         """Count the tokens of the request and its answers; a prompt asked for several times counts once."""
         return Usage(
             num_prompt_tokens=self.stored.num_prompt_tokens,
             num_completion_tokens=sum(len(choice.completion.token_ids) for choice in choices),
+            num_cached_tokens=sum(
+                choice.completion.num_cached_tokens for choice in choices if choice.index % self.choices_per_prompt == 0
+            ),
         )
 
 
@@ -128,7 +133,8 @@ async def answer(parts: ServerParts, ask: Ask, listener: Listener | None = None)
 
     async def work(record: Record) -> Finished[Answered]:
         listener.begin()
-        choices = await within_time(parts, _answer_all(parts.model, ask, drafts, record, listener))
+        answers = _answer_all(parts.model, ask, drafts, record, listener)
+        choices = await within_time(parts, answers, max_seconds=ask.max_seconds)
         answered = Answered(choices=choices, outputs=tuple(ask.as_outputs(choices)))
         num_tokens = ask.usage(choices).num_completion_tokens
         return Finished(result=answered, outputs=answered.outputs, num_completion_tokens=num_tokens)
@@ -181,7 +187,7 @@ async def recorded(
 async def _places(parts: ServerParts, stored: StoredRequest, *, max_tokens: int) -> AsyncIterator[Spent]:
     """Hold a place of the server and what the request may cost its key, and tell the caller what is left to it."""
     caller = parts.caller
-    with parts.admission.place(stored.request_id):
+    with parts.admission.place(stored.request_id, num_tokens=max_tokens):
         caller.headers["X-Content-Stored"] = str(caller.store_mode)
         if caller.key is None:
             yield Spent(at=0, tokens=max_tokens)
@@ -204,12 +210,12 @@ def _most_tokens(question: Question) -> int:
     return question.sampling.max_tokens or allowed
 
 
-async def within_time(parts: ServerParts, work: Awaitable[R]) -> R:
-    """Wait for an answer as long as this server allows.
+async def within_time(parts: ServerParts, work: Awaitable[R], *, max_seconds: float | None = None) -> R:
+    """Wait for an answer as long as this server allows, or its client, if that is shorter.
 
     Raises: ApiError 504 after that.
     """
-    seconds = parts.settings.answer_seconds
+    seconds = min(parts.settings.answer_seconds, max_seconds or parts.settings.answer_seconds)
     try:
         async with asyncio.timeout(seconds):
             return await work
@@ -221,7 +227,7 @@ async def _answer_all(
     model: ServedModel, ask: Ask, drafts: list[_Draft], record: Record, listener: Listener
 ) -> tuple[Choice, ...]:
     work = [
-        asyncio.create_task(_answer_one(model, question, draft, record, listener))
+        asyncio.create_task(_answer_one(model, question, draft, record, listener, owner=ask.stored.api_key_id or ""))
         for question, draft in zip(ask.questions, drafts, strict=True)
     ]
     try:
@@ -233,7 +239,7 @@ async def _answer_all(
 
 
 async def _answer_one(
-    model: ServedModel, question: Question, draft: _Draft, record: Record, listener: Listener
+    model: ServedModel, question: Question, draft: _Draft, record: Record, listener: Listener, *, owner: str
 ) -> Choice:
     def hear(piece: Piece) -> None:
         # No database text can hold NUL, and what is answered must equal what is stored.
@@ -245,7 +251,7 @@ async def _answer_one(
         if delta.text or delta.tokens:
             listener.hear(delta)
 
-    completion = await model.answer(question.prompt, question.sampling, listener=hear)
+    completion = await model.answer(question.prompt, question.sampling, listener=hear, owner=owner)
     tokens = tuple(draft.tokens)
     return Choice(index=draft.index, prompt=question.prompt, completion=completion, text=draft.text, tokens=tokens)
 

@@ -73,7 +73,13 @@ def text_ask(
             )
             questions.append(Question(prompt=prompt, sampling=_checked(sampling, is_streamed=bool(asked.stream))))
     stored = stored_request(request, received, questions, prompts=prompts, seed=seed, source=source)
-    return Ask(stored=stored, questions=tuple(questions), as_outputs=text_outputs)
+    return Ask(
+        stored=stored,
+        questions=tuple(questions),
+        as_outputs=text_outputs,
+        choices_per_prompt=asked.num_choices,
+        max_seconds=asked.timeout_seconds,
+    )
 
 
 def _checked(sampling: SamplingConfig, *, is_streamed: bool) -> SamplingConfig:

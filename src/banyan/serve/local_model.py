@@ -15,18 +15,25 @@ from banyan.core.model_directory import MANIFEST, name_of
 from banyan.core.types import Completion, Prediction, Prompt
 from banyan.infer.candidates import best_candidate, candidates_of
 from banyan.infer.embedding import EmbeddingConfig, TextOrIds, TextVector
+from banyan.infer.requests import Ticket
 from banyan.infer.sampling import SamplingConfig
 from banyan.runtime.loaded_model import LoadedModel
+from banyan.serve.errors import unavailable
 from banyan.serve.served_model import ModelFacts, Piece, PieceListener
 from banyan.tasks.base import Task
 from banyan.tokenizers.vocabulary import Vocabulary
+
+MAX_WAIT_SECONDS = 30.0  # of a request, until somebody begins to answer it
 
 
 class LocalModel:
     """Brings an engine's thread and the server's event loop together."""
 
-    def __init__(self, loaded: LoadedModel, *, name: str | None = None) -> None:
+    def __init__(
+        self, loaded: LoadedModel, *, name: str | None = None, max_wait_seconds: float = MAX_WAIT_SECONDS
+    ) -> None:
         self._loaded = loaded
+        self._max_wait_seconds = max_wait_seconds
         pictures = loaded.description.image_tokenizer
         own_name = name or name_of(loaded.directory)
         self.facts = ModelFacts(
@@ -68,19 +75,30 @@ class LocalModel:
         return self._loaded.prompt(task, example)
 
     async def answer(
-        self, prompt: Prompt, sampling: SamplingConfig, *, listener: PieceListener | None = None
+        self, prompt: Prompt, sampling: SamplingConfig, *, listener: PieceListener | None = None, owner: str = ""
     ) -> Completion:
-        """Answer one prompt; cancelling the awaiting task frees the engine within one step."""
+        """Answer one prompt; cancelling the awaiting task frees the engine within one step.
+
+        Raises: ApiError 503 if nobody has begun to answer it in time.
+        """
         relay = _Relay(listener or _ignore, asyncio.get_running_loop())
-        engine = self._loaded.engine
+        engine = self._loaded.engine.owned_by(owner)
         first, *others = candidates_of(prompt, sampling)
         tickets = [engine.submit(prompt, first, on_token=relay.on_token, on_text=relay.on_text)]
         try:
             tickets += [engine.submit(prompt, other) for other in others]
-            return best_candidate(await asyncio.gather(*(asyncio.wrap_future(ticket.future) for ticket in tickets)))
+            return best_candidate(await asyncio.gather(*map(self._wait_for, tickets)))
         finally:
             for ticket in tickets:
                 ticket.cancel()  # of a candidate that nobody waits for any more
+
+    async def _wait_for(self, ticket: Ticket[Completion]) -> Completion:
+        future = asyncio.wrap_future(ticket.future)  # cancelling this future cancels the ticket's
+        await asyncio.wait((future,), timeout=self._max_wait_seconds)
+        if not future.done() and not ticket.has_begun:
+            seconds = self._max_wait_seconds
+            raise unavailable("queue_timeout", f"nobody was free for this request in {seconds:g} s; retry in 2 s")
+        return await future
 
     def read(self, prompt: Prompt, completion: Completion) -> Prediction:
         """Make a completion into what a person can read, its picture included."""

@@ -31,6 +31,7 @@ class Usage:
 
     num_prompt_tokens: int
     num_completion_tokens: int
+    num_cached_tokens: int = 0  # of the prompt, that were not read again
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts in the protocol's words."""
@@ -38,7 +39,7 @@ class Usage:
             "prompt_tokens": self.num_prompt_tokens,
             "completion_tokens": self.num_completion_tokens,
             "total_tokens": self.num_prompt_tokens + self.num_completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": 0},
+            "prompt_tokens_details": {"cached_tokens": self.num_cached_tokens},
         }
 
 

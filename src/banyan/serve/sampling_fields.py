@@ -24,6 +24,8 @@ _FIELDS = (
     "length_penalty",
     "no_repeat_ngram",
     "min_tokens",
+    "choices",
+    "json_schema",
 )
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from banyan.core.errors import InputError
+from banyan.serve.forms import ResponseFormat, choices_of, json_schema_of
 from banyan.serve.incoming_pictures import MAX_PICTURES, reencoded
 from banyan.serve.rules import Converted, Length, OneOf, Only, Real, Whole, refuse, show
 from banyan.store.types import RequestState
@@ -156,9 +157,17 @@ class GenerationFields(SearchFields):
     stop: Annotated[tuple[str, ...], Converted(_stop_strings)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    response_format: Annotated[str | None, Converted(json_schema_of), ResponseFormat] = None
+    choices: Annotated[tuple[str, ...], Converted(choices_of)] | None = None
+    timeout_seconds: Annotated[float, Real(0, 3_600, above=True)] | None = None
     user: Ignored = None
     metadata: Ignored = None
     logit_bias: Annotated[Any, Only(({},), "is not supported by this server")] = None
+
+    @property
+    def json_schema(self) -> str | None:
+        """What the answer must fit; None: it is free."""
+        return self.response_format
 
     @property
     def num_choices(self) -> int:
@@ -192,7 +201,6 @@ class ChatRequest(GenerationFields):
     max_completion_tokens: Tokens | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Whole(0, 20)] | None = None
-    response_format: Annotated[Any, Only(({"type": "text"},), 'offers only {"type": "text"} on this server')] = None
     tools: Annotated[
         Any, Only(([],), "cannot be used: this model was not trained for tools", code="tools_not_supported")
     ] = None

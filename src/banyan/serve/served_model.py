@@ -70,12 +70,13 @@ class ServedModel(Protocol):
         ...
 
     async def answer(
-        self, prompt: Prompt, sampling: SamplingConfig, *, listener: PieceListener | None = None
+        self, prompt: Prompt, sampling: SamplingConfig, *, listener: PieceListener | None = None, owner: str = ""
     ) -> Completion:
         """Answer one prompt; cancelling the awaiting task frees the engine within one step.
 
-        The listener is called in the event loop, before the completion is returned.
-        Raises: ContextLengthError or InputError if the prompt cannot be answered.
+        The listener is called in the event loop, before the completion is returned. Owners take turns, and nothing that
+        is remembered of the prompts of one shortens an answer of another.
+        Raises: ContextLengthError or InputError if the prompt cannot be answered; ApiError 503 if it waited too long.
         """
         ...
 

@@ -61,7 +61,7 @@ class ScriptedModel(LocalModel):
         self.num_running = 0  # answers in the making
 
     async def answer(
-        self, prompt: Prompt, sampling: SamplingConfig, *, listener: PieceListener | None = None
+        self, prompt: Prompt, sampling: SamplingConfig, *, listener: PieceListener | None = None, owner: str = ""
     ) -> Completion:
         """Follow the script."""
         self.num_running += 1
