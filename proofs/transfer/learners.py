@@ -36,7 +36,7 @@ def _full(models: Models, cell: Cell) -> dict[str, Any]:
 
 def _lora(models: Models, cell: Cell) -> dict[str, Any]:
     transfer = {"parent": str(models.trunk), "mode": "full", "keep_tasks": False}
-    return {"transfer": {**transfer, "lora": {"rank": 4, "alpha": 8, "targets": ["attention"]}}}
+    return {"transfer": {**transfer, "lora": {"rank": 4, "alpha": 8, "targets": ["attention", "feed_forward"]}}}
 
 
 def _continued(models: Models, cell: Cell) -> dict[str, Any]:
@@ -70,14 +70,14 @@ LEARNERS: dict[str, Learner] = {
         rate=None,
     ),
     "head": Learner(
-        about="the trunk stays, its features are computed once", changes=_head, num_trained=_heads_alone, rate=1.0
+        about="the trunk stays, its features are computed once", changes=_head, num_trained=_heads_alone, rate=30.0
     ),
     "full": Learner(about="every weight learns", changes=_full, num_trained=count_parameters, rate=0.3),
     "lora": Learner(
-        about="rank 4 beside queries, keys, values and their way back",
+        about="rank 4 beside the matrices of every block",
         changes=_lora,
         num_trained=_adapter_and_heads,
-        rate=1.0,
+        rate=0.5,
     ),
     "continue+full": Learner(
         about="first the domain's raw text, then every weight",
