@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from banyan.core.errors import ConfigError, DataError
+from banyan.core.errors import ConfigError, DataError, FileError
 from banyan.core.types import Row
-from banyan.tasks.config import TaskConfig
-from banyan.tokenizers.images import ImageTokenizer
+from banyan.tasks.config import TaskConfig, TaskDataConfig
+from banyan.tokenizers.images import ImageTokenizer, save_image_tokenizer
+from banyan.tokenizers.palette import Palette
 from banyan.workflows.pictures import draws, read_pictures, train_image_tokenizer
 from banyan.workflows.recipe import ImageTokenizerRecipe
 
@@ -58,6 +59,29 @@ def test_patches_that_do_not_fill_a_picture_are_refused_with_a_size_that_does(tm
     with pytest.raises(ConfigError, match="patch_size=3 does not divide the pictures' 4 pixels") as caught:
         train(tmp_path, [picture(n) for n in range(9)], patch_size=3)
     assert caught.value.hint is not None and "image_size=3" in caught.value.hint
+
+
+def test_a_palette_needs_no_more_than_the_sizes_of_the_pictures(tmp_path: Path) -> None:
+    made = train(tmp_path, [picture(0, channels=3)], kind="palette", num_codes=64, patch_size=1)
+    assert made is not None
+    assert (made.kind, made.num_codes, made.grid_size, made.channels) == ("palette", 64, 4, 3)
+
+
+def test_a_named_tokenizer_is_copied_whatever_the_pictures_are(tmp_path: Path) -> None:
+    palette = Palette(image_size=6, channels=3, num_codes=27)
+    save_image_tokenizer(palette, tmp_path / "image_tokenizer.safetensors")
+    made = train(tmp_path / "run", [picture(0)], path=str(tmp_path))
+    assert made is not None and (made.image_size, made.num_codes) == (6, 27)
+    with pytest.raises(FileError, match=r"image_tokenizer\.path=.*none"):
+        train(tmp_path, [picture(0)], path=str(tmp_path / "none"))
+
+
+def test_a_few_broken_pictures_teach_the_tokenizer_nothing_and_many_stop_it() -> None:
+    rows = [picture(n) for n in range(9)] + [{"image": b"no picture"}]
+    few = TaskConfig(name="draw", kind="image_generation", data=TaskDataConfig(max_bad_share=0.1))
+    assert len(read_pictures(rows, few)) == 9
+    with pytest.raises(DataError, match="task draw, row 10"):
+        read_pictures(rows, DRAW)
 
 
 def test_a_row_without_a_picture_is_named() -> None:
