@@ -6,6 +6,7 @@ TORCH ?= torch==2.13.0
 # Without a GPU the CPU build is a tenth of the size. Where this index cannot be reached, pip's own index is asked.
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+TEST_PROCESSES ?= 2
 # Data sets kept beside the checkout, if any; without them the tests that need them skip and say so.
 BANYAN_DATA ?= $(wildcard $(abspath ../shared/data))
 ifneq ($(BANYAN_DATA),)
@@ -21,7 +22,7 @@ demo: $(VENV)/.ready ## Set up and grow a small model on what this machine alrea
 	$(BIN)/banyan demo $(DEMO)
 
 test: $(VENV)/.ready-dev ## Set up and run the tests (those of the page: make test-browser)
-	$(BIN)/python -m pytest -m 'not browser' $(PYTEST)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m 'not browser' $(PYTEST)
 
 test-browser: $(VENV)/.ready-dev ## The page in a headless Chromium (Debian packages chromium, chromium-driver)
 	$(BIN)/python -m pytest -m browser $(PYTEST)
