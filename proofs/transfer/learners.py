@@ -118,7 +118,7 @@ def continuation_of(data: DataSet, models: Models) -> dict[str, Any]:
         "optimizer": _rates(0.3),
         "tasks": [
             {
-                "name": name,
+                "name": f"{name}_text",
                 "kind": "language_modeling",
                 "data": {"train": name, "validation": name, "max_examples": 20_000},
                 "masks": {"prefix": 0.3, "full": 0.2},
