@@ -24,7 +24,8 @@ from banyan.cli.streams import harmless
 from banyan.core.errors import ConfigError
 from banyan.core.files import atomic_write_text
 from banyan.workflows.explained_html import explained_page
-from banyan.workflows.explaining import ExplainedAnswer, ExplainQuestion, Explanation, Sanity, explain
+from banyan.workflows.explaining import ExplainedAnswer, ExplainQuestion, Explanation, explain
+from banyan.workflows.map_sanity import Sanity
 from banyan.workflows.mistakes import MistakesQuestion
 
 app = typer.Typer(add_completion=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from banyan.workflows.explaining import ExplainedAnswer, ExplainedPart, Explanation, Sanity
+from banyan.workflows.explaining import ExplainedAnswer, ExplainedPart, Explanation
+from banyan.workflows.map_sanity import Sanity
 from banyan.workflows.word_colours import AGAINST, FOR, Colour, background
 
 _STYLE = """

@@ -6,26 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from banyan.core.errors import ConfigError, InputError, UnknownNameError
 from banyan.core.registry import did_you_mean
-from banyan.infer.attribution import METHODS, Attribution, Groups, Method, require_captum
-from banyan.infer.decisions import Decision
-from banyan.infer.random_weights import with_random_weights
-from banyan.model.transformer import Transformer
+from banyan.infer.attribution import METHODS, Method, require_captum
 from banyan.runtime.defaults import override
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.runtime.loading import load
 from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.workflows.answer_decisions import Answered, NamedDecision, decisions_of
-from banyan.workflows.rank_correlation import rank_correlation
+from banyan.workflows.map_sanity import Sanity, check_map
 from banyan.workflows.reporter import Reporter
 from banyan.workflows.source_words import Part, source_parts
 
-NUM_RANDOM_MODELS = 5
 _BLANK = " "  # stands for a word that is not there: every tokenizer knows it, and so does every model
-_CHANCE = 1.96  # deviations that hold 95 % of what chance gives
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,26 +35,6 @@ class ExplainedPart:
 
     name: str  # "text", "question", "context", or who said it
     words: tuple[WordValue, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sanity:
-    """How like a map is to those of the same model with random weights: one that shows what was learned is not."""
-
-    strengths: tuple[float, ...]  # rank correlation of the values without their signs, for each random model
-    signed: tuple[float, ...]  # with their signs
-    num_same_strongest: int  # random models that find the same word the strongest
-    chance: float  # 95 % of the correlations of two unrelated maps of so many words lie within ± this
-
-    @property
-    def mean(self) -> float:
-        """The mean correlation of strengths."""
-        return sum(self.strengths) / len(self.strengths)
-
-    @property
-    def is_above_chance(self) -> bool:
-        """Is the map more like those of random models than chance explains?"""
-        return self.mean > self.chance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,7 +159,7 @@ def _explain(
     found = method(model.model, named.decision, groups, blank_id=blank_id)
     sanity = None
     if checks_sanity:
-        sanity = _check(model.model, named.decision, groups, found, method=method, blank_id=blank_id)
+        sanity = check_map(model.model, named.decision, groups, found, method=method, blank_id=blank_id)
     values = iter(found.values)
     return Explanation(
         about=named.about,
@@ -208,24 +181,3 @@ def blank_id_of(vocabulary: Vocabulary) -> int:
     """Return the token that stands for a word that is not there."""
     ids = vocabulary.encode_inside(_BLANK)
     return ids[-1] if ids else vocabulary.pad_id
-
-
-def _check(
-    model: Transformer, decision: Decision, groups: Groups, found: Attribution, *, method: Method, blank_id: int
-) -> Sanity:
-    """Explain the same decision by models with random weights, and compare."""
-    others = []
-    for seed in range(NUM_RANDOM_MODELS):
-        random = with_random_weights(model, generator=torch.Generator().manual_seed(seed))
-        others.append(method(random, decision, groups, blank_id=blank_id).values)
-    strength, strengths = _strengths(found.values), [_strengths(values) for values in others]
-    return Sanity(
-        strengths=tuple(rank_correlation(strength, other) for other in strengths),
-        signed=tuple(rank_correlation(found.values, values) for values in others),
-        num_same_strongest=sum(other.index(max(other)) == strength.index(max(strength)) for other in strengths),
-        chance=min(1.0, _CHANCE * max(1, len(groups) - 1) ** -0.5),  # unrelated ranks deviate by 1/sqrt(n - 1)
-    )
-
-
-def _strengths(values: Sequence[float]) -> list[float]:
-    return [abs(value) for value in values]
