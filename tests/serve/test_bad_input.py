@@ -140,6 +140,25 @@ def test_bytes_that_are_no_http_are_refused(server: RunningServer) -> None:
     assert b"invalid_http" in answer
 
 
+SLOW = b"POST /v1/models HTTP/1.1\r\nHost: a\r\nX-"
+
+
+@pytest.mark.parametrize(
+    ("begin", "is_second"), [(b"", False), (SLOW, False), (SLOW, True)], ids=["silent", "slow", "slow again"]
+)
+def test_headers_that_do_not_come_are_not_waited_for(
+    model: LocalModel, store: SqlStore, begin: bytes, is_second: bool
+) -> None:
+    with running_server(model, store, header_seconds=0.2) as server:
+        with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=20) as connection:
+            if is_second:
+                connection.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+            connection.sendall(begin)
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))  # ends when the server closes
+        assert (b"header_timeout" in answer) == bool(begin)
+
+
 def test_a_body_that_does_not_come_is_not_waited_for(model: LocalModel, store: SqlStore) -> None:
     with running_server(model, store, body_seconds=0.1) as server:
         answer = raw_post(server, "Content-Length: 50")

@@ -129,7 +129,7 @@ def server_config(app: FastAPI, settings: ServerSettings, *, tls: TlsFiles | Non
     """Return how uvicorn runs an app: strictly, silently, trusting nobody."""
     return uvicorn.Config(
         app,
-        http=StrictProtocol,
+        http=StrictProtocol.with_patience(settings.header_seconds),
         ws="none",
         lifespan="off",
         loop="asyncio",

@@ -14,6 +14,7 @@ class ServerSettings:
     max_body_bytes: int = 1_048_576
     max_header_bytes: int = 32_768
     max_headers: int = 100
+    header_seconds: float = 5.0  # until all headers have arrived
     body_seconds: float = 10.0  # until the whole body has arrived
     answer_seconds: float = 120.0  # from the accepted request to the whole answer
     send_seconds: float = 30.0  # until a client has taken one piece of a stream

@@ -83,7 +83,7 @@ async def delete_output(request: Request, output_id: str) -> Response:
 @router.post("/v1/feedback", openapi_extra=takes(FeedbackRequest), summary="Judge a stored answer")
 async def feedback(request: Request) -> Response:
     """Keep what a person thinks of one of their stored answers."""
-    received = await receive(request, FeedbackRequest)
+    received = await receive(request, FeedbackRequest, scope="outputs")
     asked = received.asked
     exchange = await _show(request, asked.id)
     given = StoredFeedback(
