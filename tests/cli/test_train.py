@@ -57,7 +57,15 @@ def test_a_run_ends_with_a_summary_for_programs_and_a_record(banyan: Run, recipe
     summary = banyan("train", recipe, "--json").answer
     assert (summary["stopped_by"], summary["steps"], summary["run"]) == ("completed", 4, str(tmp_path / "runs/small"))
     assert Path(summary["best"]).is_dir() and 0 < summary["best_score"] <= 1
-    assert summary["skipped_rows"] == {"area": 0}
+    assert summary["skipped_rows"] == {"area": 0} and summary["finishes"] == {}
+
+
+def test_a_run_that_is_over_goes_on_with_its_finishes(banyan: Run, recipe: Path, tmp_path: Path) -> None:
+    banyan("train", recipe)
+    summary = banyan("train", recipe, "finish.steps=2", "--resume", "--json").answer
+    assert list(summary["finishes"]) == ["area"] and summary["finishes"]["area"]["num_examples"] == 5
+    is_kept = summary["finishes"]["area"]["improvement"] > 0
+    assert (tmp_path / "runs/small/finished/finishes/area").is_dir() == is_kept
     (run,) = banyan("runs", "list", "--json").answer["runs"]
     assert (run["name"], run["state"], run["exit_code"]) == ("small", "completed", 0)
 

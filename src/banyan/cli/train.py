@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,14 +17,17 @@ from banyan.cli.progress import TerminalReporter
 from banyan.core.errors import ConfigError, PeerLostError
 from banyan.core.process import process_place
 from banyan.workflows.checking_run import Check, check_run, exit_code_of
+from banyan.workflows.finishing import Finish, finish_run
 from banyan.workflows.picture_judging import is_judge_recipe
 from banyan.workflows.picture_tokenizer.recipe import is_picture_tokenizer
 from banyan.workflows.recipe import Recipe, read_recipe
-from banyan.workflows.reporter import SilentReporter
+from banyan.workflows.reporter import Reporter, SilentReporter
 from banyan.workflows.run_records import RunRecorder
 from banyan.workflows.training import TrainingOutcome, train
 
 app = typer.Typer(add_completion=False)
+
+INTERRUPTED = 130  # exit code
 
 
 @app.command(name="train")
@@ -92,10 +95,22 @@ def train_command(
             callbacks=[recorder],
             accept_data_change=accept_data_change,
         )
+        finishes = finish_tasks(outcome, reporter=reporter)
     place = process_place()
     command = resume_command(words, num_processes=1 if place.launcher is None else place.world_size)
-    emit(summary(outcome), as_json=as_json, quiet=quiet, text=lambda: tell(outcome, command=command))
-    return exit_code(outcome)
+    said = {**summary(outcome), "finishes": finishes}
+    emit(said, as_json=as_json, quiet=quiet, text=lambda: tell(outcome, finishes, command=command))
+    return exit_code(outcome) if finishes is not None else INTERRUPTED
+
+
+def finish_tasks(outcome: TrainingOutcome, *, reporter: Reporter) -> dict[str, Finish] | None:
+    """Finish the tasks of a run that is over, in one process; None: that was interrupted."""
+    if outcome.result.stopped_by == "interrupt" or outcome.recipe.finish is None:
+        return {}
+    if process_place().world_size > 1:
+        reporter.line("the tasks are finished by one process: banyan train RECIPE --resume, without --nproc")
+        return {}
+    return finish_run(outcome, reporter=reporter)
 
 
 def check_recipe(recipe: Recipe, *, as_json: bool, quiet: bool) -> int:
@@ -153,10 +168,10 @@ def summary(outcome: TrainingOutcome) -> dict[str, Any]:
     }
 
 
-def tell(outcome: TrainingOutcome, *, command: str) -> None:
+def tell(outcome: TrainingOutcome, finishes: Mapping[str, Finish] | None, *, command: str) -> None:
     """Say how the run ended and what to type next."""
     result, run = outcome.result, outcome.run_directory
-    if result.stopped_by == "interrupt":
+    if result.stopped_by == "interrupt" or finishes is None:
         say(f"saved step {result.steps}; go on with: {command}")
         return
     score = "" if result.best_score is None else f", score {result.best_score:.4f}"
@@ -164,6 +179,8 @@ def tell(outcome: TrainingOutcome, *, command: str) -> None:
     for name, skipped in outcome.material.skipped.items():
         if skipped:
             say(f"{name}: {skipped} training rows were skipped (no answer, or too long)")
+    if any(finish.is_kept for finish in finishes.values()):
+        say(f"better with its finishes: {run}/finished")
     say(f"next: banyan evaluate {run}/best    banyan serve {run}/best    (curves: {run}/loss.png)")
 
 

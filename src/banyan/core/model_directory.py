@@ -23,7 +23,7 @@ IMAGE_TOKENIZER_FILE = "image_tokenizer.safetensors"
 
 _VERSION = 1
 _ENTRY = {"bytes", "sha256"}
-_LINKS = ("best", "last")  # a run's names for two of its checkpoints
+_LINKS = ("best", "last", "finished")  # a run's names for what came out of it
 
 
 def name_of(directory: Path) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -40,6 +40,7 @@ class Engine:
     imported), with and without the prompts' beginnings that are remembered, and also when it was set aside because all
     answers in the making would have held more than `max_held_tokens` (None: as many as fit into the slots).
     The model is put into evaluation mode and belongs to the engine until `close`; it must not be trained meanwhile.
+    `finishes` names the adapter that answers a task where the request names none.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Engine:
         num_slots: int = 16,
         prefix_cache_bytes: int = PREFIX_CACHE_BYTES,
         max_held_tokens: int | None = None,
+        finishes: Mapping[str, str] | None = None,
     ) -> None:
         if num_slots < 1:
             raise ConfigError(f"num_slots={num_slots} must be 1 or more: it is how many answers are written at once.")
@@ -59,6 +61,7 @@ class Engine:
                 f"{model.config.text_vocab_size}; they do not belong together."
             )
         self.adapter: str | None = None  # that answers; None: the model itself
+        self._finishes = dict(finishes or {})  # task → adapter that answers it where none was asked for
         self._model = model
         self._shared: Engine | None = None
         self._vocabulary = vocabulary
@@ -161,7 +164,7 @@ class Engine:
         """
         for sequence in sequences:
             self._limits.check_length(len(sequence))
-        jobs = [ScoringJob(Likelihood(sequence), self.adapter, self.owner) for sequence in sequences]
+        jobs = [ScoringJob(Likelihood(own), self._adapter_for(own.task), self.owner) for own in sequences]
         return self._run_all(jobs, lengths=[len(sequence) for sequence in sequences])
 
     def expectations(self, sequences: Sequence[TokenSequence]) -> list[tuple[tuple[float, ...], bool]]:
@@ -244,14 +247,19 @@ class Engine:
         on_token: TokenCallback | None = None,
         on_text: TextCallback | None = None,
     ) -> Work:
-        question = question_of(prompt, adapter=self.adapter)
+        adapter = self._adapter_for(prompt.task)
+        question = question_of(prompt, adapter=adapter)
         if question is None:
             request = self._limits.admit_generation(
-                prompt, sampling, adapter=self.adapter, on_token=on_token, on_text=on_text
+                prompt, sampling, adapter=adapter, on_token=on_token, on_text=on_text
             )
             return replace(request, owner=self.owner)
         self._limits.check_scoring(prompt)
-        return ScoringJob(question, self.adapter, self.owner)
+        return ScoringJob(question, adapter, self.owner)
+
+    def _adapter_for(self, task: str) -> str | None:
+        """Return through which adapter a task is answered."""
+        return self._finishes.get(task) if self.adapter is None else self.adapter
 
     def _run_all(self, work: Sequence[Work], *, lengths: Sequence[int]) -> list[Any]:
         # Neighbours of similar length share a batch with little padding.

@@ -21,6 +21,7 @@ from banyan.model.transformer import Transformer
 from banyan.runtime.adapters import check_base, find_base, is_adapter, name_of_adapter
 from banyan.runtime.defaults import answerable_tasks
 from banyan.runtime.description import ModelDescription, read_description
+from banyan.runtime.finishes import load_finishes
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.tasks.base import Task
 from banyan.tokenizers.images import ImageTokenizer, load_image_tokenizer
@@ -45,6 +46,7 @@ def load(
     parts = read_parts(directory)
     model = load_model(directory, device=target)
     _check_model(directory, model, vocabulary=parts.vocabulary, tasks=parts.tasks, heads=model.head_specs)
+    finishes = load_finishes(directory, model, parts.tasks)
     return LoadedModel(
         directory=directory,
         sha256=parts.sha256,
@@ -53,7 +55,7 @@ def load(
         vocabulary=parts.vocabulary,
         image_tokenizer=parts.image_tokenizer,
         model=model,
-        engine=Engine(model, parts.vocabulary, num_slots=num_slots),
+        engine=Engine(model, parts.vocabulary, num_slots=num_slots, finishes=finishes),
     )
 
 

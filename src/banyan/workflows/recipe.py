@@ -28,6 +28,7 @@ from banyan.train.optimizer import OptimizerConfig
 from banyan.train.schedule import ScheduleConfig
 from banyan.train.trackers import TrackingConfig
 from banyan.workflows.dial_keys import parse_budget, parse_size
+from banyan.workflows.finish_recipe import FinishRecipe
 from banyan.workflows.transfer_recipe import TransferRecipe, check_tasks_of_mode
 from banyan.workflows.variation import check_noise, check_wordings
 
@@ -154,6 +155,7 @@ class Recipe:
     tracking: TrackingConfig = dataclasses.field(default_factory=TrackingConfig)
     transfer: TransferRecipe = dataclasses.field(default_factory=TransferRecipe)
     sampling: dict[str, SamplingConfig] = dataclasses.field(default_factory=dict)  # task → how it answers by default
+    finish: FinishRecipe | None = None  # after the run, each task a little by itself; null: not
     dial_keeps: tuple[str, ...] = ()  # keys that model.size and train.budget leave alone; filled in as a recipe is read
 
     def __post_init__(self) -> None:
@@ -164,6 +166,9 @@ class Recipe:
             raise ConfigError(f"tasks has the name {doubled!r} twice; give each task its own name.")
         if unknown := next((name for name in self.sampling if name not in names), None):
             raise UnknownNameError(f"sampling names the task {unknown!r}{did_you_mean(unknown, names)}")
+        finished = () if self.finish is None else self.finish.tasks
+        if unknown := next((name for name in finished if name not in names), None):
+            raise UnknownNameError(f"finish.tasks names the task {unknown!r}{did_you_mean(unknown, names)}")
         if self.train.precision == "int8" and self.parallel.tensor > 1:
             raise ConfigError(
                 f"train.precision=int8 does not go together with parallel.tensor={self.parallel.tensor}: its products "

@@ -24,7 +24,7 @@ from banyan.workflows.transfer_recipe import TransferRecipe
 # What neither the shapes of a checkpoint nor the order of the data depends on. A place of data may change, for its
 # content is compared by fingerprint; micro-batches may, while the batch stays as large.
 _MAY_CHANGE = re.compile(
-    r"minutes|device|(parallel|tracking|evaluation|sampling|schedule|train\.health)(\..+)?"
+    r"minutes|device|(parallel|tracking|evaluation|sampling|schedule|finish|train\.health)(\..+)?"
     r"|train\.(steps|clip_norm|evaluate_every|checkpoint_every|keep_checkpoints|early_stop_patience|log_every"
     r"|background_saves|precision|products|conflicts_every)"
     r"|optimizer\.(learning_rate|matrix_learning_rate|embedding_learning_rate|weight_decay|beta1|beta2|epsilon|momentum)"

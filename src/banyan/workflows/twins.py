@@ -81,8 +81,9 @@ def cell_recipe(recipe: Recipe, length: JointLength, cell: Cell) -> Recipe:
         tasks=tuple(task for task in recipe.tasks if task.name in names),
         mixture=dataclasses.replace(mixture, slow_after=None),
         train=_train_config(recipe.train, length, names),
-        optimizer=_scaled(recipe.optimizer, cell.rate),
+        optimizer=scaled_rates(recipe.optimizer, cell.rate),
         sampling={name: how for name, how in recipe.sampling.items() if name in names},
+        finish=None,
     )
 
 
@@ -113,7 +114,8 @@ def _balance(balance: BalanceConfig, names: Sequence[str]) -> BalanceConfig:
     return dataclasses.replace(balance, groups=tuple(group for group in groups if group))
 
 
-def _scaled(optimizer: OptimizerConfig, factor: float) -> OptimizerConfig:
+def scaled_rates(optimizer: OptimizerConfig, factor: float) -> OptimizerConfig:
+    """Return an optimizer whose learning rates are all so many times what they were."""
     return dataclasses.replace(
         optimizer,
         learning_rate=optimizer.learning_rate * factor,

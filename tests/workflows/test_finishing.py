@@ -1,0 +1,94 @@
+"""A finish is kept where it helps, and answers its own task alone; the others are answered as before."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from banyan.core.errors import CheckpointError, ConfigError, UnknownNameError
+from banyan.core.model_directory import name_of, write_manifest
+from banyan.runtime.loading import load
+from banyan.testing.transfer_runs import TransferRuns
+from banyan.workflows import finishing
+from banyan.workflows.finish_recipe import FinishRecipe
+from banyan.workflows.finishing import Finish, finish_run
+from banyan.workflows.reporter import SilentReporter
+from banyan.workflows.training import TrainingOutcome, train
+
+_MODEL = {"num_layers": 1, "num_heads": 2, "num_kv_heads": 1, "embed_dim": 16, "head_dim": 8, "ffn_dim": 32}
+_QUESTIONS = ["good film 3", "bad film 4", "oak trip 5"]
+
+
+@pytest.fixture(scope="module")
+def outcome(transfer_runs: TransferRuns) -> TrainingOutcome:
+    """A joint run of two tasks that has barely begun to learn them."""
+    recipe = transfer_runs.recipe(
+        "joint",
+        [transfer_runs.task("film"), transfer_runs.task("trip")],
+        model=_MODEL,
+        finish={"steps": 30, "tasks": ["film", "trip"], "lora": {"rank": 4}},
+    )
+    return train(recipe, reporter=SilentReporter(), run_directory=transfer_runs.folder / "joint")
+
+
+@pytest.fixture(scope="module")
+def finishes(outcome: TrainingOutcome) -> dict[str, Finish]:
+    """One of the two tasks is said to be helped, the other not to be."""
+    found = finish_run(outcome, reporter=SilentReporter())
+    assert found is not None
+    for name, improvement in (("film", 0.1), ("trip", 0.0)):
+        path = outcome.run_directory / f"finish/{name}.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"improvement": improvement}))
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(outcome: TrainingOutcome, finishes: dict[str, Finish]) -> Path:
+    """The model with what was kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finishing, "train", None)  # what is done is not done again
+        finish_run(outcome, reporter=SilentReporter())
+    return outcome.run_directory / "finished"
+
+
+def test_a_finish_is_judged_on_the_validation_examples(finishes: dict[str, Finish]) -> None:
+    assert list(finishes) == ["film", "trip"]
+    for finish in finishes.values():
+        assert finish.num_examples == 24 and finish.improvement == pytest.approx(finish.after - finish.before)
+    assert any(finish.after > finish.before for finish in finishes.values())
+
+
+def test_a_finished_task_is_answered_by_its_adapter_and_the_others_to_the_bit_as_before(
+    outcome: TrainingOutcome, finished: Path, finishes: dict[str, Finish]
+) -> None:
+    best = outcome.run_directory / "best"
+    with load(finished) as model, load(best) as joint, load(Path(finishes["film"].checkpoint)) as adapted:
+        film, before = model.predict("film", _QUESTIONS), joint.predict("film", _QUESTIONS)
+        assert [p.labels for p in film] == [p.labels for p in adapted.predict("film", _QUESTIONS)]
+        assert [p.labels for p in film] != [p.labels for p in before]
+        others = [one.predict("trip", _QUESTIONS) for one in (model, joint)]
+        assert [p.labels for p in others[0]] == [p.labels for p in others[1]]
+        assert model.num_parameters == joint.num_parameters
+    assert not (finished / "state.json").exists() and name_of(finished) == "joint"
+    assert [path.name for path in (finished / "finishes").iterdir()] == ["film"]
+
+
+def test_a_finish_of_no_task_is_refused(finished: Path, tmp_path: Path) -> None:
+    strange = tmp_path / "model"
+    shutil.copytree(finished, strange)
+    (strange / "finishes/film").rename(strange / "finishes/flim")
+    (strange / "manifest.json").unlink()
+    write_manifest(strange)
+    with pytest.raises(CheckpointError, match="a finish of a task that the model was not taught"):
+        load(strange)
+
+
+def test_what_a_finish_cannot_be_is_said_in_one_line(transfer_runs: TransferRuns, outcome: TrainingOutcome) -> None:
+    with pytest.raises(ConfigError, match="one of them says how long"):
+        FinishRecipe()
+    with pytest.raises(UnknownNameError, match="finish.tasks names the task 'flim'; did you mean film"):
+        transfer_runs.recipe("joint", [transfer_runs.task("film")], finish={"steps": 1, "tasks": ["flim"]})
+    recipe = dataclasses.replace(outcome.recipe, finish=None)
+    assert finish_run(dataclasses.replace(outcome, recipe=recipe), reporter=SilentReporter()) == {}
