@@ -243,7 +243,8 @@ async def _answer_one(
 ) -> Choice:
     def hear(piece: Piece) -> None:
         # No database text can hold NUL, and what is answered must equal what is stored.
-        delta = Delta(index=draft.index, text=piece.text.replace("\0", "\ufffd"), tokens=_scored(model, piece))
+        text, ids = piece.text.replace("\0", "\ufffd"), tuple(token_id for token_id, _ in piece.tokens)
+        delta = Delta(index=draft.index, text=text, tokens=_scored(model, piece), token_ids=ids)
         draft.pieces.append(delta.text)
         draft.tokens.extend(delta.tokens)
         if draft.index == 0:

@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from banyan.serve.errors import ApiError
-from banyan.serve.frames import PING, FrameWriter
+from banyan.serve.frames import PING
 from banyan.serve.live import LiveAnswer, disconnection
-from banyan.serve.openai_shapes import Usage
+from banyan.serve.openai_shapes import Delta, Usage
 
 Ending = tuple[tuple[str, ...], Usage]  # the finish reason of every choice, and the token counts
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+class Frames(Protocol):
+    """Writes the events of one stream; a piece that is not worth an event is written as nothing."""
+
+    def opening(self) -> bytes:
+        """Write what comes first."""
+        ...
+
+    def delta(self, delta: Delta) -> bytes:
+        """Write a piece."""
+        ...
+
+    def ending(self, finish_reasons: Sequence[str], usage: Usage) -> bytes:
+        """Write the end of a stream that went well."""
+        ...
+
+    def failure(self, error: ApiError) -> bytes:
+        """Write the end of one that did not."""
+        ...
 
 
 class EventStream(Response):
@@ -23,7 +44,7 @@ class EventStream(Response):
     def __init__(
         self,
         live: LiveAnswer[Ending],
-        writer: FrameWriter,
+        writer: Frames,
         *,
         translate: Callable[[BaseException], ApiError],
         ping_seconds: float,
@@ -54,6 +75,8 @@ class EventStream(Response):
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         async for body in self._frames():
+            if not body:  # nothing to say of this piece
+                continue
             # A client that does not read would otherwise hold its answer's memory for ever.
             async with asyncio.timeout(self._send_seconds):
                 await send({"type": "http.response.body", "body": body, "more_body": True})

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from banyan.core.model_directory import MANIFEST, name_of
-from banyan.core.types import Completion, Prediction, Prompt
+from banyan.core.types import Completion, ImageGrid, Prediction, Prompt
 from banyan.infer.candidates import best_candidate, candidates_of
 from banyan.infer.embedding import EmbeddingConfig, TextOrIds, TextVector
 from banyan.infer.requests import Ticket
@@ -81,7 +81,8 @@ class LocalModel:
 
         Raises: ApiError 503 if nobody has begun to answer it in time.
         """
-        relay = _Relay(listener or _ignore, asyncio.get_running_loop())
+        is_picture = isinstance(prompt.decoding, ImageGrid)
+        relay = _Relay(listener or _ignore, asyncio.get_running_loop(), waits_for_text=not is_picture)
         engine = self._loaded.engine.owned_by(owner)
         first, *others = candidates_of(prompt, sampling)
         tickets = [engine.submit(prompt, first, on_token=relay.on_token, on_text=relay.on_text)]
@@ -136,14 +137,17 @@ def _ignore(_: Piece) -> None:
 class _Relay:
     """Carries pieces from the engine's thread into the event loop, in order."""
 
-    def __init__(self, listener: PieceListener, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, listener: PieceListener, loop: asyncio.AbstractEventLoop, *, waits_for_text: bool) -> None:
         self._listener = listener
         self._loop = loop
+        self._waits_for_text = waits_for_text  # False: the codes of a picture, each of which is certain
         self._tokens: list[tuple[int, float]] = []  # since the last piece of text
 
     def on_token(self, token_id: int, log_prob: float) -> None:
         """Keep a token until its text comes."""
         self._tokens.append((token_id, log_prob))
+        if not self._waits_for_text:
+            self.on_text("")
 
     def on_text(self, text: str) -> None:
         """Send a piece on its way."""

@@ -23,6 +23,7 @@ class Delta:
     index: int
     text: str
     tokens: tuple[ScoredToken, ...] = ()
+    token_ids: tuple[int, ...] = ()  # of the same tokens
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

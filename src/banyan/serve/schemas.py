@@ -19,6 +19,7 @@ from banyan.store.types import RequestState
 
 MAX_CHOICES = 8  # of one request, `n`
 MAX_CANDIDATES = 8  # drawn for each picture, of which one is kept
+MAX_PREVIEWS = 3  # of a picture that is streamed
 MAX_BEAMS = 16  # of one search; the engine's slots are the real bound
 MAX_PROMPTS = 32  # of one completion request, and inputs of one task request
 MAX_EMBEDDED = 2048  # inputs of one embedding request, as in the OpenAI protocol; the body limit is usually tighter
@@ -262,8 +263,8 @@ class ImageRequest(SamplingFields):
     num_candidates: Annotated[int, Whole(1, MAX_CANDIDATES)] | None = None
     response_format: Annotated[Any, Only(("b64_json",), "offers only b64_json on this server")] = None
     output_format: Annotated[Any, Only(("png",), "offers only png on this server")] = None
-    stream: Annotated[Any, Only((False,), "is not supported for pictures")] = None
-    partial_images: Annotated[Any, Only((0,), "is not supported for pictures")] = None
+    stream: bool | None = None
+    partial_images: Annotated[int, Whole(0, MAX_PREVIEWS)] | None = None  # while it is streamed
     background: Ignored = None
     moderation: Ignored = None
     output_compression: Ignored = None
