@@ -22,9 +22,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted(ROOT.glob("recipes/**/*.yaml"))
 CHILDREN = [path for path in SHIPPED if path.stem.startswith("transfer-")]  # begin with another run's model
 PICTURES = [path for path in SHIPPED if path.stem.startswith("image_tokenizer")]
-DRAWING = [path for path in SHIPPED if path.stem.startswith("pictures-")]  # draw with such a tokenizer
+DRAWING = [path for path in SHIPPED if path.stem.startswith("pictures-") and path.stem != "pictures-read"]
+READING = [path for path in SHIPPED if path.stem == "pictures-read"]
 JUDGES = [path for path in SHIPPED if path.stem.startswith("picture-judge")]
-OTHERS = [path for path in SHIPPED if path not in CHILDREN + PICTURES + DRAWING + JUDGES]
+OTHERS = [path for path in SHIPPED if path not in CHILDREN + PICTURES + DRAWING + READING + JUDGES]
 PACKAGED = sorted(Path(banyan.recipes.__path__[0]).glob("**/*.yaml"))
 TINY = [
     "minutes=null",
@@ -43,6 +44,7 @@ def test_all_recipes_are_known() -> None:
     ]  # fmt: skip
     assert [path.stem for path in PICTURES] == [f"image_tokenizer{kind}" for kind in ("-emoji", "-grey", "")]
     assert [path.stem for path in DRAWING] == [f"pictures-{kind}" for kind in ("cifar10", "emoji", "own-folder")]
+    assert [path.stem for path in READING] == ["pictures-read"]
     assert [path.stem for path in JUDGES] == ["picture-judge"]
     assert [path.stem for path in CHILDREN] == [f"transfer-{way}" for way in ("continue", "full", "head", "lora")]
     assert [path.name for path in PACKAGED] == ["demo.yaml"]
@@ -76,6 +78,22 @@ def test_a_shipped_recipe_draws_from_words(path: Path, tmp_path: Path) -> None:
     taught = [outcome.material.sources[0][n] for n in range(len(outcome.material.sources[0]))]
     is_wishless = [outcome.material.vocabulary.null_id in one.token_ids for one in taught]
     assert 0 < sum(is_wishless) < len(taught) / 4
+
+
+@pytest.mark.parametrize("path", READING, ids=lambda path: path.stem)
+def test_a_shipped_recipe_reads_pictures(path: Path, tmp_path: Path) -> None:
+    if data_directory() is None:
+        pytest.skip("BANYAN_DATA is not set: this recipe learns from a data set of the catalog")
+    changes = ["image_tokenizer={patch_size: 16, num_codes: 8}"]
+    changes += [f"tasks.{name}.data.max_examples=24" for name in ("kind", "name")]
+    outcome = train(
+        read_config(Recipe, path, overrides=[*TINY, *changes]),
+        reporter=SilentReporter(),
+        run_directory=tmp_path / "run",
+    )
+    assert outcome.result.best_score is not None
+    [kind, name] = (outcome.material.train[one] for one in ("kind", "name"))
+    assert all(one.codes for one in (*kind, *name)) and any(one.text for one in kind)
 
 
 @pytest.mark.parametrize("path", JUDGES, ids=lambda path: path.stem)

@@ -15,6 +15,7 @@ from banyan.workflows.answer_records import AnswerRecorder
 from banyan.workflows.drawing import Drawing, draw
 
 app = typer.Typer(add_completion=False)
+FEW_SLOTS, MANY_SLOTS = 16, 128  # of the cache, two for a picture with guidance; many cost time where few are drawn
 
 
 @app.command(name="draw")
@@ -47,7 +48,11 @@ def draw_command(
 
     Example: banyan draw runs/demo/best "手写数字七" --num 8 --out seven.png
     """
-    with load(model, base=base) as loaded, AnswerRecorder(loaded, endpoint="draw", database=database) as recorder:
+    num_slots = FEW_SLOTS if num * (candidates or 1) <= FEW_SLOTS // 2 else MANY_SLOTS
+    with (
+        load(model, base=base, num_slots=num_slots) as loaded,
+        AnswerRecorder(loaded, endpoint="draw", database=database) as recorder,
+    ):
         task = loaded.task_of_kind("image_generation")
         sampling = changed(
             loaded.sampling_for(task.name),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from banyan.infer.sampling import SamplingConfig
@@ -22,7 +24,7 @@ def scale_at(cell: int, *, num_cells: int, sampling: SamplingConfig) -> float:
 
     Source: Yu et al. 2024 (RAR), the power schedule; power 0 is the whole scale everywhere.
     """
-    share = ((cell + 1) / num_cells) ** sampling.guidance_power
+    share = math.pow((cell + 1) / num_cells, sampling.guidance_power)
     return 1 + (sampling.guidance_scale - 1) * share
 
 

@@ -34,6 +34,14 @@ def captions_of(row: Row, *, templates: Sequence[str], names: Mapping[str, Seque
     return captions
 
 
+def fill_from(row: Row, template: str) -> str:
+    """Put the row's columns in place of `{column}`, lists joined by commas; blank where all of them are.
+
+    Raises: DataError if a column is missing.
+    """
+    return _PLACEHOLDER.sub(lambda match: _as_text(column(row, match[1])), template).strip(" ,")
+
+
 def label_of(row: Row) -> str:
     """Return what a row is labelled as, its word before its number; empty where it has no label."""
     label = row.get("label_name") if row.get("label_name") is not None else row.get("label")
@@ -59,13 +67,14 @@ def _as_text(value: Any) -> str:
 
 @lru_cache(maxsize=4096)  # the pictures of one class share their captions
 def _fill(templates: tuple[str, ...], names: tuple[str, ...], values: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    known = dict(values)
     filled = (
-        _PLACEHOLDER.sub(lambda match, own=name: own if match[1] == NAME else known[match[1]], template).strip(" ,")
-        for template in templates
-        for name in _fitting(template, names)
+        _filled(template, {**dict(values), NAME: name}) for template in templates for name in _fitting(template, names)
     )
     return tuple(dict.fromkeys(caption for caption in filled if caption))
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], template).strip(" ,")
 
 
 def _fitting(template: str, names: tuple[str, ...]) -> tuple[str, ...]:

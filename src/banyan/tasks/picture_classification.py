@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 from banyan.core.config import config
 from banyan.core.errors import DataError
 from banyan.core.types import Image, Prompt, Row
+from banyan.tasks.captions import fill_from
 from banyan.tasks.classification import Classification, ClassificationExample
 from banyan.tasks.picture_codes import with_codes
 from banyan.tasks.picture_question import picture_question, typed_picture
 from banyan.tasks.picture_uris import read_shown_picture
-from banyan.tasks.rows import column, fill_template, label_column, needed_columns, rename_columns
+from banyan.tasks.rows import column, label_column, needed_columns, rename_columns
 from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
 
@@ -54,7 +55,7 @@ class PictureClassification(Classification):
 
     def _text_of(self, row: Row) -> str:
         if self.template is not None:
-            return fill_template(self.template, row)
+            return fill_from(row, self.template)
         text = row.get("text") if self.reads_text else None
         if text is not None and not isinstance(text, str):
             raise DataError(f"column 'text' must hold a text, got {type(text).__name__}.")

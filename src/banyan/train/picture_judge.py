@@ -61,7 +61,8 @@ def train_judge(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = PictureJudge(num_labels=num_labels, channels=pixels_NCYX.shape[1], width=width)
-    net = net.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.train()
     optimizer = torch.optim.AdamW(net.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
     steps = max(1, math.ceil(how.epochs * len(pixels_NCYX) / how.batch_pictures))
     for step in range(steps):
@@ -71,10 +72,11 @@ def train_judge(
         seen = moved(scaled(pixels_NCYX[chosen]), how, generator=generator)
         loss = F.cross_entropy(net(seen), labels_N[chosen], label_smoothing=how.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         on_step(step + 1, steps)
-    return net.eval()
+    net.eval()
+    return net
 
 
 def _rate(progress: float) -> float:
@@ -109,7 +111,8 @@ def judge_pictures(net: PictureJudge, pixels_NCYX: Tensor) -> tuple[Tensor, Tens
     Shapes: pixels (N, C, Y, X), uint8; returns (N, num_features) in float64, and (N,).
     """
     features, labels = [], []
-    for chunk in pixels_NCYX.split(_READ_AT_ONCE):
+    for start in range(0, len(pixels_NCYX), _READ_AT_ONCE):
+        chunk = pixels_NCYX[start : start + _READ_AT_ONCE]
         own = net.features(scaled(chunk))
         features.append(own.double())
         labels.append(net.head(own).argmax(dim=1))
