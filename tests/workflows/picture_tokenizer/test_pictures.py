@@ -62,6 +62,13 @@ def test_broken_pictures_are_counted_up_to_a_stated_share() -> None:
         read_set([{"text": "x"}], TaskDataConfig(), PicturesRecipe(), split="validation")
 
 
+def test_one_picture_with_colours_gives_all_of_them_channels() -> None:
+    colour = image_to_png(image_from_array(tiny_pictures(1, channels=3)[0]))
+    found = read_set(_rows(colour), TaskDataConfig(), PicturesRecipe(), split="train")
+    assert found.pixels.shape == (21, 3, 8, 8)
+    np.testing.assert_array_equal(found.pixels[0, 2].numpy(), tiny_pictures(20)[0, :, :, 0])
+
+
 def test_all_pictures_get_one_size_on_one_background() -> None:
     buffer = io.BytesIO()
     Pillow.new("RGBA", (4, 2), (0, 0, 0, 0)).save(buffer, format="PNG")

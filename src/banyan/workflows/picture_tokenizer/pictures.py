@@ -97,13 +97,12 @@ def read_set(rows: Sequence[Row], data: TaskDataConfig, pictures: PicturesRecipe
 
     Raises: DataError naming the first broken one if they are many, or if there are no pictures at all.
     """
-    renamed = [rename_columns(row, data.columns) for row in rows]
     images: list[Image] = []
     kept: list[Row] = []
     problems: list[str] = []
-    for number, row in enumerate(renamed, start=1):
+    for number, row in enumerate((rename_columns(row, data.columns) for row in rows), start=1):
         try:
-            images.append(_readable(row, pictures))
+            images.append(_scaled(row, pictures, like=images[0] if images else None))
             kept.append(row)
         except BanyanError as error:
             problems.append(f"row {number}: {error.message}")
@@ -114,24 +113,24 @@ def read_set(rows: Sequence[Row], data: TaskDataConfig, pictures: PicturesRecipe
             hint="mend or remove them, or raise data.max_bad_share to leave them out",
         )
     names, labels = _labels_of(kept)
-    return PictureSet(pixels=_fitted(images, pictures), labels=labels, label_names=names, num_bad=len(problems))
+    return PictureSet(pixels=_stacked(images, pictures), labels=labels, label_names=names, num_bad=len(problems))
 
 
-def _readable(row: Row, pictures: PicturesRecipe) -> Image:
+def _scaled(row: Row, pictures: PicturesRecipe, *, like: Image | None) -> Image:
+    """Return the picture of a row in the size of all, in its own colours: a photograph is large, and there are many."""
     image = read_picture(row.get("image"), background=pictures.background)
     short, long = sorted((image.width, image.height))
     if long > MAX_SIDE_RATIO * short:
         raise DataError(f"a picture of {image.width}×{image.height} pixels is too narrow to fill a square.")
-    return image
+    size = pictures.image_size or (long if like is None else like.width)
+    return fit_picture(
+        image, image_size=size, channels=pictures.channels or image.channels, background=pictures.background
+    )
 
 
-def _fitted(images: Sequence[Image], pictures: PicturesRecipe) -> Tensor:
-    size = pictures.image_size or max(images[0].width, images[0].height)
+def _stacked(images: Sequence[Image], pictures: PicturesRecipe) -> Tensor:
     channels = pictures.channels or max(image.channels for image in images)
-    arrays = [
-        image_to_array(fit_picture(image, image_size=size, channels=channels, background=pictures.background))
-        for image in images
-    ]
+    arrays = [image_to_array(fit_picture(image, image_size=image.width, channels=channels)) for image in images]
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
 
 
