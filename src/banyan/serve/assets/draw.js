@@ -1,6 +1,6 @@
 // Wishing for pictures, and the gallery they hang in.
 
-import { get, post } from "./api.js";
+import { get, post, stream } from "./api.js";
 import { titleOf } from "./chat.js";
 import { picture } from "./displays.js";
 import { button, growing, heading, labelled, make, problemLine, submitOnEnter } from "./dom.js";
@@ -8,6 +8,7 @@ import { feedbackRow } from "./feedback.js";
 import { makeSettings } from "./settings.js";
 import { word } from "./words.js";
 
+const PREVIEWS = 3; // of one picture that is being drawn
 const REMEMBERED = 6; // earlier wishes that hang in the gallery from the beginning
 const WANTED_PIXELS = 256; // at least so large, so that a saved picture can be looked at
 
@@ -37,8 +38,10 @@ export function makeDraw({ model, task }) {
     gallery.prepend(frame);
     try {
       const body = { model, prompt, n: Number(count.value), size, ...settings.read() };
-      const { pictures, id } = await draw(body);
-      frame.lastChild.replaceWith(make("div", { class: "pictures" }, pictures.map((each) => picture(each, prompt))));
+      const show = (pictures) =>
+        frame.lastChild.replaceWith(make("div", { class: "pictures" }, pictures.map((each) => picture(each, prompt))));
+      const { pictures, id } = body.n === 1 ? await watch(body, show) : await draw(body);
+      show(pictures);
       frame.append(feedbackRow(id));
     } catch (problem) {
       frame.replaceWith(problemLine(problem.message));
@@ -69,6 +72,16 @@ async function earlier(name) {
       return make("section", { class: "card wish" }, make("h2", {}, prompt),
         make("div", { class: "pictures" }, images.map((image) => picture(image, prompt))), feedbackRow(each.id));
     });
+}
+
+// One picture, shown while it grows.
+async function watch(body, show) {
+  let last = null;
+  for await (const chunk of stream("/v1/images/generations", { ...body, partial_images: PREVIEWS })) {
+    last = chunk;
+    show([chunk.b64_json]);
+  }
+  return { pictures: [last.b64_json], id: last.requestId };
 }
 
 async function draw(body) {
