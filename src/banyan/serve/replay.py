@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fastapi import FastAPI
+
 from banyan.core.errors import CheckpointError, InputError
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.serve.app import create_app
@@ -45,11 +47,13 @@ class Replayer:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
-        self._store: SqlStore | None = None
         self._model = LocalModel(loaded)
+        self._store: SqlStore | None = None
+        self._app: FastAPI | None = None
 
     def __enter__(self) -> Replayer:
         self._store = open_store("sqlite://")
+        self._app = create_app(self._model, self._store, settings=ServerSettings(needs_key=False))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,27 +66,32 @@ class Replayer:
         Raises: CheckpointError if another model gave it; InputError if it was never completed, or what was asked is
         not stored in full.
         """
+        return asyncio.run(self.replay_beside_others(exchange))
+
+    async def replay_beside_others(self, exchange: StoredExchange) -> Replay:
+        """Do as `replay` does, in an event loop in which other answers are given at the same time."""
         check_replayable(exchange, model_sha256=self._loaded.sha256)
         assert exchange.answer is not None
         request = exchange.request
-        again = self._over_http(request) if request.endpoint.startswith("/") else answer_command(self._loaded, request)
+        if request.endpoint.startswith("/"):
+            again = await self._over_http(request)
+        else:
+            again = await asyncio.to_thread(answer_command, self._loaded, request)
         return Replay(
             request_id=request.request_id,
             num_outputs=len(exchange.answer.outputs),
             differences=tuple(differences(exchange.answer.outputs, again)),
         )
 
-    def _over_http(self, request: StoredRequest) -> Sequence[StoredOutput]:
-        assert self._store is not None, "Replayer is used as a context manager"
-        app = create_app(self._model, self._store, settings=ServerSettings(needs_key=False))
+    async def _over_http(self, request: StoredRequest) -> Sequence[StoredOutput]:
+        assert self._store is not None and self._app is not None, "Replayer is used as a context manager"
         body = {name: value for name, value in request.body.items() if name not in _STREAM_FIELDS}
         if "model" in body:
             body["model"] = self._model.facts.name  # it may have been served under another name
         if request.seed is not None and request.endpoint != "/v1/embeddings":
             body["seed"] = request.seed
-        headers, answer = asyncio.run(post(app, request.endpoint, body))
-        request_id = headers.get("x-request-id", "")
-        found = self._store.queries.show(request_id) if "error" not in answer else None
+        headers, answer = await post(self._app, request.endpoint, body)
+        found = None if "error" in answer else self._store.queries.show(headers["x-request-id"])
         if found is None or found.answer is None:
             message = answer.get("error", {}).get("message", "it was not answered")
             raise InputError(f"request {request.request_id} cannot be asked again: {message}")
