@@ -1,6 +1,7 @@
 """`banyan evaluate --harness` on tasks whose data are local."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,19 +18,8 @@ ROWS = [
     {"question": "Every tree has a", "choices": [" house.", " name.", " b"], "answer": 1},
     {"question": "独木成林，", "choices": ["一棵树。", "很好。", "说话。"], "answer": 0},
 ]
-TASK = """
-task: {name}
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {folder}/rows.jsonl}}, cache_dir: {folder}/cache}}
-test_split: test
-output_type: multiple_choice
-doc_to_text: "{{{{question}}}}"
-doc_to_choice: "{{{{choices}}}}"
-doc_to_target: answer
-target_delimiter: ""
-metric_list: [{{metric: acc}}]
-metadata: {{version: 2.0}}
-"""
+GUIDE = (Path(__file__).parents[2] / "docs/guides/evaluation.md").read_text("utf-8")
+[TASK] = re.findall(r"^`my_task.yaml`\n\n```yaml\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -41,22 +31,22 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def task(tmp_path: Path) -> Path:
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
     (tmp_path / "rows.jsonl").write_text(lines, encoding="utf-8")
-    folder = tmp_path / "tasks"
+    folder = tmp_path / "tasks"  # its rows are named as seen from where the command runs
     folder.mkdir()
-    (folder / "choose.yaml").write_text(TASK.format(name="choose", folder=tmp_path))
-    return folder / "choose.yaml"
+    (folder / "my_task.yaml").write_text(TASK.replace("{data_files:", f"{{cache_dir: {tmp_path}/cache, data_files:"))
+    return folder / "my_task.yaml"
 
 
 def test_a_model_that_knows_the_sentences_chooses_rightly(banyan: Run, known: Path, task: Path, tmp_path: Path) -> None:
     pytest.importorskip("lm_eval")
     ran = banyan("evaluate", known, "--harness", task, "--output", "out", "--json")
-    [score] = ran.answer["scores"]
-    assert ran.err == "" and (score["task"], score["metric"], score["value"]) == ("choose", "acc,none", 1.0)
-    assert (score["num_examples"], score["task_version"]) == (3, "2.0")
+    score, _ = ran.answer["scores"]
+    assert ran.err == "" and (score["task"], score["metric"], score["value"]) == ("my_task", "acc,none", 1.0)
+    assert score["num_examples"] == 3 and score["standard_error"] == 0
     said = json.loads((tmp_path / "out" / "harness.json").read_text("utf-8"))
-    assert len(said["samples"]["choose"]) == 3
+    assert len(said["samples"]["my_task"]) == 3
     shown = banyan("evaluate", known, "--harness", task.parent, "--max-examples", 1)
-    assert "choose" in shown.out and "lm-evaluation-harness" in shown.out
+    assert "my_task" in shown.out and "lm-evaluation-harness" in shown.out
 
 
 def test_what_the_harness_cannot_use_is_one_line(banyan: Run, known: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_simple_systems_stand_beside_every_task_with_what_they_learned_from(bany
 
 def test_a_person_reads_how_many_examples_the_simple_systems_learned_from(banyan: Run, model: Path) -> None:
     ran = banyan("evaluate", model, "--task", "summarization", "--max-examples", 3, "--baseline-examples", 50)
-    assert "function name" in ran.out and "50 of " in ran.out
+    assert "function name" in ran.out and "50 of " in ran.out and "rouge1: rouge-score|stemmer:porter" in ran.out
     assert banyan("evaluate", model, "--baselines", "some").code == 2
 
 

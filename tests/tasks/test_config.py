@@ -4,12 +4,13 @@ from typing import Any
 import pytest
 
 from banyan.core.errors import ConfigError, DataError, UnknownNameError
-from banyan.core.types import MaskKind
+from banyan.core.types import MaskKind, Prediction
 from banyan.data.masking import MaskShares
 from banyan.tasks.classification import Classification
 from banyan.tasks.config import TaskConfig, TaskDataConfig, build_task
 from banyan.tasks.language_modeling import LanguageModeling
 from banyan.tasks.registry import task_from_spec
+from banyan.testing.tasks import ENGLISH, TASKS, example_about
 
 
 def test_a_recipe_becomes_a_task_and_its_labels_come_from_the_rows() -> None:
@@ -96,3 +97,29 @@ def test_a_classifier_of_a_recipe_reads_means_and_one_that_does_not_say_reads_th
     assert build_task(asked).head.pooling == "mean"  # type: ignore[union-attr]
     assert build_task(dataclasses.replace(asked, pooling="last")).head.pooling == "last"  # type: ignore[union-attr]
     assert Classification(name="sky", labels=("a", "b")).head.pooling == "last"  # type: ignore[union-attr]
+
+
+def test_a_recipe_may_name_the_score_that_chooses() -> None:
+    config = TaskConfig(name="mood", kind="classification", labels=("a", "b"), metric="macro_f1")
+    task = build_task(config)
+    assert (task.chosen_metric, task_from_spec(task.spec()).chosen_metric) == ("macro_f1", "macro_f1")
+    assert build_task(dataclasses.replace(config, metric=None)).chosen_metric == "accuracy"
+    with pytest.raises(ConfigError, match="metric=macrof1 cannot choose; did you mean macro_f1"):
+        dataclasses.replace(config, metric="macrof1")
+
+
+def test_every_score_that_may_be_named_is_measured() -> None:
+    for kind, task in TASKS.items():
+        if kind != "language_modeling":
+            examples = [example_about(kind, ENGLISH)]
+            answers = [Prediction(task=task.name, text="tree", tags=examples[0].tags if kind == "tagging" else None)]
+            scores = task.score(examples, answers)
+            assert {task.main_metric, *task.other_metrics} <= scores.keys(), kind
+
+
+def test_options_reach_the_kind_and_may_not_hide_a_key() -> None:
+    config = TaskConfig(name="sum", kind="summarization", options={"truncat": False})
+    with pytest.raises(ConfigError, match="does not use 'truncat'"):
+        build_task(config)
+    with pytest.raises(ConfigError, match="options.truncate has a key of its own"):
+        dataclasses.replace(config, options={"truncate": False})

@@ -72,3 +72,6 @@ def test_official_scorers_sign_their_scores_with_their_versions(
     assert "version:" in signatures["summarization"]["rouge1"]
     assert "SQuAD 2.0 normaliser" in signatures["question_answering"]["exact_match"]
     assert all("version:" in text for name, text in signatures["translation"].items() if name.startswith("bleu/"))
+    for name, evaluation in saved[0].evaluations.items():
+        assert evaluation.main_metric in signatures[name]
+        assert evaluation.intervals.keys() == evaluation.scores.keys()

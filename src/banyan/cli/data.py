@@ -11,7 +11,7 @@ import typer
 from banyan.cli.output import JsonOption, QuietOption, console, emit, say, to_plain
 from banyan.cli.progress import TerminalReporter
 from banyan.core.paths import data_directory
-from banyan.workflows.data_sets import NEARLY, DatasetFacts, check_data, list_datasets, show_dataset
+from banyan.workflows.data_sets import NEAR_SHARE, DatasetFacts, check_data, list_datasets, show_dataset
 from banyan.workflows.recipe import read_recipe
 from banyan.workflows.wordings import Wording, show_wordings
 
@@ -60,7 +60,7 @@ def check(
     place: Annotated[str, typer.Argument(help="A file, a folder, a recipe, or a name from `banyan data list`.")],
     near: Annotated[
         float, typer.Option(help="Share of pairs of words that makes texts nearly the same, 0.7 to 1; 0: off.")
-    ] = NEARLY,
+    ] = NEAR_SHARE,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 5 if a row stands in two splits.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

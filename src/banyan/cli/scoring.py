@@ -132,10 +132,17 @@ def tell(run: EvaluationRun, *, report: Path | None = None) -> None:
     print_table(("task", "metric", "score", "95 % interval", "examples"), rows)
     if any(result.baselines for result in run.results.values()):
         _tell_baselines(run)
+    for line in dict.fromkeys(_signature(e) for e in run.evaluations.values()):
+        say(line)
     if run.predictions_file is not None:
         say(f"predictions: {run.predictions_file}")
     if report is not None:
         say(f"report: {report}")
+
+
+def _signature(evaluation: Any) -> str:
+    metric = evaluation.main_metric
+    return f"{metric}: {evaluation.measurement.signatures.get(metric, 'as the kind of task defines it')}"
 
 
 def _tell_baselines(run: EvaluationRun) -> None:

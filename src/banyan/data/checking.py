@@ -158,7 +158,7 @@ class Look:
         return DataReport(
             splits=tuple(content.report for content in contents),
             leaks=tuple(leak for pair in pairs if (leak := self.leak(*pair)) is not None),
-            near_leaks=tuple(leak for pair in pairs if (leak := self.near_leak(*pair)) is not None),
+            near_leaks=tuple(near for pair in pairs if (near := self.near_leak(*pair)) is not None),
         )
 
     def leak(self, later: Contents, earlier: Contents) -> Leak | None:

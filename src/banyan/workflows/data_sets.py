@@ -21,6 +21,8 @@ from banyan.tasks.rows import fill_template
 from banyan.workflows.datasets import SPLITS, load_splits
 from banyan.workflows.recipe import Recipe, read_recipe
 
+NEAR_SHARE = NEARLY  # of pairs of words, from which texts count as nearly the same unless asked otherwise
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileFacts:
@@ -66,7 +68,7 @@ def show_dataset(name: str, *, num_examples: int = 3) -> DatasetFacts:
     return _facts(dataset, looks_inside=True, examples=examples)
 
 
-def check_data(place: str, *, share: float | None = NEARLY) -> DataReport:
+def check_data(place: str, *, share: float | None = NEAR_SHARE) -> DataReport:
     """Check a data set of the catalog, a file, a folder whose files are named after their splits, or a recipe.
 
     Of a recipe every task's splits are compared, as a run would learn from them, and what one task is scored on with

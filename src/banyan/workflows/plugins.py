@@ -59,7 +59,7 @@ def _check_same(module: ModuleType, path: Path) -> None:
 
 
 def _registration(module: ModuleType, path: Path) -> Callable[[], object]:
-    register = getattr(module, "register", None)
+    register: Callable[[], object] | None = getattr(module, "register", None)
     if not callable(register):
         raise ConfigError(
             f"plug-in {path} has no function register().",

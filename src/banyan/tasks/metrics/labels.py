@@ -9,6 +9,11 @@ import numpy as np
 from banyan.core.errors import DataError
 from banyan.tasks.metrics.measurement import FloatArray, Measurement, Scores, f1_score, ratio
 
+_SIGNATURES = {
+    "accuracy": "share of right labels",
+    "macro_f1": "mean F1 of the labels that occur, as scikit-learn's f1_score(average='macro')",
+}
+
 
 def measure_labels(expected: Sequence[str], answered: Sequence[str], *, labels: Sequence[str]) -> Measurement:
     """Count right answers, and for each label how often it was right, given and due.
@@ -26,7 +31,7 @@ def measure_labels(expected: Sequence[str], answered: Sequence[str], *, labels: 
         row[2 + 3 * index[due]] = due == given
         row[2 + 3 * index[given] + 1] += 1
         row[2 + 3 * index[due] + 2] += 1
-    return Measurement(statistics=statistics, summarize=_label_scores)
+    return Measurement(statistics=statistics, summarize=_label_scores, signatures=_SIGNATURES)
 
 
 def _label_scores(totals: FloatArray) -> Scores:

@@ -9,6 +9,8 @@ import numpy as np
 
 from banyan.tasks.metrics.measurement import FloatArray, Measurement, Scores, ratio
 
+_BITS_PER_BYTE = "-log2 likelihood / UTF-8 bytes, of any tokenizer"
+
 
 def measure_bits(bits: Sequence[float], num_bytes: Sequence[int]) -> Measurement:
     """Add up the bits that texts cost and the bytes they have; independent of any tokenizer."""
@@ -16,6 +18,7 @@ def measure_bits(bits: Sequence[float], num_bytes: Sequence[int]) -> Measurement
     return Measurement(
         statistics=statistics,
         summarize=lambda totals: {"bits_per_byte": ratio(totals[0], totals[1])},
+        signatures={"bits_per_byte": _BITS_PER_BYTE},
         lower_is_better=frozenset({"bits_per_byte"}),
     )
 
@@ -28,6 +31,7 @@ def measure_perplexity(
     return Measurement(
         statistics=statistics.T,
         summarize=_perplexity_scores,
+        signatures={"bits_per_byte": _BITS_PER_BYTE, "perplexity": "per token of the model's own tokenizer"},
         lower_is_better=frozenset({"perplexity", "bits_per_byte"}),
     )
 

@@ -94,8 +94,14 @@ def _average(scores: dict[str, Scores], groups: dict[str, _Group]) -> Scores:
 
 
 def _signatures(groups: dict[str, _Group]) -> dict[str, str]:
-    result: dict[str, str] = {}
+    """Return sacreBLEU's signatures by direction, and one for the mean where all directions have the same."""
+    by_score: dict[str, dict[str, str]] = {"chrf": {}, "bleu": {}}
     for name, group in groups.items():
-        result[f"chrf/{name}"] = str(group.chrf.get_signature())
-        result[f"bleu/{name}"] = str(group.bleu.get_signature())
+        by_score["chrf"][name] = str(group.chrf.get_signature())
+        by_score["bleu"][name] = str(group.bleu.get_signature())
+    result = {f"{score}/{name}": text for score, own in by_score.items() for name, text in own.items()}
+    for score, own in by_score.items():
+        found = set(own.values())
+        mean = "" if len(own) == 1 else "mean of the directions; "
+        result[score] = mean + (found.pop() if len(found) == 1 else "each with a signature of its own")
     return result
