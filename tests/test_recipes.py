@@ -85,7 +85,7 @@ def test_a_shipped_recipe_reads_pictures(path: Path, tmp_path: Path) -> None:
     if data_directory() is None:
         pytest.skip("BANYAN_DATA is not set: this recipe learns from a data set of the catalog")
     changes = ["image_tokenizer={patch_size: 16, num_codes: 8}"]
-    changes += [f"tasks.{name}.data.max_examples=24" for name in ("kind", "name")]
+    changes += [f"tasks.{name}.data.max_examples=8" for name in ("kind", "name")]
     outcome = train(
         read_config(Recipe, path, overrides=[*TINY, *changes]),
         reporter=SilentReporter(),

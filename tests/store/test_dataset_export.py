@@ -39,6 +39,14 @@ def said(correction: str | None = None, rating: int | None = None) -> StoredFeed
 LANGUAGES = {"source_language": "en", "target_language": "de"}
 ANSWERED = [
     ("classification", {"text": "a"}, StoredOutput(text="x"), {"text": "a", "label": "x"}),
+    ("picture_classification", {"image": "data:"}, StoredOutput(text="x"), {"image": "data:", "label": "x"}),
+    (
+        "picture_classification",
+        {"image": "data:", "text": "a"},
+        StoredOutput(text="x"),
+        {"image": "data:", "text": "a", "label": "x"},
+    ),
+    ("captioning", {"image": "data:"}, StoredOutput(text="a cat"), {"image": "data:", "text": "a cat"}),
     ("tagging", {"tokens": ["a", "b"]}, StoredOutput(prediction=TAGS), {"tokens": ["a", "b"], **TAGS}),
     (
         "question_answering",

@@ -156,6 +156,18 @@ def _drawn(source: Mapping[str, Any], output: StoredOutput, correction: str | No
     return {"image": artifact_file_name(output.artifacts[0]), "text": text}
 
 
+def _looked_at(source: Mapping[str, Any], output: StoredOutput, correction: str | None, _: Any) -> Row | None:
+    """Return {"image", "label"}, with the text beside the picture where there was one."""
+    image, text = source.get("image"), source.get("text")
+    beside = {"text": text} if isinstance(text, str) else {}
+    return {"image": image, **beside, "label": correction or output.text} if isinstance(image, str) else None
+
+
+def _captioned(source: Mapping[str, Any], output: StoredOutput, correction: str | None, _: Any) -> Row | None:
+    image = source.get("image")
+    return {"image": image, "text": correction or output.text} if isinstance(image, str) else None
+
+
 def _json_list(text: str) -> list[Any] | None:
     try:
         value = json.loads(text)
@@ -173,4 +185,6 @@ _MAKERS: Mapping[str, Callable[[Mapping[str, Any], StoredOutput, str | None, Map
     "summarization": _summarised,
     "dialogue": _said,
     "image_generation": _drawn,
+    "picture_classification": _looked_at,
+    "captioning": _captioned,
 }

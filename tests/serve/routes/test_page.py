@@ -211,8 +211,9 @@ def test_every_task_has_a_panel_that_shows_its_answer(page: Page) -> None:
 def test_a_person_draws_and_finds_the_pictures_in_the_history(page: Page) -> None:
     page.go("task/draw")
     page.run("a handwritten seven")
-    page.wait(lambda: len(page.all(".gallery img")) == 4)
-    sizes = "return [...document.querySelectorAll('.gallery img')].map((image) => image.naturalWidth)"
+    newest = ".gallery .wish:first-child img"  # below it hang earlier ones
+    page.wait(lambda: len(page.all(newest)) == 4)
+    sizes = f"return [...document.querySelectorAll('{newest}')].map((image) => image.naturalWidth)"
     page.wait(lambda: page.driver.execute_script(sizes) == [256] * 4)
     page.go("history")
     page.one("input[type=search]").send_keys("HANDWRITTEN seven")
@@ -220,6 +221,14 @@ def test_a_person_draws_and_finds_the_pictures_in_the_history(page: Page) -> Non
     page.one(".entry summary").click()
     page.wait(lambda: len(page.all(".entry img")) == 4)
     assert "seed" in page.one(".entry-body > .hint").text
+    page.driver.refresh()
+    page.wait_until_ready()
+    page.go("task/draw")
+    page.wait(lambda: len(page.all(newest)) == 4)  # from the store
+    page.one("input[type=number]").clear()
+    page.one("input[type=number]").send_keys("1")
+    page.run("one picture, watched")
+    page.wait(lambda: len(page.all(newest)) == 1 and page.all(".gallery .wish:first-child .feedback"))
     assert page.problems() == []
 
 
