@@ -11,6 +11,7 @@ def test_a_model_is_calibrated_and_its_probabilities_change(banyan: Run, own_mod
     before = banyan("predict", own_model, "classification", "red thing", "--json").answer["predictions"][0]
     found = banyan("evaluate", own_model, "--calibrate", "--json").answer["tasks"]["classification"]
     assert found["temperature"] > 0 and found["measured_on"] == "test"
+    assert all(0 <= low <= high <= 1 for low, high in found["intervals_after"].values())
     after = banyan("predict", own_model, "classification", "red thing", "--json").answer["predictions"][0]
     assert after["text"] == before["text"] and after["labels"] != before["labels"]
     scored = banyan("evaluate", own_model, "--task", "classification", "--json").answer["tasks"]["classification"]

@@ -46,6 +46,17 @@ def _tell(model: Path, found: Mapping[str, TaskCalibration]) -> None:
 
 
 def _row(name: str, own: TaskCalibration) -> tuple[object, ...]:
-    errors = [side[metric] for metric in ("ece", "adaptive_ece") for side in (own.before, own.after)]
-    measured = f"{own.num_measured} {own.measured_on}"
-    return name, f"{own.temperature:.3f}", f"{own.num_fitted} validation", measured, *(f"{e:.4f}" for e in errors)
+    sides = ((own.before, own.intervals_before), (own.after, own.intervals_after))
+    errors = [_error(*side, metric) for metric in ("ece", "adaptive_ece") for side in sides]
+    return (
+        name,
+        f"{own.temperature:.3f}",
+        f"{own.num_fitted} validation",
+        f"{own.num_measured} {own.measured_on}",
+        *errors,
+    )
+
+
+def _error(scores: Mapping[str, float], intervals: Mapping[str, tuple[float, float]], metric: str) -> str:
+    low, high = intervals[metric]
+    return f"{scores[metric]:.4f} [{low:.4f}, {high:.4f}]"

@@ -18,8 +18,9 @@ from banyan.runtime.description import ModelDescription, read_description, write
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.runtime.loading import load
 from banyan.tasks.classification import Classification, ClassificationExample
+from banyan.tasks.intervals import confidence_intervals
 from banyan.tasks.metrics.calibration import fit_temperature, measure_calibration, tempered
-from banyan.tasks.metrics.measurement import Scores
+from banyan.tasks.metrics.measurement import Measurement, Scores
 from banyan.workflows.evaluation import DataSources, task_files
 from banyan.workflows.reporter import Reporter
 
@@ -37,6 +38,8 @@ class TaskCalibration:
     num_measured: int
     before: Scores  # without any temperature
     after: Scores
+    intervals_before: dict[str, tuple[float, float]]  # 95 %, by score
+    intervals_after: dict[str, tuple[float, float]]
 
 
 def calibrate(
@@ -118,14 +121,22 @@ def _calibrate_task(
     if measured:
         probs = _probs(task, model.answer(task.name, measured))
     examples = measured or fitted
+    before = _errors(task, examples, probs)
+    after = _errors(task, examples, [tempered(row, temperature) for row in probs])
     return TaskCalibration(
         temperature=temperature,
         num_fitted=len(fitted),
         measured_on=split if measured else FITTED_ON,
         num_measured=len(examples),
-        before=_errors(task, examples, probs),
-        after=_errors(task, examples, [tempered(row, temperature) for row in probs]),
+        before=before.scores(),
+        after=after.scores(),
+        intervals_before=_intervals(before),
+        intervals_after=_intervals(after),
     )
+
+
+def _intervals(errors: Measurement) -> dict[str, tuple[float, float]]:
+    return {name: (interval.low, interval.high) for name, interval in confidence_intervals(errors).items()}
 
 
 def _probs(task: Classification, predictions: Sequence[Prediction]) -> list[tuple[float, ...]]:
@@ -135,12 +146,12 @@ def _probs(task: Classification, predictions: Sequence[Prediction]) -> list[tupl
 
 def _errors(
     task: Classification, examples: Sequence[ClassificationExample], probs: Sequence[tuple[float, ...]]
-) -> Scores:
+) -> Measurement:
     best = [max(row) for row in probs]
     is_right = [
         task.labels[row.index(top)] == example.label for example, row, top in zip(examples, probs, best, strict=True)
     ]
-    return measure_calibration(best, is_right).scores()
+    return measure_calibration(best, is_right)
 
 
 def _examples_if_any(sources: DataSources, task: Classification, *, limit: int) -> list[Any]:
