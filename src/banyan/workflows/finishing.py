@@ -137,6 +137,7 @@ def finishing_recipe(recipe: Recipe, finish: FinishRecipe, name: str, *, parent:
         mixture=MixtureConfig(),
         train=train_config,
         optimizer=scaled_rates(recipe.optimizer, finish.rate),
+        evaluation=dataclasses.replace(recipe.evaluation, validation_examples={}),
         sampling={task: how for task, how in recipe.sampling.items() if task == name},
         transfer=TransferRecipe(parent=str(parent), lora=finish.lora),
         finish=None,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from banyan.infer.engine import Engine
+from banyan.infer.sampling import SamplingConfig
 from banyan.model.transformer import Transformer
 from banyan.runtime.description import describe_model
 from banyan.runtime.loaded_model import LoadedModel
@@ -47,17 +49,32 @@ def judges_of(material: Material) -> dict[str, Judge | None]:
     return {name: train_judge(examples) for name, examples in material.pictures.items()}
 
 
+def _without_search(sampling: Mapping[str, SamplingConfig]) -> dict[str, SamplingConfig]:
+    return {name: replace(how, num_beams=1) for name, how in sampling.items()}
+
+
 class LiveEvaluator:
     """Scores a model in training on a few validation examples of each task; the trainer keeps the best.
 
-    `hear_samples` gets the step and one sample of each task, every time.
+    `limits` is how many examples a task has, where it is not `max_examples`. Nothing is searched with beams: a choice
+    among checkpoints does not need it. `hear_samples` gets the step and one sample of each task, every time.
     """
 
-    def __init__(self, material: Material, *, max_examples: int, hear_samples: HearSamples | None = None) -> None:
-        self._material = material
+    def __init__(
+        self,
+        material: Material,
+        *,
+        max_examples: int,
+        limits: Mapping[str, int] | None = None,
+        hear_samples: HearSamples | None = None,
+    ) -> None:
+        limits = limits or {}
+        self._material = replace(material, sampling=_without_search(material.sampling))
         self._hear_samples = hear_samples
         self._examples: dict[str, Sequence[Any]] = {
-            name: spread(examples, max_examples) for name, examples in material.validation.items() if examples
+            name: spread(examples, limits.get(name, max_examples))
+            for name, examples in material.validation.items()
+            if examples
         }
         self._judges = judges_of(material)
 

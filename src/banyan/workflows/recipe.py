@@ -108,11 +108,16 @@ class EvaluationRecipe:
 
     num_validations: int = 10  # during training, where train.evaluate_every does not say
     max_validation_examples: int = 64  # per task, each time
+    max_seconds: float | None = None  # of one validation: tasks that take long are scored on fewer; null: no limit
+    validation_examples: dict[str, int] = dataclasses.field(default_factory=dict)  # by task; max_seconds fills it in
     max_test_examples: int = 500  # per task, once at the end
 
     def __post_init__(self) -> None:
         sizes = ("num_validations", "max_validation_examples", "max_test_examples")
         _check_positive("evaluation", **{name: getattr(self, name) for name in sizes})
+        _check_positive("evaluation.validation_examples", **self.validation_examples)
+        if self.max_seconds is not None and not 0 < self.max_seconds < math.inf:
+            raise ConfigError(f"evaluation.max_seconds={self.max_seconds} must be above 0, or null for no limit.")
 
 
 def check_run(*, name: str, seed: int, minutes: float | None) -> None:
@@ -169,6 +174,10 @@ class Recipe:
         finished = () if self.finish is None else self.finish.tasks
         if unknown := next((name for name in finished if name not in names), None):
             raise UnknownNameError(f"finish.tasks names the task {unknown!r}{did_you_mean(unknown, names)}")
+        if unknown := next((name for name in self.evaluation.validation_examples if name not in names), None):
+            raise UnknownNameError(
+                f"evaluation.validation_examples names the task {unknown!r}{did_you_mean(unknown, names)}"
+            )
         if self.train.precision == "int8" and self.parallel.tensor > 1:
             raise ConfigError(
                 f"train.precision=int8 does not go together with parallel.tensor={self.parallel.tensor}: its products "

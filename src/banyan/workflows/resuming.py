@@ -48,6 +48,7 @@ def settle_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> Recip
     if recipe.train.products == "auto":  # as measured when the run began: another routine gives other last bits
         recipe = with_products(recipe, saved.train.products)
     recipe = settle_evaluations(recipe if recipe.minutes is None else with_steps(recipe, saved.train.steps))
+    recipe = _with_saved_validation(recipe, saved)
     refuse_changes(saved, recipe, run_directory)
     return recipe
 
@@ -81,6 +82,16 @@ def settle_evaluations(recipe: Recipe) -> Recipe:
         return recipe
     interval = math.ceil(recipe.train.steps / recipe.evaluation.num_validations)  # the last one at the last step
     return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, evaluate_every=interval))
+
+
+def _with_saved_validation(recipe: Recipe, saved: Recipe) -> Recipe:
+    """Return the recipe with as many validation examples as the run began with, where seconds decided how many."""
+    before, now = saved.evaluation, recipe.evaluation
+    if now.max_seconds is None or now.max_seconds != before.max_seconds or now.validation_examples:
+        return recipe
+    return dataclasses.replace(
+        recipe, evaluation=dataclasses.replace(now, validation_examples=before.validation_examples)
+    )
 
 
 def learned_data(run_directory: Path) -> str | None:

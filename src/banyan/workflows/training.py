@@ -47,6 +47,7 @@ from banyan.workflows.resuming import learned_data, recipe_changes, settle_evalu
 from banyan.workflows.samples import SampleBook
 from banyan.workflows.sidecars import RECIPE_FILE, sidecars_of
 from banyan.workflows.training_progress import ReportProgress
+from banyan.workflows.validation_budget import settle_validation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,11 +162,13 @@ def _fit(
     model = new_model(recipe, material).to(device)
     learning = prepare_learning(recipe, model, material, run_directory=run_directory, reporter=reporter, ranks=ranks)
     recipe = settle_length(recipe, model, learning, reporter=reporter, ranks=ranks)
+    recipe = settle_validation(recipe, model, material, reporter=reporter, ranks=ranks)
     learning.mixture.plan_rows(planned_rows(recipe.train))
     progress = _progress(recipe, model, material, reporter=reporter)
     evaluator = LiveEvaluator(
         material,
         max_examples=recipe.evaluation.max_validation_examples,
+        limits=recipe.evaluation.validation_examples,
         hear_samples=SampleBook(run_directory, tell=progress.show_sample),
     )
     num_parameters = count_parameters(model)

@@ -20,6 +20,7 @@ from banyan.workflows.reporter import Reporter, SilentReporter
 from banyan.workflows.resuming import settle_recipe
 from banyan.workflows.training import TrainingOutcome, new_model, settle_length, settle_sizes, train
 from banyan.workflows.twins import Cell, JointLength, cell_material, cell_recipe, joint_length
+from banyan.workflows.validation_budget import settle_validation
 
 _PLAN_FILE = "plan.json"
 
@@ -125,7 +126,8 @@ class TwinRuns:
         recipe = settle_sizes(recipe, self._material, reporter=self._reporter, device=device)
         model = new_model(recipe, self._material).to(device)
         learning = whole_batches(recipe, self._material)
-        return settle_length(recipe, model, learning, reporter=self._reporter)
+        recipe = settle_length(recipe, model, learning, reporter=self._reporter)
+        return settle_validation(recipe, model, self._material, reporter=self._reporter)
 
     def _plan(self) -> _RunsPlan | None:
         path = self._folder / _PLAN_FILE

@@ -83,6 +83,9 @@ def cell_recipe(recipe: Recipe, length: JointLength, cell: Cell) -> Recipe:
         train=_train_config(recipe.train, length, names),
         optimizer=scaled_rates(recipe.optimizer, cell.rate),
         sampling={name: how for name, how in recipe.sampling.items() if name in names},
+        evaluation=dataclasses.replace(
+            recipe.evaluation, validation_examples=_only(recipe.evaluation.validation_examples, names)
+        ),
         finish=None,
     )
 
