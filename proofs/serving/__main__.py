@@ -11,12 +11,13 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 # Before torch loads, as the command line does it.
 os.environ.setdefault("MKL_CBWR", "AUTO")
 
-from proofs.serving.mixes import MIXES, Outcome, replay_all
+from proofs.serving.mixes import MIXES, Mix, Outcome, replay_all
 from proofs.serving.page import page
 from proofs.serving.requests import requests
 from proofs.serving.served import serve_and_store, tiny_loaded
@@ -24,15 +25,15 @@ from proofs.serving.served import serve_and_store, tiny_loaded
 PAGE = Path(__file__).resolve().parents[2] / "docs/proofs/serving.md"
 
 
-def prove(number: int, directory: Path, *, num_clients: int = 8) -> list[Outcome]:
-    """Serve, store, and give everything again in all mixes."""
+def prove(number: int, directory: Path, *, num_clients: int = 8, mixes: Sequence[Mix] = MIXES) -> list[Outcome]:
+    """Serve, store, and give everything again in several mixes."""
     with tiny_loaded(directory) as loaded:
         names = {task.kind: task.name for task in loaded.tasks.values()}
         asked = list(requests(number, tasks=names))
         exchanges = serve_and_store(loaded, directory / "answers.db", asked, num_clients=num_clients)
         assert len(exchanges) == number, f"{len(exchanges)} of {number} requests are stored as completed"
         outcomes = []
-        for mix in MIXES:
+        for mix in mixes:
             for has_prefix_cache in (False, True):
                 started = time.perf_counter()
                 outcome = replay_all(loaded, exchanges, mix, has_prefix_cache=has_prefix_cache)

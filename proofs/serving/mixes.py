@@ -29,7 +29,7 @@ MIXES = (
     Mix(name="four at once, five slots", num_slots=5, at_once=4),
     Mix(name="sixteen at once, sixteen slots", num_slots=16, at_once=16, is_shuffled=True),
     Mix(name="more than there are slots", num_slots=6, at_once=24, is_shuffled=True),
-    Mix(name="set aside for want of room", num_slots=16, at_once=24, is_shuffled=True, max_held_tokens=600),
+    Mix(name="set aside for want of room", num_slots=16, at_once=24, is_shuffled=True, max_held_tokens=300),
 )
 
 
