@@ -57,6 +57,13 @@ def test_every_command_of_the_guide_runs(banyan: Run, files: Path, recipe: str) 
             assert bool(task["baselines"]) is (name == "queue")
 
 
-def test_a_model_of_an_unknown_kind_says_where_kinds_come_from(banyan: Run, files: Path) -> None:
+def test_a_recipe_and_a_model_ask_for_a_kind_and_never_bring_one(
+    banyan: Run, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ran = banyan("train", "keywords.yaml", *TINY)
     assert ran.code == 2 and "no task kind 'keywords'" in ran.error and "--plugin my_kind.py" in ran.err
+    assert banyan("train", "keywords.yaml", *TINY, "--plugin", "keywords.py").code == 0
+    monkeypatch.setenv("BANYAN_PLUGINS", "")
+    del TASK_KINDS._entries["keywords"]
+    ran = banyan("evaluate", "runs/keywords/best")
+    assert ran.code == 4 and "no task kind 'keywords'" in ran.error and "--plugin my_kind.py" in ran.err
