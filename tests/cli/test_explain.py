@@ -152,9 +152,19 @@ def test_every_kind_with_right_answers_has_mistakes(banyan: Run, model: Path, ta
     assert all(0 < mistake["confidence"] <= 1 for mistake in found["mistakes"])
 
 
-def test_every_command_of_the_guide_runs(banyan: Run, model: Path, tmp_path: Path) -> None:
+def blocks(language: str) -> list[str]:
     page = (Path(__file__).parents[2] / "docs/guides/explain.md").read_text("utf-8")
-    commands = [line for block in re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S) for line in block.splitlines()]
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.M | re.S)
+
+
+def test_the_python_of_the_guide_runs(model: Path) -> None:
+    names: dict[str, Any] = {}
+    exec(blocks("python")[0].replace("runs/demo/best", str(model)), names)  # the guide's own words
+    assert names["strongest"] in names["found"].explanations[0].words and names["found"].explanations[0].sanity
+
+
+def test_every_command_of_the_guide_runs(banyan: Run, model: Path, tmp_path: Path) -> None:
+    commands = [line for block in blocks("sh") for line in block.splitlines()]
     assert len(commands) == 7
     (tmp_path / "reviews.csv").write_text("text,label\nred thing,cold\n红色,warm\n", "utf-8")
     for command in commands:
