@@ -13,8 +13,10 @@ from banyan.cli.output import JsonOption, QuietOption, console, emit, print_tabl
 from banyan.cli.progress import TerminalReporter
 from banyan.cli.sampling import SeedOption
 from banyan.core.errors import ConfigError
+from banyan.core.paths import default_database_url
 from banyan.runtime.loading import load
 from banyan.workflows.picture_judging import JUDGE_FILE, SavedJudge, load_judge, read_judge_recipe, train_judge_of
+from banyan.workflows.picture_records import record_picture_scores
 from banyan.workflows.picture_scores import SLOTS, PictureScores, score_pictures
 from banyan.workflows.picture_sheets import keep_report
 
@@ -54,6 +56,7 @@ def images_command(
     ] = None,
     num: Annotated[int, typer.Option("--num", "--n", min=8, help="Pictures drawn, one for each wish.")] = 10_000,
     seed: SeedOption = None,
+    database: Annotated[str | None, typer.Option(help="Database URL; the figures are recorded there.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "--out", "-o", help="A folder for the figures and sheets of pictures.")
     ] = None,
@@ -72,6 +75,7 @@ def images_command(
     known = load_judge(judge)
     with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter, load(model, num_slots=SLOTS) as loaded:
         report = score_pictures(loaded, known, num=num, seed=seed or 0, reporter=reporter)
+        record_picture_scores(loaded, report.scores, database=database or default_database_url())
     plain = {"model": str(model), "banyan": __version__, "images": to_plain(report.scores)}
     if output is not None:
         keep_report(report, plain, output)
