@@ -33,6 +33,7 @@ from banyan.workflows.transfer_recipe import TransferRecipe, check_tasks_of_mode
 from banyan.workflows.variation import check_noise, check_wordings
 
 RECIPE_FILE = "recipe.yaml"  # in a run's folder and beside every checkpoint: as it was resolved
+PICTURE_TOKENIZER = "image_tokenizer"  # what `kind:` says in the recipe of one, which lists no tasks
 MAX_SEED = 2**63 - 1  # what a database can hold
 _FOLDER_NAME = re.compile(r"\w[\w. -]{0,99}")
 
@@ -110,6 +111,7 @@ class EvaluationRecipe:
     max_validation_examples: int = 64  # per task, each time
     max_seconds: float | None = None  # of one validation: tasks that take long are scored on fewer; null: no limit
     validation_examples: dict[str, int] = dataclasses.field(default_factory=dict)  # by task; max_seconds fills it in
+    keep_task_bests: bool = False  # also the checkpoint that is best for each task, in best_of/
     max_test_examples: int = 500  # per task, once at the end
 
     def __post_init__(self) -> None:
@@ -242,8 +244,13 @@ class Recipe:
 def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe with its parents and overrides; where it has a dial, remember which keys it gives itself.
 
-    Raises: as `read_config`.
+    Raises: as `read_config`; ConfigError for a recipe of another kind.
     """
+    if (kind := read_mapping(path).get("kind")) is not None:
+        raise ConfigError(
+            f"{path}: kind={kind} is not what this verb runs: a recipe that lists tasks has no kind.",
+            hint=f"only `banyan train` runs kind: {PICTURE_TOKENIZER}",
+        )
     recipe = read_config(Recipe, path, overrides=overrides)
     if recipe.model.size is None and recipe.train.budget is None:
         return recipe

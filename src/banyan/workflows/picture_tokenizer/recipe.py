@@ -23,11 +23,10 @@ from banyan.train.picture_loss import PictureLossConfig
 from banyan.train.schedule import ScheduleConfig
 from banyan.train.trackers import TrackingConfig
 from banyan.workflows.datasets import resolve_places
-from banyan.workflows.recipe import check_run
+from banyan.workflows.recipe import PICTURE_TOKENIZER, check_run
 from banyan.workflows.resuming import refuse_changes
 from banyan.workflows.sidecars import RECIPE_FILE
 
-KIND = "image_tokenizer"  # what `kind:` says in such a recipe
 _HELD_OUT = 0.05  # of the training pictures, where a recipe names none to validate on
 
 
@@ -143,7 +142,7 @@ def is_picture_tokenizer(path: Path) -> bool:
 
     Raises: FileError, ConfigError if it cannot be read.
     """
-    return read_mapping(path).get("kind") == KIND
+    return read_mapping(path).get("kind") == PICTURE_TOKENIZER
 
 
 def read_picture_recipe(path: Path, *, overrides: Sequence[str] = ()) -> PictureTokenizerRecipe:
