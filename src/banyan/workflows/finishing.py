@@ -7,7 +7,6 @@ part of one model directory, `finished` beside `best`, which answers a task thro
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from banyan.core.config import config, config_from_mapping, config_to_mapping
 from banyan.core.errors import ConfigError
 from banyan.core.files import atomic_write_json, read_json
 from banyan.core.locks import hold_directory
-from banyan.core.model_directory import EXTRAS_FILE, MANIFEST, new_model_directory
+from banyan.core.model_directory import EXTRAS_FILE
 from banyan.data.mixture import MixtureConfig
 from banyan.model.checkpoint import MODEL_FILE
 from banyan.model.peft_config import ADAPTER_CONFIG_FILE
@@ -25,9 +24,9 @@ from banyan.model.peft_format import ADAPTER_WEIGHTS_FILE
 from banyan.runtime.finishes import FINISHES
 from banyan.runtime.loading import load
 from banyan.train.balance_config import BalanceConfig
-from banyan.train.state import OPTIMIZER_FILE, STATE_FILE
 from banyan.workflows.datasets import spread
 from banyan.workflows.finish_recipe import FinishRecipe
+from banyan.workflows.model_copies import copy_model
 from banyan.workflows.recipe import ModelRecipe, Recipe, TokenizerRecipe
 from banyan.workflows.reporter import Reporter
 from banyan.workflows.scoring import evaluate_one
@@ -39,7 +38,6 @@ FOLDER = "finish"  # of a run: the runs of its finishes, and what became of them
 FINISHED = "finished"  # of a run: the model with those that are kept
 _NOT_FINISHED = ("language_modeling", "image_generation")
 _ADAPTER_FILES = (ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, MODEL_FILE, EXTRAS_FILE)
-_ONLY_FOR_RESUMING = {OPTIMIZER_FILE, STATE_FILE, MANIFEST}
 
 
 @config
@@ -137,7 +135,7 @@ def finishing_recipe(recipe: Recipe, finish: FinishRecipe, name: str, *, parent:
         mixture=MixtureConfig(),
         train=train_config,
         optimizer=scaled_rates(recipe.optimizer, finish.rate),
-        evaluation=dataclasses.replace(recipe.evaluation, validation_examples={}),
+        evaluation=dataclasses.replace(recipe.evaluation, validation_examples={}, keep_task_bests=False),
         sampling={task: how for task, how in recipe.sampling.items() if task == name},
         transfer=TransferRecipe(parent=str(parent), lora=finish.lora),
         finish=None,
@@ -174,20 +172,8 @@ def _put_together(best: Path, found: Mapping[str, Finish], path: Path) -> None:
     if not kept:
         shutil.rmtree(path, ignore_errors=True)
         return
-    with new_model_directory(path) as temporary:
-        for file in best.iterdir():
-            if file.is_file() and file.name not in _ONLY_FOR_RESUMING:
-                _link_or_copy(file, temporary / file.name)
-        for name, adapter in kept.items():
-            (temporary / FINISHES / name).mkdir(parents=True)
-            for file in (adapter / part for part in _ADAPTER_FILES):
-                if file.is_file():
-                    _link_or_copy(file, temporary / FINISHES / name / file.name)
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    """Share a file with the checkpoint; copy it where the file system has no hard links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+    parts = {
+        Path(FINISHES) / name: [adapter / part for part in _ADAPTER_FILES if (adapter / part).is_file()]
+        for name, adapter in kept.items()
+    }
+    copy_model(best, path, beside=parts)

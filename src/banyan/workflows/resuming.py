@@ -79,9 +79,18 @@ def recipe_changes(recipe: Recipe, run_directory: Path) -> dict[str, list[Any]]:
 def settle_evaluations(recipe: Recipe) -> Recipe:
     """Spread the recipe's number of evaluations over its steps."""
     if recipe.train.evaluate_every is not None:
-        return recipe
+        return _with_checkpoints(recipe)
     interval = math.ceil(recipe.train.steps / recipe.evaluation.num_validations)  # the last one at the last step
-    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, evaluate_every=interval))
+    spread = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, evaluate_every=interval))
+    return _with_checkpoints(spread)
+
+
+def _with_checkpoints(recipe: Recipe) -> Recipe:
+    """Return the recipe with a checkpoint at every evaluation, where any may be the best of a task."""
+    if not recipe.evaluation.keep_task_bests or recipe.train.checkpoint_every is not None:
+        return recipe
+    train = dataclasses.replace(recipe.train, checkpoint_every=recipe.train.evaluate_every)
+    return dataclasses.replace(recipe, train=train)
 
 
 def _with_saved_validation(recipe: Recipe, saved: Recipe) -> Recipe:

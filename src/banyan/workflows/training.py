@@ -46,6 +46,7 @@ from banyan.workflows.reporter import Reporter
 from banyan.workflows.resuming import learned_data, recipe_changes, settle_evaluations, settle_recipe
 from banyan.workflows.samples import SampleBook
 from banyan.workflows.sidecars import RECIPE_FILE, sidecars_of
+from banyan.workflows.task_bests import TaskBests
 from banyan.workflows.training_progress import ReportProgress
 from banyan.workflows.validation_budget import settle_validation
 
@@ -184,7 +185,7 @@ def _fit(
         schedule=recipe.schedule,
         run_directory=run_directory,
         sidecars=sidecars_of(recipe, material, adapter=origin_of_adapter(recipe, material, run_directory)),
-        callbacks=(SaveRecipe(recipe), progress, *_trackers(recipe), *callbacks),
+        callbacks=(SaveRecipe(recipe), progress, *_keepers(recipe, material, run_directory), *callbacks),
         evaluator=heard_by(learning.mixture, evaluated_by_main(evaluator, ranks)) if evaluator.has_examples else None,
         seed=recipe.seed,
         balance=balance_of(recipe, material),
@@ -243,10 +244,12 @@ def _progress(recipe: Recipe, model: Transformer, material: Material, *, reporte
     return ReportProgress(reporter, flops_per_token=token_flops, peak_flops=lambda: peak_flops(model.device))
 
 
-def _trackers(recipe: Recipe) -> tuple[Callback, ...]:
-    return build_trackers(
+def _keepers(recipe: Recipe, material: Material, run_directory: Path) -> tuple[Callback, ...]:
+    """Return what keeps more of the run than its own files: services, and the best model of each task."""
+    trackers = build_trackers(
         recipe.tracking, name=recipe.name, settings=config_to_mapping(recipe), log_every=recipe.train.log_every
     )
+    return (*trackers, TaskBests(run_directory, material.tasks)) if recipe.evaluation.keep_task_bests else trackers
 
 
 class SaveRecipe(Callback):

@@ -84,7 +84,9 @@ def cell_recipe(recipe: Recipe, length: JointLength, cell: Cell) -> Recipe:
         optimizer=scaled_rates(recipe.optimizer, cell.rate),
         sampling={name: how for name, how in recipe.sampling.items() if name in names},
         evaluation=dataclasses.replace(
-            recipe.evaluation, validation_examples=_only(recipe.evaluation.validation_examples, names)
+            recipe.evaluation,
+            validation_examples=_only(recipe.evaluation.validation_examples, names),
+            keep_task_bests=False,
         ),
         finish=None,
     )
