@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from banyan.serve import admin_schemas, schemas, token_schemas
+from banyan.serve.answer_schemas import ANSWERS, STREAMED
 from banyan.serve.auth import is_public
 
 _REF = "#/components/schemas/{model}"
@@ -59,10 +60,27 @@ def asks(schema: type[BaseModel]) -> dict[str, Any]:
     return {"parameters": [{"name": name, "in": "query", "schema": rule} for name, rule in properties.items()]}
 
 
+def _answer(method: str, path: str) -> dict[str, Any]:
+    """Return the description of what a route answers if all is well."""
+    answer = ANSWERS[method, path]
+    if answer is None:
+        kind = "text/plain" if path == "/metrics" else "application/json"
+        return {"description": "done", "content": {kind: {}}}
+    content: dict[str, Any] = {"application/json": {"schema": {"$ref": _REF.format(model=answer.__name__)}}}
+    if path in STREAMED:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    return {"description": (answer.__doc__ or "done").strip(), "content": content}
+
+
 def describe(app: FastAPI) -> dict[str, Any]:
     """Return the whole description: routes, bodies, errors, and how to show a key."""
     document = app.openapi()
-    _, definitions = models_json_schema([(body, "validation") for body in _BODIES], ref_template=_REF)
+    answers = [answer for answer in dict.fromkeys(ANSWERS.values()) if answer is not None]
+    named: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = [
+        *((body, "validation") for body in _BODIES),
+        *((answer, "serialization") for answer in answers),
+    ]
+    _, definitions = models_json_schema(named, ref_template=_REF)
     components = document.setdefault("components", {})
     components["schemas"] = {**definitions.get("$defs", {}), "Error": _ERROR}
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
@@ -70,6 +88,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for method, operation in methods.items():
             responses = operation.setdefault("responses", {})
             responses.pop("422", None)
+            responses["200"] = _answer(method.upper(), path)
             responses["default"] = _REFUSAL
             operation["security"] = [] if is_public(method.upper(), path) else [{"key": []}]
     return document
