@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from banyan.core.errors import MissingExtraError
+from banyan.core.errors import DataError, MissingExtraError
 from banyan.core.types import Prediction
 from banyan.tasks.base import Task
 from banyan.tasks.baselines.table import Baseline, BitsBaseline, baselines_for, bits_baselines
@@ -37,7 +37,8 @@ def add_baselines(
     """Return the results with the simple systems of each task, learned from its training examples.
 
     Of more than `max_train` examples so many are learned from, taken evenly. A task without training examples stays
-    without simple systems, and so does one whose kind has none; one that needs a package that is missing is left out.
+    without simple systems, and so does one whose kind has none; a system that needs a package that is missing, or that
+    cannot learn from the examples, is left out with a line.
     """
     complete: dict[str, TaskResult] = {}
     for number, (name, result) in enumerate(results.items()):
@@ -87,7 +88,7 @@ class _Systems:
                 continue
             try:
                 evaluation = self._score(system, result)
-            except MissingExtraError as error:
+            except (MissingExtraError, DataError) as error:
                 self.reporter.line(f"{error.message} It is left out ({error.hint}).")
                 continue
             yield BaselineResult(

@@ -1,5 +1,6 @@
 import sys
 
+import numpy as np
 import pytest
 
 from banyan.core.errors import MissingExtraError
@@ -20,6 +21,16 @@ def test_both_scripts_are_learned_and_the_same_seed_says_the_same() -> None:
         assert prediction.labels is not None and set(prediction.labels) == set(TEXTS)
         assert sum(prediction.labels.values()) == pytest.approx(1)
         assert prediction.score == max(prediction.labels.values())
+
+
+def test_memory_that_was_used_before_does_not_reach_the_model() -> None:
+    pytest.importorskip("fasttext")
+    (fresh,) = fasttext("topic", TRAIN, seed=3)(TRAIN[:1])
+    for _ in range(2):
+        used = [np.full(4_000_000, np.nan, dtype=np.float32) for _ in range(4)]
+        del used
+        (again,) = fasttext("topic", TRAIN, seed=3)(TRAIN[:1])
+        assert again.score == fresh.score
 
 
 def test_a_single_label_needs_no_model() -> None:
