@@ -108,7 +108,8 @@ def test_both_readmes_name_the_same_commands() -> None:
 def test_every_command_named_is_a_verb_and_every_link_leads_somewhere(page: Path) -> None:
     for words in commands(str(page.relative_to(ROOT))):
         assert words[1] in VERBS or words[1].startswith("-"), words
-    for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)#\s]+)\)", prose):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} → {target}"
 

@@ -3,7 +3,7 @@ import math
 import torch
 
 from banyan.model.dropout import position_keys
-from banyan.model.embedding_noise import embedding_noise
+from banyan.model.embedding_noise import add_noise
 from banyan.testing.models import tiny_model
 
 WIDTH = 30
@@ -11,7 +11,7 @@ WIDTH = 30
 
 def noise(seeds: list[int], segments: torch.Tensor | None, *, seq_len: int = 12) -> torch.Tensor:
     keys = position_keys(torch.tensor(seeds), seq_len=seq_len)
-    return embedding_noise(keys, segments, embed_dim=WIDTH, strength=5.0)
+    return add_noise(torch.zeros(len(seeds), seq_len, WIDTH), keys, segments, strength=5.0)
 
 
 def test_noise_is_even_between_the_bounds_of_the_paper_for_every_example_of_a_row() -> None:

@@ -14,7 +14,7 @@ from banyan.model.adapters import Adapters
 from banyan.model.block import Block
 from banyan.model.config import ModelConfig
 from banyan.model.dropout import position_keys
-from banyan.model.embedding_noise import embedding_noise
+from banyan.model.embedding_noise import add_noise
 from banyan.model.heads import TaskHeads
 from banyan.model.initialisation import init_weights
 from banyan.model.kv_cache import CachePass, CacheRows
@@ -111,12 +111,9 @@ class Transformer(nn.Module):
             token_ids_BT, position_ids_BT, segment_ids_BT, attend_until_BT, cache=cache, dtype=self.dtype
         )
         x_BTD = self.embed(token_ids_BT, position_ids_BT, grid_ids_BT, cache=plan.cache)
-        is_noisy = self.training and noise_strength > 0
-        noise_keys_BT = self.noise_keys(token_ids_BT.shape, noise_seeds_B, is_noisy=is_noisy)
-        if is_noisy and noise_keys_BT is not None:
-            width = x_BTD.shape[-1]
-            noise_BTD = embedding_noise(noise_keys_BT, segment_ids_BT, embed_dim=width, strength=noise_strength)
-            x_BTD = x_BTD + noise_BTD.to(x_BTD.dtype)
+        noise_keys_BT = self.noise_keys(token_ids_BT.shape, noise_seeds_B, is_noisy=noise_strength > 0)
+        if noise_strength and noise_keys_BT is not None:
+            x_BTD = add_noise(x_BTD, noise_keys_BT, segment_ids_BT, strength=noise_strength)
         plan = self.adapters.join(plan, adapters_B, x_BTD=x_BTD, noise_keys_BT=noise_keys_BT)
         block_keys_BT = noise_keys_BT if self.config.dropout else None
         for block in self.blocks if num_blocks is None else self.blocks[:num_blocks]:
@@ -166,11 +163,9 @@ class Transformer(nn.Module):
         """Whether anything is dropped while the model learns."""
         return bool(self.config.dropout or self.adapters.drops)
 
-    def noise_keys(
-        self, shape_BT: torch.Size, noise_seeds_B: Tensor | None, *, is_noisy: bool = False
-    ) -> Tensor | None:
+    def noise_keys(self, shape_BT: torch.Size, noise_seeds_B: Tensor | None, is_noisy: bool = False) -> Tensor | None:
         """Return what noise is drawn from at each position (B, T), or None where nothing is dropped or noisy."""
-        if not (is_noisy or (self.training and self.drops)):
+        if not (self.training and (is_noisy or self.drops)):
             return None
         if noise_seeds_B is None:
             noise_seeds_B = torch.randint(2**62, (shape_BT[0],), device=self.device)

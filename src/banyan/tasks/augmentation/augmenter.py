@@ -81,7 +81,7 @@ class Augmenter(Generic[E]):
             "delete": delete_words,
             "swap": swap_words,
         }
-        self._edits = [partial(edit, share=getattr(config, name)) for name, edit in chosen.items()]
+        self._edits = [partial(chosen[name], share=getattr(config, name)) for name in chosen if name in config.methods]
 
     def vary(self, example: E, generator: np.random.Generator) -> E:
         """Return the example as it is learned this time: as it is, or in other words with the same answer."""
