@@ -55,6 +55,7 @@ _GUESSES: dict[str, tuple[list[Row], str, dict[str, str], dict[str, str]]] = {
     ),
     "pictures": ([{"image": _PNG, "label_name": "dog"}], "image_generation", {"text": "label_name"}, {}),
     "hf_pictures": ([{"image": {"bytes": _PNG}, "caption": "dog"}], "image_generation", {"text": "caption"}, {}),
+    "numbered_pictures": ([{"image": _PNG, "label": 3}], "image_generation", {}, {}),
     "summaries": (
         [{"article": "A long story about a tree.", "highlights": "A tree."}],
         *("summarization", {"document": "article", "summary": "highlights"}, {}),

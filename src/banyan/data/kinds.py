@@ -132,7 +132,8 @@ def _image_generation(rows: Sequence[Row], names: Mapping[str, str]) -> Guess | 
     caption = _first_of(names, CAPTION_COLUMNS)
     if picture is None or caption is None:
         return None
-    return _guess("image_generation", {"image": picture, "text": caption})
+    ours = "label" if isinstance(rows[0].get(caption), int) else "text"  # a class has a number, a caption has words
+    return _guess("image_generation", {"image": picture, ours: caption})
 
 
 def _is_picture(value: object) -> bool:
