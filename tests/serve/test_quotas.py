@@ -157,5 +157,6 @@ def test_the_server_counts_what_was_answered_and_says_what_is_left(
         refused = client.post("/v1/completions", json=body)
         assert (refused.status_code, refused.json()["error"]["type"]) == (429, "rate_limit_error")
         assert 0 < int(refused.headers["Retry-After"]) <= 60
+        assert refused.headers["x-ratelimit-remaining-requests"] == "0"
         change_key(server.store.database, made.key.key_id, limits=KeyLimits())
         assert client.post("/v1/completions", json=body).status_code == 200, "a change counts from the next request on"

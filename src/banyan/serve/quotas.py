@@ -74,7 +74,11 @@ class Quotas:
         account = await self._account(key.key_id)
         now = self._clock()
         account.turn(now)
-        _check(account, key.limits, tokens=max_tokens, now=now)
+        try:
+            _check(account, key.limits, tokens=max_tokens, now=now)
+        except ApiError as refusal:
+            refusal.headers.update(_told(account, key.limits))
+            raise
         spent = Spent(at=now, tokens=max_tokens)
         account.minute.append(spent)
         account.day_tokens += max_tokens
@@ -88,17 +92,7 @@ class Quotas:
 
     def headers(self, key: ApiKey) -> dict[str, str]:
         """Return what an answer tells about the limits of its key, in the words of the OpenAI protocol."""
-        account, limits = self._accounts[key.key_id], key.limits
-        told = {
-            "requests": (limits.requests_per_minute, account.minute_requests),
-            "tokens": (limits.tokens_per_minute, account.minute_tokens),
-        }
-        found: dict[str, str] = {}
-        for name, (limit, used) in told.items():
-            if limit is not None:
-                found[f"x-ratelimit-limit-{name}"] = str(limit)
-                found[f"x-ratelimit-remaining-{name}"] = str(max(limit - used, 0))
-        return found
+        return _told(self._accounts[key.key_id], key.limits)
 
     async def _account(self, key_id: str) -> _Account:
         if key_id not in self._accounts:
@@ -113,6 +107,19 @@ class Quotas:
     def _read(self, key_id: str, now: int) -> tuple[Used, Used]:
         minute = used_since(self._database, key_id, now - _MINUTE)
         return minute, used_since(self._database, key_id, now - now % _DAY)
+
+
+def _told(account: _Account, limits: KeyLimits) -> dict[str, str]:
+    told = {
+        "requests": (limits.requests_per_minute, account.minute_requests),
+        "tokens": (limits.tokens_per_minute, account.minute_tokens),
+    }
+    found: dict[str, str] = {}
+    for name, (limit, used) in told.items():
+        if limit is not None:
+            found[f"x-ratelimit-limit-{name}"] = str(limit)
+            found[f"x-ratelimit-remaining-{name}"] = str(max(limit - used, 0))
+    return found
 
 
 def _check(account: _Account, limits: KeyLimits, *, tokens: int, now: int) -> None:

@@ -15,7 +15,7 @@ from banyan.testing.serving import RunningServer
 
 @pytest.fixture(scope="module")
 def admin(server: RunningServer) -> Iterator[httpx.Client]:
-    key = create_key(server.store.database, name="boss", scopes=("admin",)).secret
+    key = create_key(server.store.database, name="keeper of keys", scopes=("admin",)).secret
     with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key}"}, verify=False) as client:
         yield client
 
@@ -34,7 +34,7 @@ def test_a_key_is_made_used_changed_and_revoked(server: RunningServer, admin: ht
     assert httpx.get(f"{server.url}/v1/models", headers=headers, verify=False).status_code == 401
     listed = admin.get("/admin/keys")
     assert key["id"] in listed.text and key["secret"] not in listed.text
-    boss = find_key(server.store.database, "boss").key_id
+    boss = find_key(server.store.database, "keeper of keys").key_id
     done = [(entry.action, entry.actor) for _, entry in list_audit(server.store.database, limit=3)]
     assert done == [("key.revoke", boss), ("key.change", boss), ("key.create", boss)]
 
