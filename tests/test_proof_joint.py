@@ -38,7 +38,7 @@ def test_what_has_not_been_run_is_said() -> None:
     )
     assert told.count("Not run yet") == 3 and told.count("not run |") == 2 * len(GOALS) + len(ABLATIONS)
     page = PAGE.read_text("utf-8")
-    for part in ("quality", "twins", "ablations"):
+    for part in ("quality", "twins", "remedies", "ablations"):
         assert page.index(f"<!-- {part}: written by make proof-joint -->") < page.index(f"<!-- {part}: end -->")
 
 
@@ -78,11 +78,11 @@ def test_the_runs_are_done_once_and_written_into_the_page(
     proof = _proof(recipe, tmp_path / "runs")
     proof.do(["short"], seconds=-1)
     assert "0 of 1 runs" in "\n".join(proof.lines("short"))
-    proof.do(["short", "twins", "ablations"], seconds=1000)
+    proof.do(["short", "twins", "remedies", "ablations"], seconds=1000)
     proof.write_page(page)
     monkeypatch.setattr("proofs.joint.runs.train", None)  # nothing is left to be done
     again = _proof(recipe, tmp_path / "runs")
-    again.do(["short", "twins", "ablations"], seconds=1000)
+    again.do(["short", "twins", "remedies", "ablations"], seconds=1000)
     written = page.read_text("utf-8")
     for part in ("twins", "ablations"):
         assert again.lines(part) == proof.lines(part) and "\n".join(again.lines(part)) in written

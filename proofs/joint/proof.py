@@ -14,6 +14,7 @@ from banyan.workflows.reporter import Reporter
 from banyan.workflows.twin_report import draw_transfer
 from banyan.workflows.twin_results import JointVsSingle
 from proofs.joint import page, plots
+from proofs.joint.remedies import do_remedies, remedy_lines
 from proofs.joint.runs import Runs, with_length
 from proofs.joint.settings import ABLATIONS, FORMS, LONG, SHORT, TWIN_MINUTES, Form, Setting
 
@@ -63,6 +64,8 @@ class Proof:
             self._do_twins()
         elif part == "ablations":
             self._do_ablations()
+        elif part == "remedies":
+            self._do_remedies()
         else:
             for form in self._forms(part):
                 self._do_form(form)
@@ -71,6 +74,8 @@ class Proof:
         """Return what is known of a part, as Markdown."""
         if part == "twins":
             return page.twin_lines(self._twins_found())
+        if part == "remedies":
+            return remedy_lines(self._remedies)
         if part == "ablations":
             return page.ablation_lines(self._runs.result, self._sizes.settings, self._sizes.seeds)
         return page.quality_lines(self._runs.result, self._forms(part))
@@ -81,6 +86,7 @@ class Proof:
         page.write_part(path, "quality", page.quality_lines(self._runs.result, self._sizes.forms))
         page.write_part(path, "twins", self.lines("twins"))
         page.write_part(path, "ablations", self.lines("ablations"))
+        page.write_part(path, "remedies", self.lines("remedies"))
         plots.draw_quality(images / "joint-quality.png", self._runs.result)
         sizes = self._sizes
         plots.draw_ablations(images / "joint-ablations.png", self._runs.result, sizes.settings, sizes.seeds)
@@ -121,6 +127,20 @@ class Proof:
             seconds=self._runs.deadline - time.monotonic(),
             reporter=self._reporter,
         )
+
+    @property
+    def _remedies(self) -> Path:
+        return self._folder / "remedies.json"
+
+    def _do_remedies(self) -> None:
+        """Finish what loses by joint training, where that is known and a run is there to be finished."""
+        form = self._sizes.forms[0]
+        name = page.quality_name(form, form.seeds[0])
+        twins = self._twins_found()
+        hurt = () if twins is None else tuple(own.task for own in twins.tasks if own.comparison.improvement < 0)
+        if hurt and self._runs.result(name) is not None and not self._runs.is_over and not self._remedies.is_file():
+            run = self._folder / "runs" / name
+            do_remedies(run, hurt, self._remedies, steps=self._sizes.steps, reporter=self._reporter)
 
     def _twins_found(self) -> JointVsSingle | None:
         if not (self._folder / "twins/plan.json").is_file():

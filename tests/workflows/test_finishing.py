@@ -33,10 +33,15 @@ def outcome(transfer_runs: TransferRuns) -> TrainingOutcome:
     return train(recipe, reporter=SilentReporter(), run_directory=transfer_runs.folder / "joint")
 
 
+def _finish(outcome: TrainingOutcome) -> dict[str, Finish] | None:
+    best = outcome.result.best_checkpoint
+    return finish_run(outcome.recipe, outcome.run_directory, best=best, reporter=SilentReporter())
+
+
 @pytest.fixture(scope="module")
 def finishes(outcome: TrainingOutcome) -> dict[str, Finish]:
     """One of the two tasks is said to be helped, the other not to be."""
-    found = finish_run(outcome, reporter=SilentReporter())
+    found = _finish(outcome)
     assert found is not None
     for name, improvement in (("film", 0.1), ("trip", 0.0)):
         path = outcome.run_directory / f"finish/{name}.json"
@@ -49,7 +54,7 @@ def finished(outcome: TrainingOutcome, finishes: dict[str, Finish]) -> Path:
     """The model with what was kept."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finishing, "train", None)  # what is done is not done again
-        finish_run(outcome, reporter=SilentReporter())
+        _finish(outcome)
     return outcome.run_directory / "finished"
 
 
@@ -90,5 +95,4 @@ def test_what_a_finish_cannot_be_is_said_in_one_line(transfer_runs: TransferRuns
         FinishRecipe()
     with pytest.raises(UnknownNameError, match="finish.tasks names the task 'flim'; did you mean film"):
         transfer_runs.recipe("joint", [transfer_runs.task("film")], finish={"steps": 1, "tasks": ["flim"]})
-    recipe = dataclasses.replace(outcome.recipe, finish=None)
-    assert finish_run(dataclasses.replace(outcome, recipe=recipe), reporter=SilentReporter()) == {}
+    assert _finish(dataclasses.replace(outcome, recipe=dataclasses.replace(outcome.recipe, finish=None))) == {}

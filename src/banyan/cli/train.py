@@ -110,7 +110,8 @@ def finish_tasks(outcome: TrainingOutcome, *, reporter: Reporter) -> dict[str, F
     if process_place().world_size > 1:
         reporter.line("the tasks are finished by one process: banyan train RECIPE --resume, without --nproc")
         return {}
-    return finish_run(outcome, reporter=reporter)
+    best = outcome.result.best_checkpoint
+    return finish_run(outcome.recipe, outcome.run_directory, best=best, reporter=reporter)
 
 
 def check_recipe(recipe: Recipe, *, as_json: bool, quiet: bool) -> int:

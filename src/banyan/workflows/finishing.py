@@ -30,7 +30,7 @@ from banyan.workflows.model_copies import copy_model
 from banyan.workflows.recipe import ModelRecipe, Recipe, TokenizerRecipe
 from banyan.workflows.reporter import Reporter
 from banyan.workflows.scoring import evaluate_one
-from banyan.workflows.training import TrainingOutcome, train
+from banyan.workflows.training import train
 from banyan.workflows.transfer_recipe import TransferRecipe
 from banyan.workflows.twins import scaled_rates
 
@@ -58,16 +58,14 @@ class Finish:
         return self.improvement > 0
 
 
-def finish_run(outcome: TrainingOutcome, *, reporter: Reporter) -> dict[str, Finish] | None:
+def finish_run(recipe: Recipe, run: Path, *, best: Path, reporter: Reporter) -> dict[str, Finish] | None:
     """Finish the tasks of a run as its recipe asks, and put those that were helped into one model, `finished`.
 
     What is done is not done again. None: it was interrupted, and goes on when it is asked for again.
     Raises: ConfigError if a task has no validation examples to be judged by; as `train`.
     """
-    recipe, run = outcome.recipe, outcome.run_directory
     if recipe.finish is None:
         return {}
-    best = outcome.result.best_checkpoint
     with hold_directory(run / FOLDER):
         found: dict[str, Finish] = {}
         for name in _tasks_of(recipe, recipe.finish):
