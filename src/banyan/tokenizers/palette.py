@@ -15,6 +15,8 @@ from banyan.core.errors import CheckpointError, ConfigError, InputError
 from banyan.core.types import Image
 from banyan.tokenizers.pictures import image_from_array, image_to_array
 
+MAX_COLOURS = 1 << 16
+
 
 class Palette:
     """A colour for each cell of pixels, from evenly spaced levels of red, green and blue, or of grey.
@@ -29,10 +31,10 @@ class Palette:
 
         Raises: ConfigError if there are too few codes, or the cells do not tile the picture.
         """
-        if num_codes < 2**channels or cell_size < 1 or image_size % cell_size:
+        if not 2**channels <= num_codes <= MAX_COLOURS or cell_size < 1 or image_size % cell_size:
             raise ConfigError(
                 f"a palette of {num_codes} codes and cells of {cell_size} pixels do not fit pictures of {image_size} "
-                f"pixels with {channels} channels: {2**channels} codes or more, and cells that tile the picture."
+                f"pixels with {channels} channels: {2**channels} to {MAX_COLOURS} codes, and cells that tile a picture."
             )
         self.image_size, self.channels, self.cell_size = image_size, channels, cell_size
         self.levels = palette_levels(num_codes, channels=channels)

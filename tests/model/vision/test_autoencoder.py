@@ -39,6 +39,9 @@ def test_eight_bit_pixels_come_back_from_their_samples() -> None:
         ({"levels": (8, 1)}, "2 or more each"),
         ({"levels": (256, 256, 2)}, "131072 codes"),
         ({"channels": 4}, "1 .grey. or 3"),
+        ({"num_blocks": 10**9}, "between 1 and 64"),
+        ({"image_size": 1 << 20}, "more than 4096"),
+        ({"widths": (8,) * 9}, "at most 8 levels"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(change: dict[str, object], problem: str) -> None:

@@ -17,6 +17,7 @@ from banyan.model.vision.quantized import Quantized
 from banyan.model.vision.vector import VectorQuantizer
 
 MAX_CODES = 1 << 16
+MAX_IMAGE_SIZE, MAX_WIDTH, MAX_LEVELS, MAX_BLOCKS, MAX_CODE_DIM = 4096, 2048, 8, 64, 256  # of any file we open
 
 
 @config
@@ -35,20 +36,27 @@ class AutoencoderConfig:
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
             raise ConfigError(f"channels={self.channels} must be 1 (grey) or 3 (RGB).")
-        if not self.widths or any(width < 8 or width % 8 for width in self.widths):
-            raise ConfigError(f"widths={list(self.widths)} must be multiples of 8, one for each level.")
-        if self.num_blocks < 1:
-            raise ConfigError(f"num_blocks={self.num_blocks} must be 1 or more.")
+        are_fitting = all(8 <= width <= MAX_WIDTH and width % 8 == 0 for width in self.widths)
+        if not (1 <= len(self.widths) <= MAX_LEVELS and are_fitting):
+            raise ConfigError(
+                f"widths={list(self.widths)} must be multiples of 8 up to {MAX_WIDTH}, one for each of at most "
+                f"{MAX_LEVELS} levels."
+            )
+        if not 1 <= self.num_blocks <= MAX_BLOCKS:
+            raise ConfigError(f"num_blocks={self.num_blocks} must lie between 1 and {MAX_BLOCKS}.")
         if self.quantizer == "fsq" and (not self.levels or any(level < 2 for level in self.levels)):
             raise ConfigError(f"levels={list(self.levels)} must be 2 or more each.")
-        if not 2 <= self.codebook_size <= MAX_CODES or self.code_dim < 2:
+        if not 2 <= self.codebook_size <= MAX_CODES or not 2 <= self.code_dim <= MAX_CODE_DIM:
             raise ConfigError(
-                f"{self.codebook_size} codes of {self.code_dim} numbers cannot be made; 2 to {MAX_CODES} of 2 or more."
+                f"{self.codebook_size} codes of {self.code_dim} numbers cannot be made; 2 to {MAX_CODES} codes of 2 to "
+                f"{MAX_CODE_DIM} numbers can."
             )
         self._check_size()
 
     def _check_size(self) -> None:
         step = self.downsampling
+        if self.image_size > MAX_IMAGE_SIZE:
+            raise ConfigError(f"image_size={self.image_size} is more than {MAX_IMAGE_SIZE} pixels.")
         if self.image_size < step or self.image_size % step:
             lower = max(step, self.image_size - self.image_size % step)
             raise ConfigError(
