@@ -109,8 +109,8 @@ def recipe_of(cell: Cell, models: Models, *, rows: Path, rate: float) -> dict[st
     }
 
 
-def continuation_of(data: DataSet, models: Models) -> dict[str, Any]:
-    """Return the recipe that lets the trunk read a domain's text without its labels."""
+def continuation_of(data: DataSet, models: Models, *, texts: dict[str, Path]) -> dict[str, Any]:
+    """Return the recipe that lets the trunk read a domain's text, a file for each set, without its labels."""
     return {
         "name": f"transfer-proof-{data.name}",
         "device": "cpu",
@@ -120,7 +120,7 @@ def continuation_of(data: DataSet, models: Models) -> dict[str, Any]:
             {
                 "name": f"{name}_text",
                 "kind": "language_modeling",
-                "data": {"train": name, "validation": name, "max_examples": 20_000},
+                "data": {"train": str(texts[name]), "validation_fraction": 0.02},
                 "masks": {"prefix": 0.3, "full": 0.2},
             }
             for name in data.raw_text

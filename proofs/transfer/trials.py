@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import time
@@ -25,6 +26,8 @@ from banyan.workflows.scoring import evaluate_one
 from banyan.workflows.training import TrainingOutcome, train
 from proofs.transfer.grid import SEARCHED_RATES, Cell, DataSet, as_row
 from proofs.transfer.learners import LEARNERS, Models, continuation_of, recipe_of
+
+_MAX_TEXTS = 20_000  # of a set that a trunk reads without its labels
 
 
 class Trials:
@@ -115,8 +118,17 @@ class Trials:
     def _continued(self, data: DataSet) -> Path:
         directory = self._folder / "continued" / data.name
         if not (directory / "best").exists():
-            self._train(continuation_of(data, self._models), directory)
+            texts = {name: self._texts(name) for name in data.raw_text}
+            self._train(continuation_of(data, self._models, texts=texts), directory)
         return directory / "best"
+
+    def _texts(self, name: str) -> Path:
+        """Write what the training rows of a set say, words joined by spaces where they are listed, without labels."""
+        path = self._rows / f"{name}-texts.jsonl"
+        if not path.is_file():
+            rows = itertools.islice(load_split(name, "train"), _MAX_TEXTS)
+            path.write_text("".join(_lines({"text": _text(row)} for row in rows)), encoding="utf-8")
+        return path
 
     def _keep(self, name: str, row: dict[str, Any]) -> dict[str, Any]:
         path = self._folder / f"{name}.json"
@@ -124,6 +136,10 @@ class Trials:
         temporary.write_text(json.dumps(row, indent=1))
         temporary.replace(path)
         return row
+
+
+def _text(row: Row) -> str:
+    return str(row["text"]) if "text" in row else " ".join(row["tokens"])
 
 
 def _lines(rows: Iterable[Row]) -> Iterable[str]:
