@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -120,13 +121,15 @@ class Proof:
             yield from ((setting, seed) for setting in self._sizes.settings)
 
     def _do_twins(self) -> None:
-        joint_vs_single(
+        found = joint_vs_single(
             self._twin_recipe(),
             self._folder / "twins",
             self._question(),
             seconds=self._runs.deadline - time.monotonic(),
             reporter=self._reporter,
         )
+        if found.is_interrupted:
+            self._runs.deadline = -math.inf
 
     @property
     def _remedies(self) -> Path:

@@ -81,6 +81,7 @@ class Runs:
             material=material,
         )
         if outcome.result.stopped_by == "interrupt":
+            self.deadline = -math.inf  # whoever stopped it wants no other run begun
             return None
         result = self._scored(outcome, material, is_first=is_first, keeps_model=keeps_model)
         atomic_write_json(self._folder / f"{name}.json", config_to_mapping(result))
