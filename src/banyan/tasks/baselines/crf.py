@@ -14,8 +14,9 @@ from banyan.core.types import Prediction
 from banyan.tasks.baselines.tagging import predict_tags, words_of
 from banyan.tasks.tagging import TaggingExample
 
-# Of three settings the best on WNUT-17's validation split: features seen once left out, F1 23.3; with them 16 to 20.
-_PARAMETERS = {"c1": 0.0, "c2": 0.1, "max_iterations": 50, "feature.minfreq": 2}
+# F1 on validation splits, of WNUT-17 and of 2,500 rows of CLUENER: 19.7 and 63.5. Without c1, and without features that
+# are seen once: 23.3 and 45.6 after 50 rounds.
+_PARAMETERS = {"c1": 0.1, "c2": 0.01, "max_iterations": 80}
 _REACH = 2  # words looked at on each side
 _EDGE = "<edge>"
 
@@ -26,7 +27,7 @@ def conditional_random_field(
     """Answer with the likeliest sequence of tags, from words, their parts and shapes, and the tags beside them.
 
     Raises: MissingExtraError if python-crfsuite is not installed.
-    Source: Lafferty et al. 2001, as trained by CRFsuite (L-BFGS); the features are the usual ones of named
+    Source: Lafferty et al. 2001, as trained by CRFsuite (elastic net); the features are the usual ones of named
     entities, with neighbours up to two words (characters, where each has a tag) away.
     """
     tagger = _train(train)
