@@ -35,7 +35,7 @@ FETCHERS = {
 SECRET = re.compile(r"(secret|password|digest|token|key_sha256)$")
 LOGGED = {  # fields of log lines that cannot hold what a user wrote; `error` is a place in our code or a store's reason
     "level", "request_id", "endpoint", "code", "error", "reason", "operation", "url", "model", "needs_key", "requests",
-    "count", "path",
+    "count", "path", "sha256",
 }  # fmt: skip
 GUARDS = {"require_scope", "receive"}
 NEEDS_NO_SCOPE = {"models", "model", "tasks", "livez", "readyz", "openapi", "page", "asset"}

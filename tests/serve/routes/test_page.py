@@ -229,6 +229,14 @@ def test_a_person_draws_and_finds_the_pictures_in_the_history(page: Page) -> Non
     page.one("input[type=number]").send_keys("1")
     page.run("one picture, watched")
     page.wait(lambda: len(page.all(newest)) == 1 and page.all(".gallery .wish:first-child .feedback"))
+    page.go("history")
+    page.one("input[type=search]").send_keys("one picture, watched")
+    page.wait(lambda: len(page.all(".entry")) == 1)
+    page.one(".entry summary").click()
+    for _ in range(2):  # the first click asks
+        page.wait(lambda: page.all(".entry .delete"))
+        page.one(".entry .delete").click()
+    page.wait(lambda: not page.all(".entry"))
     assert page.problems() == []
 
 

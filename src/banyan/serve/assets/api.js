@@ -29,14 +29,14 @@ export function setKey(value, remember) {
   (remember ? localStorage : sessionStorage).setItem(KEY, value);
 }
 
-async function send(path, { body, signal } = {}) {
+async function send(path, { body, signal, method = body === undefined ? "GET" : "POST" } = {}) {
   const headers = {};
   if (key) headers.Authorization = `Bearer ${key}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
   try {
     response = await fetch(path, {
-      method: body === undefined ? "GET" : "POST",
+      method,
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),
       signal,
@@ -48,7 +48,7 @@ async function send(path, { body, signal } = {}) {
   }
   if (response.status === 401) {
     await askForKey(Boolean(key));
-    return send(path, { body, signal });
+    return send(path, { body, signal, method });
   }
   if (!response.ok) throw await problemOf(response);
   return response;
@@ -61,6 +61,10 @@ async function problemOf(response) {
   } catch {
     return new Problem(`HTTP ${response.status}`, "unknown", response.status);
   }
+}
+
+export async function remove(path) {
+  return (await send(path, { method: "DELETE" })).json();
 }
 
 export async function get(path) {

@@ -1,6 +1,6 @@
 // Everything that was asked and answered, found again.
 
-import { get } from "./api.js";
+import { get, remove } from "./api.js";
 import { display, picture } from "./displays.js";
 import { button, heading, labelled, make, problemLine } from "./dom.js";
 import { feedbackRow } from "./feedback.js";
@@ -77,10 +77,27 @@ async function unfold(node, id) {
       make("h3", { word: "history.answered" }), answers(stored, asked),
       make("p", { class: "hint", word: "history.reproduce", values: {
         model: stored.model, seed: stored.seed, prompt: stored.prompt_tokens, completion: stored.completion_tokens } }),
-      feedbackRow(stored.id)));
+      make("div", { class: "row between" }, feedbackRow(stored.id), deleteButton(node, stored.id))));
   } catch (problem) {
     node.append(problemLine(problem.message));
   }
+}
+
+// The first click asks, the second one deletes.
+function deleteButton(node, id) {
+  const sure = make("button", { type: "button", class: "delete quiet", word: "history.sure", onclick: async () => {
+    try {
+      await remove(`/v1/outputs/${id}`);
+      node.remove();
+    } catch (problem) {
+      sure.replaceWith(problemLine(problem.message));
+    }
+  } });
+  const first = make("button", { type: "button", class: "delete quiet", word: "history.delete", onclick: () => {
+    first.replaceWith(sure);
+    sure.focus();
+  } });
+  return first;
 }
 
 function answers(stored, asked) {
