@@ -21,6 +21,7 @@ import pytest
 
 from banyan.core.errors import BusyError, CheckpointError, FileError
 from banyan.serve.listening import TlsFiles, listen
+from banyan.serve.opening import ModelChoice
 from banyan.serve.server import serve
 from banyan.store.sql_store import open_store
 from banyan.store.types import RequestState
@@ -29,12 +30,13 @@ FORMS = ("float", "base64")
 PROGRAM = """
 import json, sys
 from pathlib import Path
+from banyan.serve.opening import ModelChoice
 from banyan.serve.server import serve
 
 def tell(started):
     print(json.dumps([started.url, started.model_name, started.first_key]), flush=True)
 
-serve(Path(sys.argv[1]), port=0, database=sys.argv[2], no_auth=len(sys.argv) > 3, on_start=tell)
+serve(ModelChoice(directory=Path(sys.argv[1])), port=0, database=sys.argv[2], no_auth=len(sys.argv) > 3, on_start=tell)
 """
 
 
@@ -110,7 +112,7 @@ def test_a_port_in_use_is_named_before_any_model_is_loaded(tmp_path: Path) -> No
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(BusyError, match=rf"port {port} on 127.0.0.1 is in use") as caught:
-            serve(tmp_path / "no-model", port=port, database=f"sqlite:///{tmp_path / 'x.db'}")
+            serve(ModelChoice(directory=tmp_path / "no-model"), port=port, database=f"sqlite:///{tmp_path / 'x.db'}")
     assert caught.value.exit_code == 8
     assert not (tmp_path / "x.db").exists()
 
@@ -118,10 +120,10 @@ def test_a_port_in_use_is_named_before_any_model_is_loaded(tmp_path: Path) -> No
 def test_a_model_that_cannot_be_loaded_frees_the_port(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError):
-        serve(tmp_path / "empty", port=0, database="sqlite://")
+        serve(ModelChoice(directory=tmp_path / "empty"), port=0, database="sqlite://")
 
 
 def test_a_missing_certificate_is_named_before_anything_starts(tmp_path: Path) -> None:
     tls = TlsFiles(certificate=tmp_path / "cert.pem", key=tmp_path / "key.pem")
     with pytest.raises(FileError, match="cert.pem not found"):
-        serve(tmp_path / "no-model", port=0, database="sqlite://", tls=tls)
+        serve(ModelChoice(directory=tmp_path / "no-model"), port=0, database="sqlite://", tls=tls)

@@ -10,6 +10,7 @@ import typer
 from banyan.cli.output import say
 from banyan.core.errors import ConfigError
 from banyan.core.paths import default_database_url
+from banyan.serve.opening import ModelChoice
 from banyan.serve.server import Started, TlsFiles, serve
 from banyan.store.retention import RetentionPolicy
 from banyan.store.times import parse_age
@@ -42,6 +43,9 @@ def serve_command(
     base: Annotated[
         Path | None, typer.Option(help="Where the model of an adapter lies, if MODEL is one and that has moved.")
     ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="name=DIR: a model beside the first one; may be given many times.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     slots: Annotated[int, typer.Option(min=1, help="Answers written at once.")] = 16,
     keep_content: Annotated[
@@ -51,32 +55,36 @@ def serve_command(
         str | None, typer.Option(help="Delete the rest of requests, too, after 365d …; if not given: never.")
     ] = None,
 ) -> None:
-    """Serve a model until Ctrl-C. The first start prints a key, once.
+    """Serve a model until Ctrl-C. The first start prints a key, once; SIGHUP opens the models anew.
 
     Example: banyan serve runs/demo/best --port 8000 --adapter reviews=runs/reviews/best
     """
     if (ssl_certfile is None) != (ssl_keyfile is None):
         raise ConfigError("--ssl-certfile and --ssl-keyfile belong together; give both.")
     tls = TlsFiles(certificate=ssl_certfile, key=ssl_keyfile) if ssl_certfile and ssl_keyfile else None
+    models = ModelChoice(
+        directory=model,
+        name=name,
+        adapters=_named_folders(adapter or [], option="--adapter"),
+        others=_named_folders(also or [], option="--also"),
+        base=base,
+        device=device,
+        num_slots=slots,
+    )
     serve(
-        model,
+        models,
         host=host,
         port=port,
         database=database or default_database_url(),
         no_auth=no_auth,
         insecure=insecure,
         tls=tls,
-        name=name,
-        adapters=_named_folders(adapter or []),
-        base=base,
-        device=device,
-        num_slots=slots,
         retention=RetentionPolicy(content_seconds=parse_age(keep_content), facts_seconds=parse_age(keep_facts)),
         on_start=announce,
     )
 
 
-def _named_folders(given: list[str]) -> dict[str, Path]:
+def _named_folders(given: list[str], *, option: str) -> dict[str, Path]:
     """Return the folders of `name=DIR` by their names.
 
     Raises: ConfigError for another form, or a name given twice.
@@ -86,10 +94,10 @@ def _named_folders(given: list[str]) -> dict[str, Path]:
         name, equals, folder = item.partition("=")
         if not (name and equals and folder):
             raise ConfigError(
-                f"--adapter {item[:200]} is not of the form name=DIR; for example reviews=runs/reviews/best."
+                f"{option} {item[:200]} is not of the form name=DIR; for example reviews=runs/reviews/best."
             )
         if name in folders:
-            raise ConfigError(f"--adapter {name} is given twice; each adapter needs a name of its own.")
+            raise ConfigError(f"{option} {name} is given twice; each needs a name of its own.")
         folders[name] = Path(folder)
     return folders
 

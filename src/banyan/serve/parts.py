@@ -35,7 +35,7 @@ class ServerParts:
     """Everything a route needs."""
 
     model: ServedModel  # that a request asks which names none, and after `choose` the one it names
-    adapters: tuple[ServedModel, ...]  # the same model as it answers under each of its adapters
+    adapters: tuple[ServedModel, ...]  # what else may be named: the model under its adapters, and models beside it
     store: SqlStore
     recorder: Recorder
     admission: Admission

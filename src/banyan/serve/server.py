@@ -8,26 +8,25 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
 from banyan.core.logging import log_event
-from banyan.runtime.loading import load
-from banyan.serve.app import create_app
 from banyan.serve.auth import ensure_first_key
 from banyan.serve.http_protocol import StrictProtocol
 from banyan.serve.listening import TlsFiles, check_exposure, listen, url_of
-from banyan.serve.local_model import LocalModel
+from banyan.serve.opening import ModelChoice, app_with_models, swap_models
 from banyan.serve.parts import ServerParts
 from banyan.serve.retention_loop import keeping
 from banyan.serve.settings import ServerSettings
 from banyan.store.retention import RetentionPolicy
-from banyan.store.sql_store import SqlStore, open_store
+from banyan.store.sql_store import open_store
 
 __all__ = ["DrainingServer", "Started", "TlsFiles", "run_app", "serve", "server_config"]
 
@@ -47,7 +46,7 @@ class Started:
 
 
 def serve(
-    model_directory: Path,
+    models: ModelChoice,
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
@@ -55,20 +54,15 @@ def serve(
     no_auth: bool = False,
     insecure: bool = False,
     tls: TlsFiles | None = None,
-    name: str | None = None,
-    adapters: Mapping[str, Path] | None = None,
-    base: Path | None = None,
-    device: str = "auto",
-    num_slots: int = 16,
     retention: RetentionPolicy | None = None,
     settings: ServerSettings | None = None,
     on_start: Callable[[Started], None] = lambda _: None,
 ) -> None:
-    """Serve a model until SIGTERM or Ctrl-C; every answer is stored in the database before it is complete.
+    """Serve models until SIGTERM or Ctrl-C; every answer is stored in the database before it is complete.
 
-    `adapters` are folders by the names that requests give them; `base` is where the model lies, if an adapter is served
-    whose model has moved. `retention` says how long things are kept; None: for ever. `on_start` hears the address and,
-    on the first start of a database, the key, which nobody can read again.
+    SIGHUP opens the models anew, for they may have been replaced on disk. `retention` says how long things are kept;
+    None: for ever. `on_start` hears the address and, on the first start of a database, the key, which nobody can read
+    again.
     Raises: SafetyError (12) for an address that is open to strangers; BusyError (8) if the port is in use; StoreError
     (10), FileError (3) or CheckpointError (4) if database or model cannot be used.
     """
@@ -83,31 +77,15 @@ def serve(
         listen(host, port) as listener,
         open_store(database) as store,
         keeping(store.database, retention or RetentionPolicy()),
-        load(model_directory, device=device, num_slots=num_slots, base=base) as loaded,
+        app_with_models(models, store, settings=settings) as app,
     ):
-        for adapter, directory in (adapters or {}).items():
-            loaded.load_adapter(adapter, directory)
-        model = LocalModel(loaded, name=name)
-        under_adapters = [model.under(adapter) for adapter in adapters or {}]
-        for served in (model, *under_adapters):
-            _register(served, store)
         first_key = ensure_first_key(store) if settings.needs_key else None
-        started = Started(url=url_of(listener, has_tls=has_tls), model_name=model.facts.name, first_key=first_key)
-        log_event(logger, "serving", url=started.url, model=started.model_name, needs_key=settings.needs_key)
-        app = create_app(model, store, adapters=under_adapters, settings=settings)
-        run_app(app, listener, tls=tls, on_ready=lambda: on_start(started))
+        name = app.state.parts.model.facts.name
+        started = Started(url=url_of(listener, has_tls=has_tls), model_name=name, first_key=first_key)
+        log_event(logger, "serving", url=started.url, model=name, needs_key=settings.needs_key)
+        reload = partial(swap_models, app, models)
+        run_app(app, listener, tls=tls, on_ready=lambda: on_start(started), reload=reload)
     log_event(logger, "stopped")
-
-
-def _register(model: LocalModel, store: SqlStore) -> None:
-    facts = model.facts
-    store.add_model(
-        facts.name,
-        sha256=facts.sha256,
-        tasks=tuple(model.tasks),
-        num_parameters=facts.num_parameters,
-        max_seq_len=facts.max_seq_len,
-    ).result()
 
 
 def run_app(
@@ -116,13 +94,28 @@ def run_app(
     *,
     tls: TlsFiles | None = None,
     on_ready: Callable[[], None] = lambda: None,
+    reload: Callable[[], Coroutine[Any, Any, bool]] | None = None,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C, then finish what is being answered and return; a second signal ends at once."""
+    """Serve until SIGTERM or Ctrl-C, then finish what is being answered and return; a second signal ends at once.
+
+    `reload` is done at SIGHUP.
+    """
+    server = _server_of(app, tls=tls, on_ready=on_ready, reload=reload)
+    asyncio.run(server.serve(sockets=[listener]))
+
+
+def _server_of(
+    app: FastAPI,
+    *,
+    tls: TlsFiles | None,
+    on_ready: Callable[[], None],
+    reload: Callable[[], Coroutine[Any, Any, bool]] | None,
+) -> DrainingServer:
+    # Nobody but the app may hold its parts while it serves, or a model that was swapped out were never forgotten.
     parts = app.state.parts
     assert isinstance(parts, ServerParts)
     config = server_config(app, parts.settings, tls=tls)
-    server = DrainingServer(config, parts, on_ready=on_ready)
-    asyncio.run(server.serve(sockets=[listener]))
+    return DrainingServer(config, parts, on_ready=on_ready, reload=reload)
 
 
 def server_config(app: FastAPI, settings: ServerSettings, *, tls: TlsFiles | None = None) -> uvicorn.Config:
@@ -149,10 +142,17 @@ class DrainingServer(uvicorn.Server):
     """Answers new requests with 503 while those being answered finish, and only then closes the door."""
 
     def __init__(
-        self, config: uvicorn.Config, parts: ServerParts, *, on_ready: Callable[[], None] = lambda: None
+        self,
+        config: uvicorn.Config,
+        parts: ServerParts,
+        *,
+        on_ready: Callable[[], None] = lambda: None,
+        reload: Callable[[], Coroutine[Any, Any, bool]] | None = None,
     ) -> None:
         super().__init__(config)
-        self._parts = parts
+        self._reload = reload
+        self._reloading: asyncio.Task[bool] | None = None
+        self._admission, self._settings = parts.admission, parts.settings
         self._on_ready = on_ready
         self._draining: asyncio.Task[None] | None = None
 
@@ -163,27 +163,33 @@ class DrainingServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop on SIGINT and SIGTERM, and let the process end with 0 (uvicorn would raise the signal again)."""
+        """Stop on SIGINT and SIGTERM, reload on SIGHUP; end the process with 0 (uvicorn would raise them again)."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop)
+        handlers = {signal.SIGINT: self.stop, signal.SIGTERM: self.stop, signal.SIGHUP: self.reload}
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in handlers:
                 loop.remove_signal_handler(number)
+
+    def reload(self) -> None:
+        """Begin to open the models anew; called again meanwhile, do nothing."""
+        if self._reload is not None and (self._reloading is None or self._reloading.done()):
+            self._reloading = asyncio.create_task(self._reload())
 
     def stop(self) -> None:
         """Begin to drain; called again, end at once."""
         if self._draining is not None:
             self.force_exit = self.should_exit = True
             return
-        log_event(logger, "draining", requests=self._parts.admission.num_inside)
+        log_event(logger, "draining", requests=self._admission.num_inside)
         self._draining = asyncio.create_task(self._drain())
 
     async def _drain(self) -> None:
-        await self._parts.admission.drain(timeout_seconds=self._parts.settings.drain_seconds)
+        await self._admission.drain(timeout_seconds=self._settings.drain_seconds)
         self.should_exit = True
