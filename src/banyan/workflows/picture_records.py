@@ -54,7 +54,7 @@ def figures_of(scores: PictureScores) -> dict[str, float]:
         "precision": like.precision,
         "recall": like.recall,
         "fidelity": scores.fidelity,
-        "accuracy_score": accuracy and accuracy.drawn,
+        "accuracy_score": None if accuracy is None else accuracy.drawn,
         "copied_share": scores.copied_share,
         "bits_per_code": scores.bits_per_code,
     }
