@@ -48,6 +48,10 @@ def test_a_recipe_without_a_limit_stays_and_one_with_it_is_counted_once(tiny_run
     assert limited.evaluation.validation_examples.keys() == {task.name for task in tiny_run.material.tasks}
     assert set(limited.evaluation.validation_examples.values()) <= set(range(1, FEWEST + 1))
     assert settled(limited) is limited
+    unscored = dataclasses.replace(tiny_run.material, validation={})  # as a plan trains
+    model = new_model(recipe, unscored)
+    asked = dataclasses.replace(recipe, evaluation=evaluation)
+    assert settle_validation(asked, model, unscored, reporter=SilentReporter()) == asked
 
 
 def test_limits_that_cannot_be_are_refused(tiny_run: TrainingOutcome) -> None:

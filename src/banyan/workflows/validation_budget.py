@@ -51,7 +51,7 @@ def seconds_per_example(model: Transformer, material: Material, *, clock: Callab
     costs = {}
     with live_model(model, material) as answering:
         for task in material.tasks:
-            if examples := spread(material.validation[task.name], _TRIED):
+            if examples := spread(material.validation.get(task.name, ()), _TRIED):
                 began = clock()
                 evaluate_one(answering, task, examples, judge=judges.get(task.name), num_samples=1)
                 costs[task.name] = (clock() - began) / len(examples)
