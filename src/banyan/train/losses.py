@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from banyan.core.types import HeadSpec
 from banyan.data.batch import Batch
 from banyan.model.transformer import Transformer
-from banyan.train.head_loss import head_cross_entropy
-from banyan.train.span_loss import span_losses
-from banyan.train.target_groups import TargetGroup, positions_by_layer
+from banyan.train.layer_losses import group_losses, widened
+from banyan.train.target_groups import positions_by_layer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,68 +93,6 @@ def hidden_losses(
         weights_M = placed.loss_weights.flatten()[positions]
         tasks_M = placed.task_ids.flatten()[positions]
         smoothing_M = torch.tensor(label_smoothing, device=device)[tasks_M] if any(label_smoothing) else None
-        losses_M = _losses(model, hidden_MD, group, placed.targets.flatten()[positions], weights_M, smoothing_M)
+        losses_M = group_losses(model, hidden_MD, group, placed.targets.flatten()[positions], weights_M, smoothing_M)
         loss_sums = loss_sums.index_add(0, tasks_M, losses_M * weights_M)
     return TaskLosses(loss_sums=loss_sums, weight_sums=weight_sums)
-
-
-def _losses(
-    model: Transformer,
-    hidden_MD: Tensor,
-    group: TargetGroup,
-    targets_M: Tensor,
-    weights_M: Tensor,
-    smoothing_M: Tensor | None,
-) -> Tensor:
-    """Return the loss at each position of a group, shape (M,), in nats."""
-    if group.head is None:
-        known_weights_M = weights_M if group.is_one_task else None  # tasks are weighed against each other later
-        return _id_losses(model, hidden_MD, targets_M, known_weights_M, smoothing_M, is_image=group.is_image)
-    logits_MC = widened(model.head_logits(group.head.name, hidden_MD))
-    if group.segments is None:
-        return _cross_entropy(logits_MC, targets_M, smoothing_M)
-    return span_losses(logits_MC, targets_M, group.segments.to(logits_MC.device), num_segments=group.num_segments)
-
-
-def _id_losses(
-    model: Transformer,
-    hidden_MD: Tensor,
-    targets_M: Tensor,
-    weights_M: Tensor | None,
-    smoothing_M: Tensor | None,
-    *,
-    is_image: bool,
-) -> Tensor:
-    """Return the loss of words, or of image codes, at each position."""
-    num_words = model.config.text_vocab_size
-    targets_M = targets_M - num_words if is_image else targets_M
-    weight_VD = model.output_weight()
-    if type(weight_VD) is not nn.Parameter:  # its rows lie on several processes: the model knows how to use it
-        logits_MV = model.image_logits(hidden_MD) if is_image else model.logits(hidden_MD)
-        return _cross_entropy(widened(logits_MV), targets_M, smoothing_M)
-    return head_cross_entropy(
-        hidden_MD,
-        _rows(weight_VD, num_words, None) if is_image else _rows(weight_VD, 0, num_words),
-        targets_M,
-        weights_M=weights_M,
-        smoothing_M=smoothing_M,
-        product=model.output_product,
-        softcap=model.config.logit_softcap,
-    )
-
-
-def _cross_entropy(logits_MC: Tensor, targets_M: Tensor, smoothing_M: Tensor | None) -> Tensor:
-    losses_M = F.cross_entropy(logits_MC, targets_M, reduction="none")
-    if smoothing_M is None:
-        return losses_M
-    return torch.lerp(losses_M, logits_MC.logsumexp(dim=1) - logits_MC.mean(dim=1), smoothing_M.to(losses_M.dtype))
-
-
-def _rows(weight_VD: Tensor, first: int, end: int | None) -> Tensor:
-    """Return some rows; where they are all of them, without what costs a copy of the gradient."""
-    return weight_VD if first == 0 and end == len(weight_VD) else weight_VD[first:end]
-
-
-def widened(values: Tensor) -> Tensor:
-    """Return at least float32; numbers that are wider stay so."""
-    return values if values.dtype == torch.float64 else values.float()

@@ -13,7 +13,8 @@ from banyan.core.types import HeadSpec
 from banyan.data.batch import Batch
 from banyan.model.transformer import Transformer
 from banyan.train.head_loss import BLOCK_LOGITS
-from banyan.train.losses import TaskLosses, hidden_losses, trunk_states, widened
+from banyan.train.layer_losses import widened
+from banyan.train.losses import TaskLosses, hidden_losses, trunk_states
 from banyan.train.span_loss import segment_log_probs
 from banyan.train.target_groups import TargetGroup, positions_by_layer
 
