@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shlex
 import shutil
@@ -10,7 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from banyan.cli.main import VERBS, main
 from banyan.core import errors
@@ -46,12 +49,45 @@ def write_user_files(folder: Path) -> None:
     for ours in ("banyan.json", "model.json", "manifest.json"):
         (foreign / ours).unlink()
     shutil.copytree(ROOT / "recipes", folder / "recipes")
+    write_pictures(folder / "pictures")
+    for name in ("image_tokenizer", "pictures-cifar10", "picture-judge"):
+        recipe = folder / "recipes" / f"{name}.yaml"
+        text = recipe.read_text(encoding="utf-8").replace("test: cifar10}", "test: pictures, columns: {label: text}}")
+        recipe.write_text(text.replace(": cifar10", ": pictures"), encoding="utf-8")
+    (folder / "recipes/joint.yaml").write_text(TINY_JOINT, encoding="utf-8")
+
+
+TINY_JOINT = """
+name: joint
+model: {preset: banyan-nano}
+tokenizer: {vocab_size: 300}
+train: {seq_len: 64}
+tasks:
+  - {name: prose, kind: language_modeling, data: {train: notes, validation: notes}}
+  - {name: question_type, kind: classification, data: {train: reviews.csv, validation: reviews.csv, test: reviews.csv}}
+"""
+
+
+def write_pictures(folder: Path) -> None:
+    """Write two classes of CIFAR's size, by folder."""
+    rng = np.random.default_rng(0)
+    for label in ("cat", "ship"):
+        (folder / label).mkdir(parents=True)
+        for number in range(12):
+            pixels = rng.integers(0, 256, size=(32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{number}.png")
 
 
 def shortened(words: list[str]) -> list[str]:
     """Return a command with the work cut to a few steps; what it does stays the same."""
+    if "--joint-vs-single" in words:
+        return [*words, "--set", "minutes=null", "--set", "train.steps=1", "--seeds", "1"]
     if words[0] != "train":
-        return words
+        return [*words, "--num", "8"] if "--images" in words else words
+    if "recipes/picture-judge.yaml" in words:
+        return [*words, "training.epochs=1", "width=8"]
+    if "recipes/image_tokenizer.yaml" in words:
+        return [*words, "minutes=null", "train.steps=2", "train.micro_batch_seqs=4", "tokenizer.widths=[8, 16]"]
     kept = [word for word in words if not word.startswith(("train.steps", "model.preset"))]
     fewer = ["minutes=null", "train.steps=2"]
     if any(word.startswith("transfer.parent=") for word in words):  # sizes and tokenizer are the parent's
@@ -61,6 +97,8 @@ def shortened(words: list[str]) -> list[str]:
             "train.seq_len=320",
             "tasks.question_type.data={train: reviews.csv, validation: reviews.csv}",
         ]
+    if "recipes/pictures-cifar10.yaml" in words:
+        return [*words, *fewer, "train.micro_batch_seqs=4", "model.num_layers=1"]
     return [*kept, *fewer, "train.seq_len=64", "model.preset=banyan-nano", "tokenizer.vocab_size=300"]
 
 
@@ -74,15 +112,27 @@ def test_every_command_of_the_readme_runs(
     asked = [words[1:] for words in commands("README.md") if words[1] not in LONG_RUNNING]
     assert len(asked) >= 18
     places = {"runs/demo/best": str(best)}
+    (tmp_path / "runs").mkdir()
     for number, words in enumerate(asked):
         monkeypatch.setenv("BANYAN_RUNS", str(tmp_path / f"runs-{number}"))  # each `train` is a first one
         monkeypatch.setenv("BANYAN_DATABASE", f"sqlite:///{tmp_path / 'banyan.db'}")
         monkeypatch.setattr("sys.stdin", io.StringIO())  # a conversation that ends at once
+        if "ID" in words:
+            places["ID"] = newest_answer(capsys)
+            words = [*words, str(best)]  # it does not lie in the folder of runs
         ready = shortened([places.get(word, word) for word in words])
-        if "recipes/transfer-lora.yaml" in ready:
-            places["runs/transfer-lora/best"] = str(tmp_path / f"runs-{number}/transfer-lora/best")
         code = _run_apart(ready) if "--nproc" in ready else _run_here(ready)
         assert code == 0, (ready, capsys.readouterr().err)
+        for run in (tmp_path / f"runs-{number}").glob("*/"):
+            if not (tmp_path / "runs" / run.name).exists():
+                (tmp_path / "runs" / run.name).symlink_to(run)
+
+
+def newest_answer(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the number of the newest stored label."""
+    capsys.readouterr()
+    assert _run_here(["outputs", "list", "--task", "classification", "--limit", "1", "--json"]) == 0
+    return str(json.loads(capsys.readouterr().out)["outputs"][0]["id"])
 
 
 def _run_here(words: list[str]) -> object:
