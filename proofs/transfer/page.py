@@ -102,6 +102,8 @@ def _lora_keeps_up(results: Results, data: str) -> str:
     lora, full = mean_of(results, data, 500, "lora"), mean_of(results, data, 500, "full")
     if not lora.scores or not full.scores:
         return f"- {data}, LoRA: not run yet."
+    if not full.mean:
+        return f"- {data}, 500 examples: full scores 0, so there is nothing that LoRA could keep up with."
     row = _rows(results, data, 500, "lora")[0]
     share, part = row["num_trained"] / row["num_parameters"], lora.mean / full.mean
     verdict = "met" if part >= _GOAL_LORA and share <= _GOAL_SHARE else "missed"

@@ -130,6 +130,15 @@ def test_a_description_that_is_not_ours_is_refused(saved: Path, content: str) ->
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("head", [[], [[]], 5, None, {"name": "a", "kind": "span", "labels": [], "pooling": []}])
+def test_a_head_that_cannot_be_read_is_refused(saved: Path, head: object) -> None:
+    description = json.loads((saved / "model.json").read_text())
+    (saved / "model.json").write_text(json.dumps({**description, "heads": [head]}))
+    with pytest.raises(CheckpointError, match="model.json") as error:
+        read_model_description(saved)
+    assert "\n" not in str(error.value)
+
+
 def test_a_description_of_a_later_version_says_so(saved: Path) -> None:
     description = json.loads((saved / "model.json").read_text())
     (saved / "model.json").write_text(json.dumps({**description, "version": 2}))
