@@ -1,3 +1,5 @@
+import asyncio
+import socket
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,21 @@ def test_a_port_that_somebody_listens_on_is_busy() -> None:
     with listen("127.0.0.1", 0) as taken, pytest.raises(BusyError) as caught:
         listen("127.0.0.1", taken.getsockname()[1])
     assert caught.value.hint is not None and "--port" in caught.value.hint
+
+
+def test_the_body_of_an_answer_does_not_wait_for_the_head_to_be_acknowledged() -> None:
+    async def accepted_without_delay() -> int:
+        accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            own = writer.get_extra_info("socket")
+            accepted.set_result(own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listener = listen("127.0.0.1", 0)
+        async with await asyncio.start_server(connected, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.close()
+            return await accepted
+
+    assert asyncio.run(accepted_without_delay())
