@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,13 @@ def test_an_npz_file_holds_splits_by_the_names_of_its_arrays(tmp_path: Path) -> 
     rows = list(read_rows(tmp_path / "a.npz", split="test"))
     assert [row["label"] for row in rows] == [1, 5]
     np.testing.assert_array_equal(image_to_array(rows[1]["image"]), colour[4].transpose(1, 2, 0))
+
+
+def test_what_lies_beside_the_arrays_in_an_npz_file_is_passed_over(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=PICTURES, labels=LABELS, num_classes=10)
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("README.txt", "five pictures")
+    assert [row["label"] for row in read_rows(tmp_path / "a.npz")] == LABELS.tolist()
 
 
 def test_damaged_and_foreign_arrays_are_named(tmp_path: Path) -> None:

@@ -119,13 +119,15 @@ def _npz_arrays(path: Path) -> dict[str, Array]:
         if num_bytes > MAX_ARCHIVE_BYTES:
             raise DataError(f"{path} unpacks to {num_bytes >> 20} MiB; at most {MAX_ARCHIVE_BYTES >> 20} are read.")
         with np.load(path, allow_pickle=False) as opened:
-            return {name: opened[name] for name in opened.files}
+            members = {name: opened[name] for name in opened.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         if isinstance(error, DataError):
             raise
         raise FileError(
             f"{path} cannot be read as npz ({str(error).splitlines()[0]}).", hint="copy it again"
         ) from error
+    # A number by itself (num_classes=10) is no array of pictures or labels, and a file that is no array comes as bytes.
+    return {name: member for name, member in members.items() if isinstance(member, np.ndarray) and member.ndim}
 
 
 def _split_of(name: str) -> str | None:
