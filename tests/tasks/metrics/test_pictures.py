@@ -58,6 +58,12 @@ def test_copies_are_told_from_fresh_pictures() -> None:
     assert copied_share(nearest(train[:100] + 1e-6, train)[0], real) > 0.95
 
 
+def test_copies_are_told_where_real_pictures_occur_twice_themselves() -> None:
+    train = RNG.normal(size=(300, 4)) * 1e3
+    real = nearest(np.concatenate([train[:10], RNG.normal(size=(200, 4)) * 1e3]), train)[0]
+    assert copied_share(nearest(train[:50], train)[0], real) == 1.0
+
+
 @pytest.mark.parametrize("bad", [np.zeros((1, 3)), np.zeros(3), np.full((4, 2), np.nan)])
 def test_what_cannot_be_compared_is_refused(bad: np.ndarray) -> None:
     with pytest.raises(DataError):
