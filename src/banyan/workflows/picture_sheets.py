@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from banyan.core.files import atomic_write_bytes, atomic_write_json
+from banyan.core.types import Image
+from banyan.tasks.pictures import fit_picture
 from banyan.tokenizers.pictures import contact_sheet, image_to_png
 from banyan.workflows.picture_scores import PictureReport
 
@@ -23,5 +25,10 @@ def keep_report(report: PictureReport, figures: Mapping[str, Any], directory: Pa
     atomic_write_json(directory / SCORES_FILE, {**figures, "wishes": wishes})
     for name, sheet in report.sheets.items():
         for kind, images in (("drawn", sheet.drawn), ("real", sheet.real), ("nearest", sheet.nearest)):
-            picture = contact_sheet(images, columns=_COLUMNS, scale=2)
+            picture = contact_sheet(_like(sheet.drawn[0], images), columns=_COLUMNS, scale=2)
             atomic_write_bytes(directory / f"{name}-{kind}.png", image_to_png(picture))
+
+
+def _like(drawn: Image, images: Sequence[Image]) -> list[Image]:
+    """Return pictures in the size and the channels of the drawn ones: real ones come in any."""
+    return [fit_picture(image, image_size=drawn.width, channels=drawn.channels) for image in images]
