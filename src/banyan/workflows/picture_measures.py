@@ -77,6 +77,12 @@ def images_of(examples: Sequence[PictureExample]) -> list[Image]:
     return [one.image for one in examples if one.image is not None]
 
 
+def unseen(real: RealPictures) -> list[PictureExample]:
+    """Return the held-out pictures whose caption no training picture has: of ten classes all wishes are known."""
+    known = {caption for one in real.train for caption in (one.caption, *one.captions)}
+    return [one for one in real.held_out if one.caption not in known]
+
+
 def likeness(model: LoadedModel, judge: SavedJudge, real: RealPictures, seen: Seen, *, seed: int) -> Likeness:
     """Hold drawn, real, reconstructed and random pictures against the first half of the real ones."""
     task, tokenizer = model.task_of_kind("image_generation"), model.image_tokenizer
@@ -137,8 +143,8 @@ def accuracy_score(
     taught = [
         (image, labels.index(wish.label)) for image, wish in zip(drawn, wishes, strict=True) if wish.label in labels
     ]
-    shown = [one for one in spread(list(real.train), len(drawn)) if one.label in labels]
-    if not tested or len({number for _, number in taught}) < 2:
+    shown = spread([one for one in real.train if one.label in labels], len(taught))
+    if not tested or not shown or len({number for _, number in taught}) < 2:
         return None
     due = torch.tensor([labels.index(one.label) for one in tested])
     pixels = judge.pixels(images_of(tested))

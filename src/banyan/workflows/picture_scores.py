@@ -37,6 +37,7 @@ from banyan.workflows.picture_measures import (
     likeness,
     retrieval,
     unigram_bits,
+    unseen,
 )
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import Reporter
@@ -63,7 +64,7 @@ class PictureScores:
     accuracy_score: AccuracyScore | None
     copied_share: float | None  # drawn nearer to a training picture than 99 % of fresh real ones; 0.01 is none
     retrieval_seen: Retrieval  # wishes of training pictures
-    retrieval_unseen: Retrieval | None  # wishes of held-out ones
+    retrieval_unseen: Retrieval | None  # wishes of held-out ones that no training picture has; None: there are none
     bits_per_code: float
     bits_per_code_unigram: float
     pictures_per_second: float
@@ -105,7 +106,7 @@ def score_pictures(model: LoadedModel, judge: SavedJudge, *, num: int, seed: int
     reporter.stage("judge")
     seen, train = judge.look(drawn), judge.look(images_of(real.train))
     distances, _ = nearest(seen.features, train.features)
-    asked = {"seen": real.train, "unseen": real.held_out}
+    asked = {"seen": real.train, "unseen": unseen(real)}
     sheets = {
         name: _sheet(model, task, judge, examples, real, train, seed=seed, reporter=reporter)
         for name, examples in asked.items()
