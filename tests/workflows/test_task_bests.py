@@ -36,23 +36,24 @@ def test_every_task_has_the_checkpoint_that_scored_best(transfer_runs: TransferR
 
 
 def test_a_resumed_run_knows_what_was_kept_and_keeps_only_what_is_better(tmp_path: Path) -> None:
-    tasks = [Classification(name="film", labels=("neg", "pos"))]
+    tasks = [Classification(name="film", labels=("neg", "pos"), metric="macro_f1")]  # in place of the accuracy
     checkpoint = tmp_path / "checkpoints/step-00000001"
     checkpoint.mkdir(parents=True)
     (checkpoint / "weights").write_text("first")
 
-    def told(step: int, accuracy: float, *, resumed_at: int = 0) -> None:
+    def told(step: int, f1: float, *, resumed_at: int = 0) -> None:
         bests = TaskBests(tmp_path, tasks)
         bests.on_start(RunStart(step=resumed_at, num_steps=9, task_names=("film",), run_directory=tmp_path))
-        metrics = {"film/accuracy": accuracy}
+        metrics = {"film/macro_f1": f1, "film/accuracy": 1 - f1}
         bests.on_evaluation(EvaluationRecord(step=step, score=0.0, metrics=metrics, is_best=False, seconds=0.0))
         (checkpoint / "weights").unlink()
         (checkpoint / "weights").write_text(str(step))
         record = CheckpointRecord(step=step, path=checkpoint, size_bytes=1, is_best=False, seconds=0.0)
         bests.on_checkpoint(record)
 
-    for step, accuracy in ((1, 0.5), (2, 0.4), (3, 0.6)):
-        told(step, accuracy, resumed_at=step - 1)
-    assert read_task_bests(tmp_path)["film"].step == 3
+    for step, f1 in ((1, 0.5), (2, 0.4), (3, 0.6)):
+        told(step, f1, resumed_at=step - 1)
+    best = read_task_bests(tmp_path)["film"]
+    assert (best.step, best.metric) == (3, "macro_f1")
     assert (tmp_path / "best_of/film/weights").read_text() == "3"
     verify_manifest(tmp_path / "best_of/film")

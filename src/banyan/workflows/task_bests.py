@@ -62,8 +62,9 @@ class TaskBests(Callback):
 
 
 def _best_of(task: Task[Any], record: EvaluationRecord) -> TaskBest | None:
-    score = record.metrics.get(f"{task.name}/{task.main_metric}")
-    return None if score is None else TaskBest(step=record.step, metric=task.main_metric, score=float(score))
+    metric = task.chosen_metric
+    score = record.metrics.get(f"{task.name}/{metric}")
+    return None if score is None else TaskBest(step=record.step, metric=metric, score=float(score))
 
 
 def read_task_bests(run_directory: Path) -> dict[str, TaskBest]:
