@@ -17,8 +17,9 @@ from banyan.tasks.registry import TASK_KINDS
         {"swap": 1.5},
         {"insert": 0.1, "max_translated": 0},
         {"delete": 1, "pivot": "en"},
+        {"delete": 1, "pivot": "en>"},
     ],
-    ids=["nothing", "never", "above 1", "no texts", "no direction"],
+    ids=["nothing", "never", "above 1", "no texts", "no direction", "half a direction"],
 )
 def test_values_that_mean_nothing_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="augment"):

@@ -40,7 +40,7 @@ class Augmentation:
             )
         if self.max_translated < 1:
             raise ConfigError(f"augment.max_translated={self.max_translated} must be 1 or more.")
-        if self.pivot is not None and self.pivot.count(">") != 1:
+        if self.pivot is not None and (self.pivot.count(">") != 1 or not all(self.pivot.split(">"))):
             raise ConfigError(
                 f"augment.pivot={self.pivot!r} names no direction.", hint="the text's language, >, another: en>de"
             )
