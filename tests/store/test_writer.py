@@ -117,6 +117,12 @@ def test_writes_that_come_together_share_a_commit(file_store: SqlStore) -> None:
     assert 10 <= len(commits) <= 80
 
 
+def test_who_writes_alone_waits_for_nobody(tmp_path: Path) -> None:
+    with open_store(str(tmp_path / "a.db"), writer=WriterConfig(max_wait_seconds=3600)) as store:
+        for _ in range(3):
+            assert store.begin(tiny_request()).result(60)
+
+
 def test_a_full_disk_fails_the_write_and_later_writes_go_on(
     file_store: SqlStore, caplog: pytest.LogCaptureFixture
 ) -> None:

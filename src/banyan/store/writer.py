@@ -38,7 +38,7 @@ class WriterConfig:
     """How much is committed at once, and how much may wait."""
 
     max_batch_rows: int = 64
-    max_wait_seconds: float = 0.003  # for more rows, once the first is there
+    max_wait_seconds: float = 0.003  # for more rows, once the first is there, where rows have come together before
     max_queue_rows: int = 10_000
     max_queue_bytes: int = 64 * 2**20
     patience_seconds: float = 15.0  # how long to try again while another process holds the lock
@@ -63,6 +63,7 @@ class GroupWriter:
         self._changed = threading.Condition()
         self._is_closing = False
         self._num_uncommitted = 0
+        self._num_together = 0  # writes of the last batch
         self._thread = threading.Thread(target=self._run, name="banyan-store-writer", daemon=True)
         self._thread.start()
 
@@ -127,15 +128,20 @@ class GroupWriter:
                 self._changed.notify_all()
 
     def _take_batch(self) -> list[_Waiting]:
-        """Wait for a first write, then a moment for more; an empty list means closed and nothing left."""
+        """Wait for a first write, then a moment for more; an empty list means closed and nothing left.
+
+        Who writes alone waits for nobody: more are waited for only where the last batch was more than one.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._is_closing)
-            deadline = time.monotonic() + self._config.max_wait_seconds
+            patience = self._config.max_wait_seconds if self._num_together > 1 else 0.0
+            deadline = time.monotonic() + patience
             while self._queue and len(self._queue) < self._config.max_batch_rows and not self._is_closing:
                 if not self._changed.wait(max(deadline - time.monotonic(), 0)):
                     break
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._config.max_batch_rows))]
             self._queue_bytes -= sum(waiting.num_bytes for waiting in batch)
+            self._num_together = len(batch)
             return batch
 
     def _commit(self, batch: Sequence[_Waiting]) -> None:
