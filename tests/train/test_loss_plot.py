@@ -44,12 +44,23 @@ def test_pictures_are_drawn_at_the_first_evaluation_then_not_too_often_and_at_th
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, drawn = [0.0], []
-    monkeypatch.setattr("banyan.train.loss_plot.draw_losses", lambda run, task_names: drawn.append(now[0]))
+    monkeypatch.setattr("banyan.train.loss_plot.draw_losses", lambda run, **_: drawn.append(now[0]))
     plot = LossPlot(tmp_path, clock=lambda: now[0])
     for now[0] in (1.0, 11.0, 30.0, 31.0, 40.0):
         plot.on_evaluation(EvaluationRecord(step=1, score=1.0, metrics={}, is_best=True, seconds=0.1))
     plot.on_end(RESULT)
     assert drawn == [1.0, 31.0, 40.0]
+
+
+@pytest.mark.parametrize(("unit", "title"), [("nats", "words (nats)"), ("", "words")])
+def test_a_loss_carries_its_unit_where_it_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str, title: str
+) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr("banyan.train.loss_plot._draw_panels", lambda panels: titles.extend(panels) or b"")
+    write_run(tmp_path)
+    draw_losses(tmp_path, task_names=("words",), unit=unit)
+    assert titles[1] == title and ("knows nothing" in titles[0]) is bool(unit)
 
 
 def test_a_whole_run_leaves_a_picture(tmp_path: Path) -> None:

@@ -29,8 +29,9 @@ Curve: TypeAlias = tuple[tuple[float, float], ...]  # (where along the run, valu
 class LossPlot(Callback):
     """Draws loss.png at evaluations and at the end, from the files the run wrote; so it spans resumes."""
 
-    def __init__(self, run_directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, run_directory: Path, *, unit: str = "nats", clock: Callable[[], float] = time.monotonic) -> None:
         self._run_directory = run_directory
+        self._unit = unit
         self._clock = clock
         self._drawn_at = -math.inf
         self._task_names: tuple[str, ...] = ()
@@ -50,22 +51,24 @@ class LossPlot(Callback):
 
     def _draw(self) -> None:
         with suppress(SpaceError):  # a picture that cannot be written does not stop a run
-            draw_losses(self._run_directory, task_names=self._task_names)
+            draw_losses(self._run_directory, task_names=self._task_names, unit=self._unit)
         self._drawn_at = self._clock()
 
 
-def draw_losses(run_directory: Path, *, task_names: Sequence[str]) -> None:
-    """Draw loss.png of a run: the balanced loss, each task's loss in nats, and the evaluation score.
+def draw_losses(run_directory: Path, *, task_names: Sequence[str], unit: str = "nats") -> None:
+    """Draw loss.png of a run: the balanced loss, each task's loss, and the evaluation score.
 
+    Units: `unit` for the tasks; "" where their losses are plain numbers, whose sum has no scale either.
     Raises: SpaceError if the picture cannot be written.
     """
     lines = read_json_lines(run_directory / METRICS_FILE)
     evaluations = [e for e in read_json_lines(run_directory / EVENTS_FILE) if e.get("event") == "evaluated"]
-    curves: dict[str, list[tuple[float, float]]] = {
-        "loss, all tasks (1 = knows nothing)": [(line["step"], line["loss"]) for line in lines]
-    }
+    whole = "loss, all tasks (1 = knows nothing)" if unit else "loss, all parts"
+    curves: dict[str, list[tuple[float, float]]] = {whole: [(line["step"], line["loss"]) for line in lines]}
     for task in task_names:
-        curves[f"{task} (nats)"] = [(x["step"], x["task_losses"][task]) for x in lines if task in x["task_losses"]]
+        curves[f"{task} ({unit})" if unit else task] = [
+            (x["step"], x["task_losses"][task]) for x in lines if task in x["task_losses"]
+        ]
     scores = {event["step"]: event["score"] for event in evaluations}  # the latest, where a step was done twice
     if scores:
         curves["evaluation score"] = sorted(scores.items())

@@ -118,7 +118,7 @@ class Trainer:
             settings=config_to_mapping(settings),
             sidecars=sidecars or {},
         )
-        files = _files_of(run_directory, log_every=config.log_every)
+        files = _files_of(model, run_directory, log_every=config.log_every)
         self._callbacks: tuple[Callback, ...] = (*files, *callbacks) if ranks.is_main else ()
         self._watch, self._recovery = self._watched(parts, task_heads, layer_rates)
 
@@ -373,13 +373,13 @@ def _saver_of(
     )
 
 
-def _files_of(run_directory: Path, *, log_every: int) -> tuple[Callback, ...]:
+def _files_of(model: nn.Module, run_directory: Path, *, log_every: int) -> tuple[Callback, ...]:
     """Return the files that every run writes down what happens in."""
     return (
         EventsFile(run_directory),
         MetricsFile(run_directory, log_every=log_every),
         TensorBoard(run_directory, log_every=log_every),
-        LossPlot(run_directory),
+        LossPlot(run_directory, unit="nats" if isinstance(model, Transformer) else ""),
     )
 
 
