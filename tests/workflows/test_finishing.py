@@ -13,7 +13,7 @@ from banyan.runtime.loading import load
 from banyan.testing.transfer_runs import TransferRuns
 from banyan.workflows import finishing
 from banyan.workflows.finish_recipe import FinishRecipe
-from banyan.workflows.finishing import Finish, finish_run
+from banyan.workflows.finishing import Finish, finish_folder, finish_run
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.training import TrainingOutcome, train
 
@@ -44,7 +44,7 @@ def finishes(outcome: TrainingOutcome) -> dict[str, Finish]:
     found = _finish(outcome)
     assert found is not None
     for name, improvement in (("film", 0.1), ("trip", 0.0)):
-        path = outcome.run_directory / f"finish/{name}.json"
+        (path,) = outcome.run_directory.glob(f"finish/*/{name}.json")
         path.write_text(json.dumps(json.loads(path.read_text()) | {"improvement": improvement}))
     return found
 
@@ -78,6 +78,16 @@ def test_a_finished_task_is_answered_by_its_adapter_and_the_others_to_the_bit_as
         assert model.num_parameters == joint.num_parameters
     assert not (finished / "state.json").exists() and name_of(finished) == "joint"
     assert [path.name for path in (finished / "finishes").iterdir()] == ["film"]
+
+
+def test_a_run_that_has_another_best_model_by_now_is_finished_anew(tmp_path: Path) -> None:
+    manifest, asked = tmp_path / "manifest.json", FinishRecipe(steps=30)
+    manifest.write_text("the first")
+    first = finish_folder(asked, tmp_path, best=tmp_path)
+    assert finish_folder(FinishRecipe(steps=30, tasks=("film",)), tmp_path, best=tmp_path) == first
+    assert finish_folder(FinishRecipe(steps=31), tmp_path, best=tmp_path) != first
+    manifest.write_text("a later one")
+    assert finish_folder(asked, tmp_path, best=tmp_path) != first
 
 
 def test_a_finish_of_no_task_is_refused(finished: Path, tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from typing import Any
 
 from banyan.core.config import config, config_from_mapping, config_to_mapping
 from banyan.core.errors import ConfigError
-from banyan.core.files import atomic_write_json, read_json
+from banyan.core.files import atomic_write_json, read_json, sha256_of
 from banyan.core.locks import hold_directory
-from banyan.core.model_directory import EXTRAS_FILE
+from banyan.core.model_directory import EXTRAS_FILE, MANIFEST
+from banyan.data.corpus import corpus_key
 from banyan.data.mixture import MixtureConfig
 from banyan.model.checkpoint import MODEL_FILE
 from banyan.model.peft_config import ADAPTER_CONFIG_FILE
@@ -34,8 +35,9 @@ from banyan.workflows.training import train
 from banyan.workflows.transfer_recipe import TransferRecipe
 from banyan.workflows.twins import scaled_rates
 
-FOLDER = "finish"  # of a run: the runs of its finishes, and what became of them
+FOLDER = "finish"  # of a run: for each joint model and way to finish it, the runs and what became of them
 FINISHED = "finished"  # of a run: the model with those that are kept
+_KEY_DIGITS = 12
 _NOT_FINISHED = ("language_modeling", "image_generation")
 _ADAPTER_FILES = (ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, MODEL_FILE, EXTRAS_FILE)
 
@@ -61,15 +63,19 @@ class Finish:
 def finish_run(recipe: Recipe, run: Path, *, best: Path, reporter: Reporter) -> dict[str, Finish] | None:
     """Finish the tasks of a run as its recipe asks, and put those that were helped into one model, `finished`.
 
-    What is done is not done again. None: it was interrupted, and goes on when it is asked for again.
+    What is done is not done again, unless the run has another best model by now, or is to be finished in another way.
+    None: it was interrupted, and goes on when it is asked for again.
     Raises: ConfigError if a task has no validation examples to be judged by; as `train`.
     """
     if recipe.finish is None:
         return {}
+    folder = finish_folder(recipe.finish, run, best=best)
     with hold_directory(run / FOLDER):
         found: dict[str, Finish] = {}
         for name in _tasks_of(recipe, recipe.finish):
-            finish = _known(run, name) or _finish(recipe, recipe.finish, name, best=best, run=run, reporter=reporter)
+            finish = _known(folder, name) or _finish(
+                recipe, recipe.finish, name, best=best, folder=folder, reporter=reporter
+            )
             if finish is None:
                 return None
             found[name] = finish
@@ -82,19 +88,28 @@ def _tasks_of(recipe: Recipe, finish: FinishRecipe) -> tuple[str, ...]:
     return finish.tasks or tuple(task.name for task in recipe.tasks if task.kind not in _NOT_FINISHED)
 
 
-def _known(run: Path, name: str) -> Finish | None:
-    path = run / FOLDER / f"{name}.json"
+def finish_folder(finish: FinishRecipe, run: Path, *, best: Path) -> Path:
+    """Return where the finishes of this very model lie: an adapter fits no other, not even a later one of the run.
+
+    Which tasks are asked for makes no difference.
+    """
+    key = corpus_key(dataclasses.replace(finish, tasks=()), sha256_of(best / MANIFEST))
+    return run / FOLDER / key[:_KEY_DIGITS]
+
+
+def _known(folder: Path, name: str) -> Finish | None:
+    path = folder / f"{name}.json"
     return config_from_mapping(Finish, read_json(path), source=str(path)) if path.is_file() else None
 
 
 def _finish(
-    recipe: Recipe, finish: FinishRecipe, name: str, *, best: Path, run: Path, reporter: Reporter
+    recipe: Recipe, finish: FinishRecipe, name: str, *, best: Path, folder: Path, reporter: Reporter
 ) -> Finish | None:
     reporter.stage(f"finish {name}")
     child = train(
         finishing_recipe(recipe, finish, name, parent=best),
         reporter=reporter,
-        run_directory=run / FOLDER / name,
+        run_directory=folder / name,
         resume=True,
     )
     if child.result.stopped_by == "interrupt":
@@ -106,7 +121,7 @@ def _finish(
             hint=f"set tasks.{name}.data.validation, or leave it out of finish.tasks",
         )
     result = _judged(child.result.best_checkpoint, name, examples)
-    atomic_write_json(run / FOLDER / f"{name}.json", config_to_mapping(result))
+    atomic_write_json(folder / f"{name}.json", config_to_mapping(result))
     return result
 
 
