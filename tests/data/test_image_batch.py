@@ -62,6 +62,14 @@ def test_a_moved_picture_repeats_its_edge() -> None:
     assert {picture.numpy().tobytes() for picture in moved} == windows
 
 
+def test_a_picture_is_mirrored_half_of_the_time_and_only_where_asked() -> None:
+    many = PIXELS[:1].expand(64, 1, 4, 4)
+    assert torch.equal(PictureAugmentation().apply(many, np.random.default_rng(0)), many)
+    made = PictureAugmentation(flip=True).apply(many, np.random.default_rng(0))
+    is_same, is_mirrored = ((made == one).all(dim=(1, 2, 3)) for one in (many, many.flip(3)))
+    assert bool((is_same ^ is_mirrored).all()) and 16 < int(is_mirrored.sum()) < 48
+
+
 def test_what_cannot_be_streamed_is_refused() -> None:
     with pytest.raises(DataError, match="no pictures"):
         PictureLoader(

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from banyan.core.errors import ConfigError
-from banyan.train.picture_judge import JudgeTraining, judge_pictures, moved, scaled, train_judge
+from banyan.data.image_batch import PictureAugmentation
+from banyan.train.picture_judge import JudgeTraining, judge_pictures, train_judge
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -33,16 +34,9 @@ def test_a_picture_is_judged_alike_alone_and_among_others() -> None:
     torch.testing.assert_close(together[7:8], alone, atol=1e-5, rtol=1e-5)
 
 
-def test_pictures_are_moved_within_their_border_and_mirrored_only_where_asked() -> None:
-    picture = scaled(torch.arange(36, dtype=torch.uint8).reshape(1, 1, 6, 6)).expand(64, 1, 6, 6)
-    still = moved(picture, JudgeTraining(max_shift=0), generator=GENERATOR)
-    assert torch.equal(still, picture)
-    mirrored = moved(picture, JudgeTraining(max_shift=0, flips=True), generator=GENERATOR)
-    is_same, is_flipped = ((mirrored == one).all(dim=(1, 2, 3)) for one in (picture, picture.flip(3)))
-    assert bool((is_same | is_flipped).all()) and 0 < int(is_flipped.sum()) < 64
-    inner = moved(picture, JudgeTraining(max_shift=2), generator=GENERATOR)[:, 0, 2:4, 2:4]
-    assert len({tuple(one.flatten().tolist()) for one in inner}) > 5
-    assert {round(float(v), 4) for v in inner.flatten()} <= {round(float(v), 4) for v in picture[0].flatten()}
+def test_pictures_are_moved_and_mirrored_only_where_asked() -> None:
+    assert JudgeTraining(max_shift=0).augmentation == PictureAugmentation()
+    assert JudgeTraining(max_shift=2, flips=True).augmentation == PictureAugmentation(flip=True, crop_pixels=2)
 
 
 @pytest.mark.parametrize("changes", [{"epochs": 0}, {"max_shift": -1}, {"label_smoothing": 1.0}])

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError
+from banyan.data.image_batch import PictureAugmentation
 from banyan.model.picture_judge import PictureJudge
 
 _WARMUP = 0.05  # share of the steps
@@ -31,6 +33,11 @@ class JudgeTraining:
     label_smoothing: float = 0.1
     flips: bool = False  # learn mirrored pictures, too: not for digits and letters
     max_shift: int = 2  # pixels by which a picture is moved at most
+
+    @property
+    def augmentation(self) -> PictureAugmentation:
+        """What may be done to a picture."""
+        return PictureAugmentation(flip=self.flips, crop_pixels=self.max_shift)
 
     def __post_init__(self) -> None:
         rules = {
@@ -57,7 +64,7 @@ def train_judge(
 
     Shapes: pixels (N, C, Y, X), uint8; labels (N,).
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator, augment = np.random.default_rng(seed), how.augmentation
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = PictureJudge(num_labels=num_labels, channels=pixels_NCYX.shape[1], width=width)
@@ -68,9 +75,9 @@ def train_judge(
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = how.learning_rate * _rate(step / steps)
-        chosen = torch.randint(len(pixels_NCYX), (min(how.batch_pictures, len(pixels_NCYX)),), generator=generator)
-        seen = moved(scaled(pixels_NCYX[chosen]), how, generator=generator)
-        loss = F.cross_entropy(net(seen), labels_N[chosen], label_smoothing=how.label_smoothing)
+        chosen = generator.integers(len(pixels_NCYX), size=min(how.batch_pictures, len(pixels_NCYX)))
+        seen = augment.apply(pixels_NCYX[chosen], generator)
+        loss = F.cross_entropy(net(scaled(seen)), labels_N[chosen], label_smoothing=how.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -86,22 +93,6 @@ def _rate(progress: float) -> float:
 def scaled(pixels_BCYX: Tensor) -> Tensor:
     """Return 8-bit samples as numbers from -1 to 1, laid out as convolutions read them fastest."""
     return (pixels_BCYX.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-
-
-def moved(pictures_BCYX: Tensor, how: JudgeTraining, *, generator: torch.Generator) -> Tensor:
-    """Return each picture moved by a few pixels, its border repeated, and half of them mirrored where that is safe."""
-    num, (height, width) = len(pictures_BCYX), pictures_BCYX.shape[2:]
-    room = how.max_shift
-    shifts_2B = torch.randint(2 * room + 1, (2, num), generator=generator)
-    rows = (torch.arange(height) + shifts_2B[0][:, None] - room).clamp(0, height - 1)
-    columns = (torch.arange(width) + shifts_2B[1][:, None] - room).clamp(0, width - 1)
-    if how.flips:
-        is_mirrored = torch.rand(num, generator=generator) < 0.5
-        columns = torch.where(is_mirrored[:, None], columns.flip(1), columns)
-    taken_BYXC = pictures_BCYX.permute(0, 2, 3, 1)[
-        torch.arange(num)[:, None, None], rows[:, :, None], columns[:, None, :]
-    ]
-    return taken_BYXC.permute(0, 3, 1, 2)
 
 
 @torch.inference_mode()
