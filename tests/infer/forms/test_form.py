@@ -141,11 +141,20 @@ def test_a_form_that_cannot_go_on_ends_its_own_request_only(monkeypatch: pytest.
         ('{"type": "integer", "minimum": 3}', "both minimum and maximum"),
         ('{"type": "object", "properties": {}, "required": ["a"]}', "properties does not have"),
         ("[]", "an object or true"),
+        ('{"type": "object", "properties": {"a": {}}, "required": [["a"]]}', "an array of texts"),
+        ('{"anyOf": [{"type": "object"}], "required": ["a"]}', "required beside anyOf"),
+        ('{"$ref": "#/$defs/a", "minLength": 2, "$defs": {"a": {"type": "string"}}}', r"minLength beside \$ref"),
+        ('{"type": "integer", "enum": ["a", true, 1.5]}', "has the type"),
     ],
 )
 def test_a_schema_that_cannot_be_promised_is_refused_before_any_work(schema: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         form_of(SamplingConfig(json_schema=schema))
+
+
+def test_of_constants_only_those_of_the_type_beside_them_may_be_written() -> None:
+    schema = {"type": ["integer", "null"], "enum": [1, True, "a", None, 2.5]}
+    assert [accepts(schema, written(value)) for value in schema["enum"]] == [True, False, False, True, False]
 
 
 def test_wide_references_are_counted_before_they_are_built() -> None:

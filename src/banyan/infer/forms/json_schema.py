@@ -8,7 +8,7 @@ Source: JSON Schema 2020-12; the caps are those that other servers came to after
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from banyan.core.errors import InputError
@@ -30,7 +30,17 @@ _KEYWORDS: dict[str, set[str]] = {
     "boolean": set(),
     "null": set(),
 }
-_EVERYWHERE = {"type", "enum", "const", "anyOf", "allOf", "$ref"}
+_INSTEAD = ("$ref", "const", "enum", "anyOf", "allOf")  # say all about a value, so little may stand beside them
+_EVERYWHERE = {"type", *_INSTEAD}
+_HAS_TYPE: dict[str, Callable[[Any], bool]] = {
+    "object": lambda value: isinstance(value, dict),
+    "array": lambda value: isinstance(value, list),
+    "string": lambda value: isinstance(value, str),
+    "integer": lambda value: type(value) is int or (isinstance(value, float) and value.is_integer()),
+    "number": lambda value: type(value) in (int, float),
+    "boolean": lambda value: isinstance(value, bool),
+    "null": lambda value: value is None,
+}
 
 
 def schema_grammar(text: str) -> Grammar:
@@ -76,6 +86,7 @@ class _Compiler:
         if not isinstance(node, dict):
             raise InputError("a schema is an object or true.")
         self._check_keywords(node)
+        _check_alone(node)
         if "$ref" in node:
             name = node["$ref"]
             if name in inside:
@@ -85,7 +96,8 @@ class _Compiler:
 
     def _by_keyword(self, node: Mapping[str, Any], *, depth: int, inside: tuple[str, ...]) -> Sequence_:
         if "const" in node or "enum" in node:
-            return self._constants([node["const"]] if "const" in node else node["enum"])
+            values = _listed([node["const"]] if "const" in node else node["enum"], "enum")
+            return self._constants([value for value in values if _is_of(value, node)])
         for name in ("anyOf", "allOf"):
             if name in node:
                 ways = _listed(node[name], name)
@@ -122,8 +134,8 @@ class _Compiler:
 
     def _object(self, node: Mapping[str, Any], *, depth: int, inside: tuple[str, ...]) -> Sequence_:
         listed, required = node.get("properties"), node.get("required", [])
-        if not isinstance(listed, dict | None) or not isinstance(required, list):
-            raise InputError("properties must be an object, and required an array.")
+        if not isinstance(listed, dict | None) or not _are_texts(required):
+            raise InputError("properties must be an object, and required an array of texts.")
         if not listed and not required:
             others = node.get("additionalProperties", True)
             if others is False:
@@ -143,8 +155,10 @@ class _Compiler:
             raise InputError(f"integers need both minimum and maximum, with at most {MAX_COUNT} values, or neither.")
         return self._constants(list(range(low, high + 1)))
 
-    def _constants(self, values: Any) -> Sequence_:
-        ways = [self._texts.constant(value) for value in _listed(values, "enum")]
+    def _constants(self, values: Sequence[Any]) -> Sequence_:
+        ways = [self._texts.constant(value) for value in values]
+        if not ways:
+            raise InputError("no value of an enumeration has the type that stands beside it.")
         return self._either(ways)
 
     def _either(self, ways: Sequence[Sequence_]) -> Sequence_:
@@ -174,6 +188,23 @@ def _kinds(node: Mapping[str, Any]) -> list[str]:
     if unknown := [kind for kind in kinds if not isinstance(kind, str) or kind not in _KEYWORDS]:
         raise InputError(f"type {json.dumps(unknown[0])[:40]} is none of {', '.join(_KEYWORDS)}.")
     return kinds
+
+
+def _check_alone(node: Mapping[str, Any]) -> None:
+    """Refuse what would have to hold besides; of constants, the type may be named again."""
+    chosen = next((name for name in _INSTEAD if name in node), None)
+    allowed = _SAID_ASIDE | {chosen} | ({"type"} if chosen in ("const", "enum") else set())
+    if chosen and (others := sorted(set(node) - allowed)):
+        raise InputError(f"{others[0]} beside {chosen} is not supported here.")
+
+
+def _is_of(value: Any, node: Mapping[str, Any]) -> bool:
+    """Whether a constant has a type that its node names, if it names any."""
+    return "type" not in node or any(_HAS_TYPE[kind](value) for kind in _kinds(node))
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _listed(values: Any, name: str) -> list[Any]:
