@@ -18,6 +18,8 @@ from banyan.core.errors import StoreError
 from banyan.core.types import Completion
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.serve.served_model import Piece, PieceListener
+from banyan.store.key_types import KeyLimits
+from banyan.store.keys import change_key
 from banyan.store.sql_store import SqlStore
 from banyan.store.types import RequestState, StoredExchange
 from banyan.testing.serving import RunningServer, ScriptedModel, running_server
@@ -218,6 +220,16 @@ def test_what_cannot_be_stored_is_not_answered(loaded: LoadedModel, store: SqlSt
     has_begun = stream and fails == "finish"
     assert response.status_code == (200 if has_begun else 503)
     assert '"finish_reason":"stop"' not in response.text
+
+
+def test_what_cannot_be_stored_costs_its_key_no_tokens(loaded: LoadedModel, store: SqlStore) -> None:
+    broken: Any = FailingStore(store, fails="begin")
+    with running_server(ScriptedModel(loaded, speak_then_hang), broken) as server, server.client() as client:
+        key = store.verify_key(server.key)
+        assert key is not None
+        change_key(store.database, key.key_id, limits=KeyLimits(tokens_per_minute=100))
+        statuses = [client.post(CHAT, json=ASK).status_code for _ in range(3)]
+    assert statuses == [503, 503, 503], "none of them is the key's own limit"
 
 
 def test_many_clients_at_once_get_what_they_would_get_alone(server: RunningServer) -> None:

@@ -158,7 +158,7 @@ async def recorded(
     Raises: as `answer`.
     """
     async with _places(parts, stored, max_tokens=max_tokens or stored.num_prompt_tokens) as spent:
-        record = await parts.recorder.begin(replace(stored, store_mode=str(parts.caller.store_mode)))
+        record = await _begin(parts, stored, spent)
         left = done = None
         try:
             done = await work(record)
@@ -183,6 +183,15 @@ async def recorded(
     return done.result
 
 
+async def _begin(parts: ServerParts, stored: StoredRequest, spent: Spent) -> Record:
+    """Commit a request and return its record; one that cannot be committed costs its key nothing."""
+    try:
+        return await parts.recorder.begin(replace(stored, store_mode=str(parts.caller.store_mode)))
+    except BaseException:
+        spent.tokens = 0
+        raise
+
+
 @asynccontextmanager
 async def _places(parts: ServerParts, stored: StoredRequest, *, max_tokens: int) -> AsyncIterator[Spent]:
     """Hold a place of the server and what the request may cost its key, and tell the caller what is left to it."""
@@ -204,10 +213,11 @@ async def _note_cancellation(parts: ServerParts, record: Record, left: Finished[
 
 
 def _most_tokens(question: Question) -> int:
-    """Return how many tokens an answer may have: what was asked for, or what its task allows."""
+    """Return how many tokens may be written for an answer: what was asked for, or what its task allows, of each try."""
     decoding = question.prompt.decoding
-    allowed = decoding.num_tokens if isinstance(decoding, ImageGrid) else getattr(decoding, "max_tokens", 1)
-    return question.sampling.max_tokens or allowed
+    if isinstance(decoding, ImageGrid):
+        return decoding.num_tokens * question.sampling.num_candidates
+    return (question.sampling.max_tokens or getattr(decoding, "max_tokens", 1)) * question.sampling.num_beams
 
 
 async def within_time(parts: ServerParts, work: Awaitable[R], *, max_seconds: float | None = None) -> R:
