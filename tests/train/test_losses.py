@@ -9,6 +9,7 @@ from banyan.data.batch import Batch, collate
 from banyan.model.transformer import Transformer
 from banyan.testing.models import tiny_model, tiny_model_config
 from banyan.train.losses import joint_loss
+from banyan.train.target_groups import WholeExamples
 
 NUM_CODES = 64
 LABELS = HeadSpec(name="labels", kind=HeadKind.CLASSIFICATION, labels=("a", "b", "c"))
@@ -152,6 +153,12 @@ def test_a_head_that_reads_means_scores_the_mean_of_its_whole_example_and_of_no_
             logits_L = trunk.head_logits("labels", hidden_TD.double().mean(dim=0).float()).double()
             expected -= float(logits_L.log_softmax(-1)[example.targets[-1]])
     assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_mean_of_many_narrow_numbers_is_rounded_once() -> None:
+    hidden_ND = (torch.rand(1500, 64, generator=torch.Generator().manual_seed(0)) + 0.1).bfloat16()
+    whole = WholeExamples(positions=torch.arange(1500), examples=torch.zeros(1500, dtype=torch.int64), num_examples=1)
+    assert torch.equal(whole.means(hidden_ND)[0], hidden_ND.double().mean(dim=0).bfloat16())
 
 
 def test_a_head_that_reads_means_has_one_target_an_example() -> None:

@@ -47,10 +47,11 @@ class WholeExamples:
         """Return the mean hidden state of each example, (num_examples, D)."""
         device = hidden_ND.device
         positions, examples = self.positions.to(device, non_blocking=True), self.examples.to(device, non_blocking=True)
-        sums_MD = hidden_ND.new_zeros(self.num_examples, hidden_ND.shape[-1]).index_add(
-            0, examples, hidden_ND[positions]
-        )
-        return sums_MD / torch.bincount(examples, minlength=self.num_examples)[:, None]
+        dtype = torch.promote_types(hidden_ND.dtype, torch.float32)  # bfloat16 counts no further than 256
+        sums_MD = torch.zeros(self.num_examples, hidden_ND.shape[-1], device=device, dtype=dtype)
+        sums_MD = sums_MD.index_add(0, examples, hidden_ND[positions].to(dtype))
+        means_MD = sums_MD / torch.bincount(examples, minlength=self.num_examples)[:, None]
+        return means_MD.to(hidden_ND.dtype)
 
 
 def positions_by_layer(
