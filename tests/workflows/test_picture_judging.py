@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -6,13 +7,14 @@ import pytest
 import safetensors.torch
 import torch
 
-from banyan.core.config import write_config
+from banyan.core.config import config_from_mapping, write_config
 from banyan.core.errors import CheckpointError, ConfigError, FileError
 from banyan.core.files import sha256_of
 from banyan.data.sources import read_rows
 from banyan.tasks.pictures import read_picture
 from banyan.workflows.picture_judging import (
     JUDGE_FILE,
+    JudgeRecipe,
     SavedJudge,
     is_judge_recipe,
     load_judge,
@@ -33,8 +35,13 @@ def test_a_recipe_of_a_judge_is_told_from_others(recipe: Path, tmp_path: Path) -
     (tmp_path / "other.yaml").write_text("name: x\n")
     assert is_judge_recipe(recipe) and not is_judge_recipe(tmp_path / "other.yaml")
     assert read_judge_recipe(recipe, overrides=["width=16"]).width == 16
-    with pytest.raises(ConfigError, match="multiple of 8"):
-        read_judge_recipe(recipe, overrides=["width=12"])
+    for change, problem in (
+        ("width=12", "multiple of 8"),
+        ("image_size=3", "4 to 4096 pixels"),
+        ("seed=-1", "seed=-1"),
+    ):
+        with pytest.raises(ConfigError, match=problem):
+            read_judge_recipe(recipe, overrides=[change])
 
 
 def test_a_judge_is_its_file_and_knows_how_good_it_is(judge: SavedJudge, judge_file: Path, tiny_files: Any) -> None:
@@ -51,6 +58,15 @@ def test_a_judge_is_its_file_and_knows_how_good_it_is(judge: SavedJudge, judge_f
 def test_the_same_recipe_gives_the_same_hash(judge: SavedJudge, recipe: Path, tmp_path: Path) -> None:
     again = train_judge_of(read_judge_recipe(recipe), reporter=SilentReporter(), directory=tmp_path)
     assert again.sha256 == judge.sha256
+
+
+def test_one_grey_picture_among_coloured_ones_does_not_make_the_judge_blind_to_colour(tmp_path: Path) -> None:
+    pictures = [{"width": 4, "height": 4, "channels": c, "pixels": [9] * 16 * c} for c in (1, 3, 3, 3)]
+    rows = [json.dumps({"image": picture, "label": number % 2}) for number, picture in enumerate(pictures)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    keys = {"kind": "picture_judge", "name": "mixed", "width": 8, "data": {"train": str(tmp_path / "rows.jsonl")}}
+    recipe = config_from_mapping(JudgeRecipe, keys)
+    assert train_judge_of(recipe, reporter=SilentReporter(), directory=tmp_path).description.channels == 3
 
 
 def test_what_is_no_judge_is_said_in_one_line(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MIN_IMAGE_SIZE = 4  # pixels a side: they are halved twice
 _GROUPS = 8
 
 

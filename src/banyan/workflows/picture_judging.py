@@ -20,13 +20,15 @@ from banyan.core.errors import BanyanError, CheckpointError, ConfigError, DataEr
 from banyan.core.files import atomic_write_bytes, sha256_of
 from banyan.core.paths import runs_directory
 from banyan.core.types import Image
-from banyan.model.picture_judge import PictureJudge
+from banyan.model.picture_judge import MIN_IMAGE_SIZE, PictureJudge
+from banyan.model.vision.autoencoder import MAX_IMAGE_SIZE
 from banyan.tasks.config import TaskConfig, TaskDataConfig, build_task
 from banyan.tasks.pictures import fit_picture
 from banyan.tasks.reading import read_examples
 from banyan.tokenizers.pictures import image_to_array
 from banyan.train.picture_judge import JudgeTraining, judge_pictures, train_judge
 from banyan.workflows.datasets import load_splits
+from banyan.workflows.recipe import check_run
 from banyan.workflows.reporter import Reporter
 
 JUDGE_FILE = "judge.safetensors"
@@ -43,13 +45,24 @@ class JudgeRecipe:
     data: TaskDataConfig
     seed: int = 1
     image_size: int | None = None  # pixels a side; null: as the first picture
-    channels: Literal[1, 3] | None = None  # null: as the first picture
+    channels: Literal[1, 3] | None = None  # null: grey if no picture has a colour
     width: int = 32  # channels of the first resolution, a multiple of 8
     training: JudgeTraining = field(default_factory=JudgeTraining)
 
     def __post_init__(self) -> None:
+        check_run(name=self.name, seed=self.seed, minutes=None)
+        if self.image_size is not None:
+            _check_size(self.image_size)
         if self.width < 8 or self.width % 8:
             raise ConfigError(f"width={self.width} must be a multiple of 8.")
+
+
+def _check_size(image_size: int) -> None:
+    if not MIN_IMAGE_SIZE <= image_size <= MAX_IMAGE_SIZE:
+        raise ConfigError(
+            f"image_size={image_size} cannot be judged; {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} pixels a side can.",
+            hint="set image_size: pictures are scaled to it",
+        )
 
 
 @config
@@ -130,8 +143,9 @@ def train_judge_of(recipe: JudgeRecipe, *, reporter: Reporter, directory: Path |
     labels = tuple(label for label in task.spec()["labels"] if label)
     if len(labels) < 2:
         raise DataError(f"{recipe.name}: a judge needs pictures of at least two labels, got {list(labels)}.")
-    first = train[0].image
-    size, channels = recipe.image_size or max(first.width, first.height), recipe.channels or first.channels
+    size = recipe.image_size or max(train[0].image.width, train[0].image.height)
+    channels = recipe.channels or max(one.image.channels for one in train)
+    _check_size(size)
     pixels = pixels_of([one.image for one in train], image_size=size, channels=channels)
     numbers = torch.tensor([labels.index(one.label) for one in train])
     reporter.stage("train the judge")
