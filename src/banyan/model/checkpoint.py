@@ -136,7 +136,7 @@ def write_model_description(directory: Path, config: ModelConfig, heads: Sequenc
 
 
 def _head_spec(head: Mapping[str, Any]) -> HeadSpec:
-    pooling = head["pooling"] if "pooling" in head else "last"  # models of version 0.1 do not say
+    pooling: Pooling = {"pooling": "last", **head}["pooling"]  # models of version 0.1 do not say
     if pooling not in get_args(Pooling):
         raise CheckpointError(f"head {head['name']!r} reads {pooling!r}; known are {', '.join(get_args(Pooling))}.")
     return HeadSpec(name=head["name"], kind=HeadKind(head["kind"]), labels=tuple(head["labels"]), pooling=pooling)
