@@ -21,6 +21,12 @@ def test_pixels_alone_tell_bars_from_squares() -> None:
     assert sum(right) > 24
 
 
+def test_of_many_pictures_in_the_order_of_their_labels_all_labels_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("banyan.tasks.baselines.seen._MAX_PICTURES", 40)
+    answer = pixels_alone("what", sorted(BARS, key=lambda one: one.label), seed=0)
+    assert {own.text for own in answer(BARS)} == {"0", "1", "2"}
+
+
 def test_the_commonest_caption_is_said_of_every_picture() -> None:
     train = [PictureExample(caption=caption) for caption in ("a cat", "a dog", "a cat")]
     assert [own.text for own in commonest_caption("say", train)(train)] == ["a cat"] * 3
