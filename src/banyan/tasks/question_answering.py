@@ -234,9 +234,10 @@ class QuestionAnswering(Task[QuestionExample]):
         places = passages[0].places()
 
         def moved(answer: ReferenceSpan) -> ReferenceSpan:
-            origin = max(place for place in places if place < answer.end)
-            text = answer.text.lstrip()  # white space before it may be another one now
-            return replace(answer, text=text, start=places[origin] + answer.end - len(text) - origin)
+            text = answer.text.strip()  # white space around it may be another one now
+            first = answer.start + answer.text.index(text)
+            origin = max(place for place in places if place <= first)
+            return replace(answer, text=text, start=places[origin] + first - origin)
 
         answers = None if example.answers is None else tuple(map(moved, example.answers))
         return replace(example, context=passages[0].text, answers=answers)
