@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 
 from banyan.core.config import config_from_mapping, write_config
-from banyan.core.errors import CheckpointError, ConfigError, FileError
+from banyan.core.errors import CheckpointError, ConfigError, DataError, FileError
 from banyan.core.files import sha256_of
 from banyan.data.sources import read_rows
 from banyan.tasks.pictures import read_picture
@@ -67,6 +67,22 @@ def test_one_grey_picture_among_coloured_ones_does_not_make_the_judge_blind_to_c
     keys = {"kind": "picture_judge", "name": "mixed", "width": 8, "data": {"train": str(tmp_path / "rows.jsonl")}}
     recipe = config_from_mapping(JudgeRecipe, keys)
     assert train_judge_of(recipe, reporter=SilentReporter(), directory=tmp_path).description.channels == 3
+
+
+def test_as_many_broken_pictures_are_left_out_as_the_recipe_allows(tmp_path: Path) -> None:
+    whole = {"width": 4, "height": 4, "channels": 1, "pixels": [9] * 16}
+    rows = [{"image": whole, "label": number % 2} for number in range(4)] + [{"image": "missing.png", "label": 1}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    keys = {"kind": "picture_judge", "name": "broken", "width": 8}
+    strict, lenient = (
+        config_from_mapping(
+            JudgeRecipe, {**keys, "data": {"train": str(tmp_path / "rows.jsonl"), "max_bad_share": share}}
+        )
+        for share in (0.1, 0.2)
+    )
+    with pytest.raises(DataError, match="cannot read 1 of 5 rows"):
+        train_judge_of(strict, reporter=SilentReporter(), directory=tmp_path)
+    assert train_judge_of(lenient, reporter=SilentReporter(), directory=tmp_path).description.num_pictures == 4
 
 
 def test_what_is_no_judge_is_said_in_one_line(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def train_judge_of(recipe: JudgeRecipe, *, reporter: Reporter, directory: Path |
     splits = load_splits(_task_config(recipe), seed=recipe.seed)
     task = build_task(_task_config(recipe), rows=splits.described_by)
     train, held_out = (
-        [one for one in read_examples(task, rows).examples if one.label]
+        [one for one in read_examples(task, rows, max_bad_fraction=recipe.data.max_bad_share).examples if one.label]
         for rows in (splits.train, splits.test or splits.validation)
     )
     labels = tuple(label for label in task.spec()["labels"] if label)

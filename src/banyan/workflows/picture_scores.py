@@ -169,7 +169,8 @@ def _real_pictures(model: LoadedModel, task: ImageGeneration, *, num: int, seed:
         raise FileError(f"{model.directory} does not say which pictures task {task.name} was trained on.")
     splits = load_splits(config, seed=recipe.seed)
     train, validation, test = (
-        read_examples(task, rows).examples for rows in (splits.train, splits.validation, splits.test)
+        read_examples(task, rows, max_bad_fraction=config.data.max_bad_share).examples
+        for rows in (splits.train, splits.validation, splits.test)
     )
     pool = [*train, *validation, *test]
     half = min(num, len(pool) // 2)
