@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL import ImageOps
+from PIL import ImageOps, UnidentifiedImageError
 
 from banyan.core.errors import InputError
 from banyan.core.types import Image
@@ -108,6 +108,8 @@ def _on_background(opened: Pillow.Image, background: Colour) -> Pillow.Image:
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):  # whose own words name our buffer by its address
+        return "it is of no known kind"
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
