@@ -108,3 +108,13 @@ def test_a_run_does_not_go_on_with_other_pictures_or_sizes(archive: Path, tmp_pa
     other = write_tiny_npz(tmp_path / "other.npz", num=63)
     with pytest.raises(DataError, match="not those the run began with"):
         train(recipe_of(other), run, resume=True)
+
+
+def test_pictures_too_small_for_the_perceptual_part_are_refused_and_learned_without_it(
+    archive: Path, tmp_path: Path
+) -> None:
+    small = {"image_size": 4}
+    with pytest.raises(ConfigError, match="at least 8 pixels a side, got 4"):
+        train(recipe_of(archive, pictures=small), tmp_path / "refused")
+    done = train(recipe_of(archive, pictures=small, loss={"perceptual": 0}), tmp_path / "learned")
+    assert done.result.steps == 6

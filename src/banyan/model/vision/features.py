@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from banyan.model.vision.layers import Halve, group_norm
 
+MIN_IMAGE_SIZE = 8  # pixels a side: they are halved three times
 NUM_TURNS = 4  # what a net without labels learns to tell: by how many quarters a picture is turned
 
 

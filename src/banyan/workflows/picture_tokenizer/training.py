@@ -19,6 +19,7 @@ from banyan.core.process import process_place
 from banyan.data.batch import BatchLoader
 from banyan.data.image_batch import PictureLoader
 from banyan.model.transformer import count_parameters
+from banyan.model.vision.features import MIN_IMAGE_SIZE
 from banyan.model.vision.learner import TokenizerLearner
 from banyan.train.callbacks import Callback, EventRecord, FitResult, RunStart
 from banyan.train.checkpoints import CheckpointFolder
@@ -155,8 +156,14 @@ def _fit(
 def new_learner(recipe: PictureTokenizerRecipe, material: PictureMaterial) -> TokenizerLearner:
     """Return the networks of a run with fresh weights, drawn from its seed.
 
-    Raises: ConfigError if the pictures' size does not fit the tokenizer's.
+    Raises: ConfigError if the pictures' size does not fit the tokenizer's, or is too small for the perceptual part.
     """
+    if recipe.loss.perceptual and material.image_size < MIN_IMAGE_SIZE:
+        raise ConfigError(
+            f"loss.perceptual={recipe.loss.perceptual} needs pictures of at least {MIN_IMAGE_SIZE} pixels a side, got "
+            f"{material.image_size}.",
+            hint="set loss.perceptual=0",
+        )
     sizes = recipe.tokenizer.sizes(image_size=material.image_size, channels=material.channels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
