@@ -2,10 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import NoReturn
 
 import pytest
 
+from banyan.core.errors import DataError
 from banyan.runtime.loaded_model import LoadedModel
+from banyan.tasks.baselines.table import Baseline
+from banyan.workflows import comparing
 from banyan.workflows.comparing import add_baselines
 from banyan.workflows.judge import Judge
 from banyan.workflows.live_model import judges_of
@@ -74,3 +78,22 @@ def test_pictures_without_a_judge_have_nothing_to_stand_beside(loaded: LoadedMod
     results = compared(loaded, tiny_run, {}, "image_generation")
     assert results["image_generation"].baselines == ()
     assert results["image_generation"].beats_trivial is None
+
+
+def test_a_system_that_cannot_learn_is_left_out_with_a_line(
+    results: Mapping[str, TaskResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    class Listening(SilentReporter):
+        def line(self, text: str) -> None:
+            said.append(text)
+
+    def learn() -> NoReturn:
+        raise DataError("These texts say nothing.")
+
+    odd = Baseline(name="odd", learn=learn)
+    monkeypatch.setattr(comparing, "baselines_for", lambda task, train: (odd,))
+    alone = {"classification": results["classification"]}
+    found = add_baselines(alone, {"classification": [1]}, judges={}, image_tokenizer=None, reporter=Listening())
+    assert found["classification"].baselines == () and said == ["These texts say nothing. It is left out."]

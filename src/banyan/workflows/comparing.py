@@ -89,7 +89,8 @@ class _Systems:
             try:
                 evaluation = self._score(system, result)
             except (MissingExtraError, DataError) as error:
-                self.reporter.line(f"{error.message} It is left out ({error.hint}).")
+                advice = f" ({error.hint})" if error.hint else ""
+                self.reporter.line(f"{error.message} It is left out{advice}.")
                 continue
             yield BaselineResult(
                 name=system.name,
