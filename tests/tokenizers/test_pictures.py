@@ -59,6 +59,12 @@ def test_a_picture_stands_upright_as_its_camera_says() -> None:
     assert (image.width, image.height) == (2, 4)
 
 
+def test_of_a_telephones_two_pictures_in_one_file_the_first_is_taken() -> None:
+    photo, small = Pillow.new("RGB", (8, 6), (200, 0, 0)), Pillow.new("RGB", (4, 3))
+    image = image_from_bytes(_file(photo, "MPO", save_all=True, append_images=[small]))
+    assert (image.width, image.height) == (8, 6) and image.pixels[0] > 150
+
+
 def _animated() -> bytes:
     frames = [Pillow.new("L", (4, 4), grey) for grey in (0, 200)]
     return _file(frames[0], "GIF", save_all=True, append_images=frames[1:])

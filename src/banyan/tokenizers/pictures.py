@@ -93,7 +93,8 @@ def check_kind(opened: Pillow.Image) -> None:
             f"the picture has {opened.width}×{opened.height} pixels; at most {MAX_PIXELS // 10**6} million are read.",
             hint="scale it down",
         )
-    if getattr(opened, "is_animated", False):
+    # A telephone's MPO is a JPEG with a second, smaller picture behind the first; nothing in it moves.
+    if getattr(opened, "is_animated", False) and opened.format != "MPO":
         raise InputError("the picture is animated; a still one is needed.", hint="save one of its frames")
     if opened.mode == "CMYK":
         raise InputError("the picture is in CMYK, the colours of print; grey or RGB is needed.", hint="save it as RGB")
