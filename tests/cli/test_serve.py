@@ -23,6 +23,8 @@ Run = Callable[..., Any]
         (["MODEL", "--port", "99999"], 2, "--port"),
         (["MODEL", "--device", "tpu9"], 2, "device='tpu9'"),
         (["MODEL", "--slots", "0"], 2, "--slots"),
+        (["MODEL", "--prefix-cache-mib", "-1"], 2, "--prefix-cache-mib"),
+        (["MODEL", "--max-held-tokens", "0"], 2, "--max-held-tokens"),
         (["MODEL", "--adapter", "reviews"], 2, "--adapter reviews is not of the form name=DIR"),
         (["MODEL", "--adapter", "a=none", "--adapter", "a=none"], 2, "--adapter a is given twice"),
         (["MODEL", "--adapter", "a b=none"], 2, "'a b' cannot name an adapter"),

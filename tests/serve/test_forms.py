@@ -4,6 +4,8 @@ from typing import Any
 import httpx
 import pytest
 
+from banyan.store.sql_store import SqlStore
+
 CHAT: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "独木成林？"}], "temperature": 1.5}
 SCHEMA = {
     "type": "object",
@@ -48,7 +50,12 @@ def test_a_client_may_ask_for_less_time_than_the_server_gives(client: httpx.Clie
     assert answer.status_code == 504 and "0.001 s" in answer.json()["error"]["message"]
 
 
-def test_a_prompt_that_was_read_before_is_counted_as_cached_for_its_own_key_alone(client: httpx.Client) -> None:
+def test_a_prompt_that_was_read_before_is_counted_as_cached_and_stored_so(
+    client: httpx.Client, store: SqlStore
+) -> None:
     body = {"model": "tiny", "prompt": "one tree, a whole forest " * 4, "max_tokens": 2}
-    counts = [client.post("/v1/completions", json=body).json()["usage"]["prompt_tokens_details"] for _ in range(2)]
-    assert counts[0]["cached_tokens"] == 0 and counts[1]["cached_tokens"] >= 64
+    answers = [client.post("/v1/completions", json=body) for _ in range(2)]
+    counts = [answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"] for answer in answers]
+    assert counts[0] == 0 and counts[1] >= 64
+    kept = [store.queries.show(answer.headers["X-Request-Id"]).answer for answer in answers]
+    assert [None if own is None else own.num_cached_tokens for own in kept] == counts

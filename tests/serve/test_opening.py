@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from banyan.core.errors import ConfigError
-from banyan.serve.opening import ModelChoice, app_with_models, swap_models
+from banyan.serve.opening import ModelChoice, app_with_models, open_models, swap_models
 from banyan.serve.settings import ServerSettings
 from banyan.store.sql_store import open_store
 from banyan.store.types import RequestState
@@ -74,3 +74,17 @@ def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
     ):
         pass
     assert engine_threads() == before
+
+
+def test_models_are_opened_with_the_sizes_that_were_chosen(tmp_path: Path) -> None:
+    choice = ModelChoice(
+        directory=save_tiny_model(tmp_path / "m"), device="cpu", num_slots=3, prefix_cache_bytes=0, max_held_tokens=500
+    )
+    [model] = open_models(choice)
+    try:
+        prompt, _ = model._loaded.continuation("one tree, a whole forest " * 4)
+        engine = model._loaded.engine
+        found = [engine.complete([prompt])[0].num_cached_tokens for _ in range(2)]
+        assert (found, engine.num_slots, engine._decoder._max_held_tokens) == ([0, 0], 3, 500)
+    finally:
+        model.close()

@@ -10,6 +10,7 @@ import typer
 from banyan.cli.output import say
 from banyan.core.errors import ConfigError
 from banyan.core.paths import default_database_url
+from banyan.infer.engine import PREFIX_CACHE_BYTES
 from banyan.serve.opening import ModelChoice
 from banyan.serve.server import Started, TlsFiles, serve
 from banyan.store.retention import RetentionPolicy
@@ -48,6 +49,12 @@ def serve_command(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     slots: Annotated[int, typer.Option(min=1, help="Answers written at once.")] = 16,
+    prefix_cache_mib: Annotated[
+        int, typer.Option(min=0, help="Memory of each model for beginnings of prompts; 0: none are remembered.")
+    ] = PREFIX_CACHE_BYTES >> 20,
+    max_held_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of all answers in the making; beyond it the youngest wait.")
+    ] = None,
     keep_content: Annotated[
         str | None, typer.Option(help="Erase what was asked and answered after 30d, 12w …; if not given: never.")
     ] = None,
@@ -70,6 +77,8 @@ def serve_command(
         base=base,
         device=device,
         num_slots=slots,
+        prefix_cache_bytes=prefix_cache_mib << 20,
+        max_held_tokens=max_held_tokens,
     )
     serve(
         models,

@@ -48,6 +48,11 @@ class PrefixCache:
     def __len__(self) -> int:
         return len(self._parts)
 
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is remembered at all."""
+        return self._max_bytes > 0
+
     def find(self, keys: Sequence[PieceKey]) -> list[KVPart]:
         """Return the parts of as many pieces as are known, from the first on."""
         found: list[KVPart] = []

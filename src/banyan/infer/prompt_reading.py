@@ -59,7 +59,8 @@ class _Branch:
         self._mask, self._adapter = request.prompt.mask, request.adapter
         self._grid_ids = _cells(answer, len(token_ids))
         is_whole = self._mask is not MaskKind.CAUSAL or bool(self._grid_ids)
-        self._keys = [] if is_whole else piece_keys(token_ids, salt=request.owner, adapter=request.adapter)
+        may_know = prefixes.is_on and not is_whole
+        self._keys = piece_keys(token_ids, salt=request.owner, adapter=request.adapter) if may_know else []
         self._piece = len(token_ids) if is_whole else PIECE
         self._num_read: int | None = None  # None: not begun
         self.num_cached_tokens = 0

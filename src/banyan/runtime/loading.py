@@ -12,7 +12,7 @@ from banyan.core.errors import BanyanError, CheckpointError, ConfigError, FileEr
 from banyan.core.files import sha256_of
 from banyan.core.model_directory import BANYAN_FILE, IMAGE_TOKENIZER_FILE, MANIFEST, verify_manifest
 from banyan.core.types import HeadSpec
-from banyan.infer.engine import Engine
+from banyan.infer.engine import PREFIX_CACHE_BYTES, Engine
 from banyan.model.adapters import check_adapter_name
 from banyan.model.checkpoint import load_model
 from banyan.model.peft_format import ADAPTER_WEIGHTS_FILE, read_adapter
@@ -29,17 +29,26 @@ from banyan.tokenizers.vocabulary import Vocabulary, load_vocabulary
 
 
 def load(
-    directory: Path | str, *, device: str = "auto", num_slots: int = 16, base: Path | str | None = None
+    directory: Path | str,
+    *,
+    device: str = "auto",
+    num_slots: int = 16,
+    prefix_cache_bytes: int = PREFIX_CACHE_BYTES,
+    max_held_tokens: int | None = None,
+    base: Path | str | None = None,
 ) -> LoadedModel:
     """Open a model directory, check every file in it, and get the model ready to answer.
 
-    `device` is auto, cpu or cuda; `num_slots` is how many answers can be written at once. An adapter is opened together
+    `device` is auto, cpu or cuda; `num_slots` is how many answers can be written at once, `prefix_cache_bytes` and
+    `max_held_tokens` are the engine's. An adapter is opened together
     with the model it was made for, and that answers under it; `base` is where the model lies, if it has moved.
     Raises: FileError if there is no such directory; CheckpointError in one line for whatever is wrong with it.
     """
     directory = Path(directory)
+    size: dict[str, Any] = {"num_slots": num_slots, "prefix_cache_bytes": prefix_cache_bytes}
+    size |= {"max_held_tokens": max_held_tokens}
     if is_adapter(directory):
-        return _load_with_base(directory, device=device, num_slots=num_slots, base=base)
+        return _load_with_base(directory, base=base, device=device, **size)
     if base is not None:
         raise ConfigError(f"base={base} is for adapters, and {directory} is a whole model.", hint="leave it out")
     target = choose_device(device)
@@ -55,15 +64,15 @@ def load(
         vocabulary=parts.vocabulary,
         image_tokenizer=parts.image_tokenizer,
         model=model,
-        engine=Engine(model, parts.vocabulary, num_slots=num_slots, finishes=finishes),
+        engine=Engine(model, parts.vocabulary, finishes=finishes, **size),
     )
 
 
-def _load_with_base(directory: Path, *, device: str, num_slots: int, base: Path | str | None) -> LoadedModel:
+def _load_with_base(directory: Path, *, base: Path | str | None, **how: Any) -> LoadedModel:
     if (directory / MANIFEST).exists():
         verify_manifest(directory)
     place = find_base(directory, given=None if base is None else Path(base))
-    model = load(place, device=device, num_slots=num_slots)
+    model = load(place, **how)
     try:
         return load_adapter(model, name_of_adapter(directory), directory)
     except BaseException:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 from banyan.core.logging import log_event
-from banyan.core.types import Completion, ImageGrid, Prompt
+from banyan.core.types import Completion, ImageGrid, Prompt, Text
 from banyan.infer.sampling import SamplingConfig
 from banyan.serve.errors import ApiError, as_api_error, called_off, where_raised
 from banyan.serve.openai_shapes import Delta, ScoredToken, Usage
@@ -85,6 +85,7 @@ class Finished(Generic[R]):
     result: R
     outputs: tuple[StoredOutput, ...] = ()
     num_completion_tokens: int = 0
+    num_cached_tokens: int = 0  # of the prompts, that were not read again
 
 
 class Listener(Protocol):
@@ -136,8 +137,13 @@ async def answer(parts: ServerParts, ask: Ask, listener: Listener | None = None)
         answers = _answer_all(parts.model, ask, drafts, record, listener)
         choices = await within_time(parts, answers, max_seconds=ask.max_seconds)
         answered = Answered(choices=choices, outputs=tuple(ask.as_outputs(choices)))
-        num_tokens = ask.usage(choices).num_completion_tokens
-        return Finished(result=answered, outputs=answered.outputs, num_completion_tokens=num_tokens)
+        used = ask.usage(choices)
+        return Finished(
+            result=answered,
+            outputs=answered.outputs,
+            num_completion_tokens=used.num_completion_tokens,
+            num_cached_tokens=used.num_cached_tokens,
+        )
 
     most = ask.stored.num_prompt_tokens + sum(_most_tokens(question) for question in ask.questions)
     return await recorded(parts, ask.stored, work, so_far=lambda: _so_far(drafts), max_tokens=most)
@@ -162,7 +168,11 @@ async def recorded(
         left = done = None
         try:
             done = await work(record)
-            await record.complete(done.outputs, num_completion_tokens=done.num_completion_tokens)
+            await record.complete(
+                done.outputs,
+                num_completion_tokens=done.num_completion_tokens,
+                num_cached_tokens=done.num_cached_tokens,
+            )
         except asyncio.CancelledError:
             left = so_far()
             await _note_cancellation(parts, record, left)
@@ -217,7 +227,8 @@ def _most_tokens(question: Question) -> int:
     decoding = question.prompt.decoding
     if isinstance(decoding, ImageGrid):
         return decoding.num_tokens * question.sampling.num_candidates
-    return (question.sampling.max_tokens or getattr(decoding, "max_tokens", 1)) * question.sampling.num_beams
+    allowed = decoding.max_tokens if isinstance(decoding, Text) else 1
+    return (question.sampling.max_tokens or allowed) * question.sampling.num_beams
 
 
 async def within_time(parts: ServerParts, work: Awaitable[R], *, max_seconds: float | None = None) -> R:

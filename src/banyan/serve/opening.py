@@ -8,11 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 
 from banyan.core.errors import BanyanError, ConfigError
 from banyan.core.logging import log_event
+from banyan.infer.engine import PREFIX_CACHE_BYTES
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.runtime.loading import load
 from banyan.serve.app import create_app
@@ -35,6 +37,14 @@ class ModelChoice:
     base: Path | None = None  # where the model of an adapter lies, if `directory` is one and that has moved
     device: str = "auto"
     num_slots: int = 16  # of each model
+    prefix_cache_bytes: int = PREFIX_CACHE_BYTES  # of each model, for beginnings of prompts; 0: none
+    max_held_tokens: int | None = None  # of each model, in all answers in the making; None: what fits into the slots
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How each model is opened."""
+        names = ("device", "num_slots", "prefix_cache_bytes", "max_held_tokens")
+        return {name: getattr(self, name) for name in names}
 
 
 def open_models(choice: ModelChoice) -> list[LocalModel]:
@@ -45,14 +55,14 @@ def open_models(choice: ModelChoice) -> list[LocalModel]:
     """
     opened: list[LoadedModel] = []
     try:
-        main = load(choice.directory, device=choice.device, num_slots=choice.num_slots, base=choice.base)
+        main = load(choice.directory, base=choice.base, **choice.how)
         opened.append(main)
         for adapter, directory in choice.adapters.items():
             main.load_adapter(adapter, directory)
         model = LocalModel(main, name=choice.name)
         models = [model, *(model.under(adapter) for adapter in choice.adapters)]
         for name, directory in choice.others.items():
-            opened.append(load(directory, device=choice.device, num_slots=choice.num_slots))
+            opened.append(load(directory, **choice.how))
             models.append(LocalModel(opened[-1], name=name))
         _check_names(models)
         for loaded in opened:

@@ -72,12 +72,14 @@ class Record:
             self._noted_at = time.monotonic()
             self._store.progress(self._request_id, partial_text)
 
-    async def complete(self, outputs: Sequence[StoredOutput], *, num_completion_tokens: int) -> None:
+    async def complete(
+        self, outputs: Sequence[StoredOutput], *, num_completion_tokens: int, num_cached_tokens: int = 0
+    ) -> None:
         """Commit the whole answer; only afterwards may its last byte be sent.
 
         Raises: StoreError if it could not be committed.
         """
-        await self._end(RequestState.COMPLETED, 200, None, outputs, num_completion_tokens)
+        await self._end(RequestState.COMPLETED, 200, None, outputs, num_completion_tokens, num_cached_tokens)
 
     async def fail(self, error: ApiError, outputs: Sequence[StoredOutput], *, num_completion_tokens: int) -> None:
         """Commit that there is no answer, with what had been written of it."""
@@ -102,7 +104,13 @@ class Record:
             log_event(logger, "record_lost", level=logging.ERROR, request_id=self._request_id, error=error)
 
     async def _end(
-        self, state: RequestState, status: int, code: str | None, outputs: Sequence[StoredOutput], num_tokens: int
+        self,
+        state: RequestState,
+        status: int,
+        code: str | None,
+        outputs: Sequence[StoredOutput],
+        num_tokens: int,
+        num_cached_tokens: int = 0,
     ) -> None:
         if self._is_ended:
             return
@@ -113,6 +121,7 @@ class Record:
             http_status=status,
             error_code=code,
             num_completion_tokens=num_tokens,
+            num_cached_tokens=num_cached_tokens,
             admitted_at=self._admitted_at,
             first_token_at=self._first_token_at,
         )
