@@ -10,8 +10,7 @@ import typer
 from banyan.cli.output import say
 from banyan.core.errors import ConfigError
 from banyan.core.paths import default_database_url
-from banyan.infer.engine import PREFIX_CACHE_BYTES
-from banyan.serve.opening import ModelChoice
+from banyan.serve.opening import PREFIX_CACHE_MIB, ModelChoice
 from banyan.serve.server import Started, TlsFiles, serve
 from banyan.store.retention import RetentionPolicy
 from banyan.store.times import parse_age
@@ -51,7 +50,7 @@ def serve_command(
     slots: Annotated[int, typer.Option(min=1, help="Answers written at once.")] = 16,
     prefix_cache_mib: Annotated[
         int, typer.Option(min=0, help="Memory of each model for beginnings of prompts; 0: none are remembered.")
-    ] = PREFIX_CACHE_BYTES >> 20,
+    ] = PREFIX_CACHE_MIB,
     max_held_tokens: Annotated[
         int | None, typer.Option(min=1, help="Tokens of all answers in the making; beyond it the youngest wait.")
     ] = None,

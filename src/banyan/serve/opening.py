@@ -25,6 +25,8 @@ from banyan.store.sql_store import SqlStore
 
 logger = logging.getLogger("banyan.serve")
 
+PREFIX_CACHE_MIB = PREFIX_CACHE_BYTES >> 20  # of each model, where nobody says otherwise
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelChoice:
