@@ -80,6 +80,28 @@ def train_command(
 
         with TerminalReporter(console(quiet=quiet)) as reporter:
             return launch_training([*words, *flags], num_processes=nproc, max_restarts=max_restarts, reporter=reporter)
+    return _run(
+        settled,
+        words,
+        resume=resume,
+        accept_data_change=accept_data_change,
+        database=database,
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+def _run(
+    settled: Recipe,
+    words: Sequence[str],
+    *,
+    resume: bool,
+    accept_data_change: bool,
+    database: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Run a recipe in this process, say how it ended, and return the exit code."""
     if not process_place().is_main:  # only rank 0 speaks, and writes
         outcome = train(settled, reporter=SilentReporter(), resume=resume, accept_data_change=accept_data_change)
         return exit_code(outcome)
