@@ -17,6 +17,19 @@ from banyan.store.times import parse_age
 
 app = typer.Typer(add_completion=False)
 
+PrefixCacheMib = Annotated[
+    int, typer.Option(min=0, help="Memory of each model for beginnings of prompts; 0: none are remembered.")
+]
+MaxHeldTokens = Annotated[
+    int | None, typer.Option(min=1, help="Tokens of all answers in the making; beyond it the youngest wait.")
+]
+KeepContent = Annotated[
+    str | None, typer.Option(help="Erase what was asked and answered after 30d, 12w …; if not given: never.")
+]
+KeepFacts = Annotated[
+    str | None, typer.Option(help="Delete the rest of requests, too, after 365d …; if not given: never.")
+]
+
 
 @app.command(name="serve")
 def serve_command(
@@ -48,18 +61,10 @@ def serve_command(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     slots: Annotated[int, typer.Option(min=1, help="Answers written at once.")] = 16,
-    prefix_cache_mib: Annotated[
-        int, typer.Option(min=0, help="Memory of each model for beginnings of prompts; 0: none are remembered.")
-    ] = PREFIX_CACHE_MIB,
-    max_held_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Tokens of all answers in the making; beyond it the youngest wait.")
-    ] = None,
-    keep_content: Annotated[
-        str | None, typer.Option(help="Erase what was asked and answered after 30d, 12w …; if not given: never.")
-    ] = None,
-    keep_facts: Annotated[
-        str | None, typer.Option(help="Delete the rest of requests, too, after 365d …; if not given: never.")
-    ] = None,
+    prefix_cache_mib: PrefixCacheMib = PREFIX_CACHE_MIB,
+    max_held_tokens: MaxHeldTokens = None,
+    keep_content: KeepContent = None,
+    keep_facts: KeepFacts = None,
 ) -> None:
     """Serve a model until Ctrl-C. The first start prints a key, once; SIGHUP opens the models anew.
 
