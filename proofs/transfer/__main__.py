@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) if options.quick else RESULTS
         runner = trials.Trials(folder, trunk=options.trunk.resolve())
-        with flushed_denormals():
+        with flushed_denormals(), suppress(KeyboardInterrupt):
             _run(runner, _chosen(options), seconds=options.time_limit)
         sys.stdout.write("\n".join((*page.table(runner.result), "", *page.verdicts(runner.result))) + "\n")
         if options.page:

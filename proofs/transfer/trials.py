@@ -79,7 +79,10 @@ class Trials:
     def _train(self, mapping: dict[str, Any], directory: Path) -> TrainingOutcome:
         shutil.rmtree(directory, ignore_errors=True)
         recipe = config_from_mapping(Recipe, mapping, source="the proof")
-        return train(recipe, reporter=SilentReporter(), run_directory=directory)
+        outcome = train(recipe, reporter=SilentReporter(), run_directory=directory)
+        if outcome.result.stopped_by == "interrupt":  # nothing of it counts, and no other run is begun
+            raise KeyboardInterrupt
+        return outcome
 
     def _score(self, outcome: TrainingOutcome, cell: Cell) -> dict[str, Any]:
         with load(outcome.run_directory / "best") as model:
