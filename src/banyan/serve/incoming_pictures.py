@@ -19,7 +19,7 @@ from banyan.tasks.image_generation import ImageGeneration
 from banyan.tasks.picture_uris import bytes_of_uri, is_data_uri
 from banyan.tokenizers.images import image_from_bytes, image_to_png
 
-MAX_PICTURES = 8  # of one request
+MAX_PICTURES = 8  # of one message
 MAX_SIDE = 2048  # pixels
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 _PNG_URI = "data:image/png;base64,"
