@@ -17,6 +17,7 @@ Places: TypeAlias = frozenset[Stack | None]  # all the places one may be at afte
 DEAD = 0  # the state after a byte that may not come
 MAX_STATES = 20_000  # of one form
 MAX_PLACES = 4_096  # at once
+MAX_KEPT_PLACES = 500_000  # of all states together: some tens of megabytes
 IMPOSSIBLE = 1 << 29  # bytes, of what has no end
 
 
@@ -27,6 +28,7 @@ class Automaton:
         self._grammar = grammar
         self._numbers: dict[Places, int] = {frozenset(): DEAD}
         self._places: list[Places] = [frozenset()]
+        self._num_kept = 0
         self._needs = [IMPOSSIBLE]
         self._has_row = np.zeros(64, dtype=bool)
         self._has_row[DEAD] = True
@@ -96,7 +98,8 @@ class Automaton:
         if places in self._numbers:
             return self._numbers[places]
         number = len(self._places)
-        if number >= MAX_STATES or len(places) > MAX_PLACES:
+        self._num_kept += len(places)
+        if number >= MAX_STATES or len(places) > MAX_PLACES or self._num_kept > MAX_KEPT_PLACES:
             raise InputError("the form of the answer has too many cases to keep apart; ask for a simpler one.")
         if number >= len(self._table):
             self._table = np.concatenate([self._table, np.zeros_like(self._table)])
