@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
@@ -20,7 +22,6 @@ from banyan.store.failures import shown_url, store_errors
 
 _BUSY_MILLISECONDS = 5000
 _SQLITE_SETTINGS = (
-    "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",  # NORMAL may lose the last commits when the power fails
     "PRAGMA fullfsync=ON",  # the same promise on macOS
     "PRAGMA foreign_keys=ON",
@@ -126,6 +127,7 @@ def _sqlite_engine(url: URL, *, writes: bool, in_memory: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver's own BEGIN comes too late to lock and to guard DDL
+        _keep_a_log(connection)
         for setting in _SQLITE_SETTINGS:
             connection.execute(setting)
         if not writes:
@@ -136,6 +138,23 @@ def _sqlite_engine(url: URL, *, writes: bool, in_memory: bool) -> Engine:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Let a database write ahead into a log.
+
+    Of two processes that open a new file at once, SQLite refuses one immediately, whatever its timeout: waiting for the
+    other could last for ever where both hold a lock. So it is asked again.
+    """
+    deadline = time.monotonic() + _BUSY_MILLISECONDS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _postgres_engine(url: URL, *, writes: bool) -> Engine:
