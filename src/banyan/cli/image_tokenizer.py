@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from banyan.cli.output import console, emit, say
 from banyan.cli.progress import TerminalReporter
+from banyan.cli.run_ending import run_exit_code, run_summary
 from banyan.workflows.picture_tokenizer.recipe import read_picture_recipe
 from banyan.workflows.picture_tokenizer.training import PictureTokenizerOutcome, train_picture_tokenizer
 from banyan.workflows.run_records import RunRecorder
@@ -37,25 +37,9 @@ def train_image_tokenizer(
             callbacks=[recorder],
             accept_data_change=accept_data_change,
         )
-    emit(_summary(outcome), as_json=as_json, quiet=quiet, text=lambda: _tell(outcome, resume_command=resume_command))
-    number = outcome.result.signal_number
-    return 0 if number is None else 128 + number
-
-
-def _summary(outcome: PictureTokenizerOutcome) -> dict[str, Any]:
-    """Return what `--json` prints."""
-    result = outcome.result
-    return {
-        "run": str(outcome.run_directory),
-        "stopped_by": result.stopped_by,
-        "steps": result.steps,
-        "seconds": round(result.seconds, 3),
-        "parameters": outcome.num_parameters,
-        "best": str(result.best_checkpoint),
-        "best_step": result.best_step,
-        "best_score": result.best_score,
-        "skipped_pictures": outcome.material.skipped,
-    }
+    said = {**run_summary(outcome), "skipped_pictures": outcome.material.skipped}
+    emit(said, as_json=as_json, quiet=quiet, text=lambda: _tell(outcome, resume_command=resume_command))
+    return run_exit_code(outcome)
 
 
 def _tell(outcome: PictureTokenizerOutcome, *, resume_command: str) -> None:

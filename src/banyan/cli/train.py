@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from banyan.cli.image_tokenizer import train_image_tokenizer
 from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
 from banyan.cli.picture_scores import run_judge_training
 from banyan.cli.progress import TerminalReporter
+from banyan.cli.run_ending import run_exit_code, run_summary
 from banyan.core.errors import ConfigError, PeerLostError
 from banyan.core.process import process_place
 from banyan.workflows.checking_run import Check, check_run, exit_code_of
@@ -104,7 +105,7 @@ def _run(
     """Run a recipe in this process, say how it ended, and return the exit code."""
     if not process_place().is_main:  # only rank 0 speaks, and writes
         outcome = train(settled, reporter=SilentReporter(), resume=resume, accept_data_change=accept_data_change)
-        return exit_code(outcome)
+        return run_exit_code(outcome)
     with (
         told_by_the_launcher(),
         RunRecorder(settled, database=database) as recorder,
@@ -120,9 +121,9 @@ def _run(
         finishes = finish_tasks(outcome, reporter=reporter)
     place = process_place()
     command = resume_command(words, num_processes=1 if place.launcher is None else place.world_size)
-    said = {**summary(outcome), "finishes": finishes}
+    said = {**run_summary(outcome), "skipped_rows": outcome.material.skipped, "finishes": finishes}
     emit(said, as_json=as_json, quiet=quiet, text=lambda: tell(outcome, finishes, command=command))
-    return exit_code(outcome) if finishes is not None else INTERRUPTED
+    return run_exit_code(outcome) if finishes is not None else INTERRUPTED
 
 
 def finish_tasks(outcome: TrainingOutcome, *, reporter: Reporter) -> dict[str, Finish] | None:
@@ -175,22 +176,6 @@ def resume_command(words: Sequence[str], *, num_processes: int) -> str:
     return shlex.join(["banyan", *words, "--resume", *processes])
 
 
-def summary(outcome: TrainingOutcome) -> dict[str, Any]:
-    """Return what `--json` prints."""
-    result = outcome.result
-    return {
-        "run": str(outcome.run_directory),
-        "stopped_by": result.stopped_by,
-        "steps": result.steps,
-        "seconds": round(result.seconds, 3),
-        "parameters": outcome.num_parameters,
-        "best": str(result.best_checkpoint),
-        "best_step": result.best_step,
-        "best_score": result.best_score,
-        "skipped_rows": outcome.material.skipped,
-    }
-
-
 def tell(outcome: TrainingOutcome, finishes: Mapping[str, Finish] | None, *, command: str) -> None:
     """Say how the run ended and what to type next."""
     result, run = outcome.result, outcome.run_directory
@@ -205,9 +190,3 @@ def tell(outcome: TrainingOutcome, finishes: Mapping[str, Finish] | None, *, com
     if any(finish.is_kept for finish in finishes.values()):
         say(f"better with its finishes: {run}/finished")
     say(f"next: banyan evaluate {run}/best    banyan serve {run}/best    (curves: {run}/loss.png)")
-
-
-def exit_code(outcome: TrainingOutcome) -> int:
-    """Return 0, or 128 plus the number of the signal that interrupted the run."""
-    number = outcome.result.signal_number
-    return 0 if number is None else 128 + number

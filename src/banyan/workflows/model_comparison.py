@@ -37,9 +37,14 @@ class TaskComparison:
     @property
     def verdict(self) -> str:
         """Say which model is significantly better, if one is."""
-        if self.corrected_p >= SIGNIFICANT:
-            return "no difference shown"
-        return "better" if self.comparison.improvement > 0 else "worse"
+        return verdict_on(self.comparison, corrected_p=self.corrected_p)
+
+
+def verdict_on(comparison: Comparison, *, corrected_p: float) -> str:
+    """Say whether a difference is significant, and which way it points."""
+    if corrected_p >= SIGNIFICANT:
+        return "no difference shown"
+    return "better" if comparison.improvement > 0 else "worse"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

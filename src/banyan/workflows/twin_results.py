@@ -10,7 +10,7 @@ import numpy as np
 
 from banyan.tasks.intervals import Comparison, compare_repeated, holm
 from banyan.workflows.kept_scores import TaskScore
-from banyan.workflows.model_comparison import SIGNIFICANT
+from banyan.workflows.model_comparison import verdict_on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,9 +49,7 @@ class TaskTransfer:
     @property
     def verdict(self) -> str:
         """Say whether the task is significantly better or worse off among the others."""
-        if self.corrected_p >= SIGNIFICANT:
-            return "no difference shown"
-        return "better" if self.comparison.improvement > 0 else "worse"
+        return verdict_on(self.comparison, corrected_p=self.corrected_p)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
