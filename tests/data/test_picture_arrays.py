@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from banyan.core.errors import DataError, FileError
+from banyan.data.picture_arrays import idx_files
 from banyan.data.sources import detect_format, read_rows
 from banyan.tokenizers.pictures import image_to_array
 
@@ -18,7 +19,7 @@ LABELS = np.array([3, 1, 4, 1, 5], dtype=np.uint8)
 
 def _idx(path: Path, array: np.ndarray) -> None:
     data = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    path.write_bytes(gzip.compress(data) if path.suffix.lower() == ".gz" else data)
 
 
 @pytest.mark.parametrize("end", ["", ".gz"], ids=["plain", "compressed"])
@@ -31,6 +32,31 @@ def test_idx_pictures_find_their_labels_and_their_split(tmp_path: Path, end: str
     rows = list(read_rows(tmp_path / f"train-images-idx3-ubyte{end}"))
     assert [row["label"] for row in rows] == [3, 1, 4]
     np.testing.assert_array_equal(image_to_array(rows[2]["image"])[:, :, 0], PICTURES[2])
+
+
+@pytest.mark.parametrize(
+    ("pictures", "labels"),
+    [
+        ("Train-Images.IDX3-UBYTE", "Train-Labels.IDX1-UBYTE"),
+        ("train-images.idx3-ubyte", "train-labels-idx1-ubyte"),
+        ("TRAIN-IMAGES-IDX3-UBYTE.GZ", "train-labels.idx1-ubyte.gz"),
+        ("train_images_idx3_ubyte", "train_labels_idx1_ubyte.gz"),
+    ],
+)
+def test_labels_are_found_however_the_names_are_spelt(tmp_path: Path, pictures: str, labels: str) -> None:
+    _idx(tmp_path / pictures, PICTURES)
+    _idx(tmp_path / labels, LABELS)
+    _idx(tmp_path / "t10k-labels-idx1-ubyte", LABELS[::-1])
+    for place in (tmp_path, tmp_path / pictures):
+        assert [row["label"] for row in read_rows(place)] == LABELS.tolist()
+
+
+def test_files_that_lie_beside_their_compressed_twins_are_read_once(tmp_path: Path) -> None:
+    for end in ("", ".gz"):
+        _idx(tmp_path / f"train-images-idx3-ubyte{end}", PICTURES)
+        _idx(tmp_path / f"train-labels-idx1-ubyte{end}", LABELS)
+    assert [path.name for path in idx_files(tmp_path)] == ["train-images-idx3-ubyte"]
+    assert [row["label"] for row in read_rows(tmp_path)] == LABELS.tolist()
 
 
 def test_an_npz_file_holds_splits_by_the_names_of_its_arrays(tmp_path: Path) -> None:

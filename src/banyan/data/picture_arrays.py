@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from banyan.core.errors import DataError, FileError
 from banyan.core.types import Row
-from banyan.data.opening import check_readable, read_whole
+from banyan.data.opening import COMPRESSIONS, check_readable, read_whole
 from banyan.tokenizers.pictures import image_from_array
 
 Array = NDArray[Any]
 
 MAX_ARCHIVE_BYTES = 4 << 30  # of an npz, unpacked
-_IDX_NAME = re.compile(r"(images|labels).?idx(\d)-ubyte", re.IGNORECASE)
+_IDX_NAME = re.compile(r"(images|labels)[-_.]?idx\d[-_.]?ubyte")  # in the name in small letters
 _UBYTE = 8  # the only type of number that pictures and labels come in
 _SPLIT_OF_WORD = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -33,20 +33,35 @@ _LABEL_NAMES = ("y", "labels", "label", "targets", "target", "classes", "arr_1")
 
 
 def is_idx(path: Path) -> bool:
-    """Whether a file is named as an IDX file of pictures: train-images-idx3-ubyte.gz."""
-    found = _IDX_NAME.search(path.name)
-    return found is not None and found.group(1).lower() == "images"
+    """Whether a file is named as an IDX file of pictures: train-images-idx3-ubyte.gz, in small or capital letters."""
+    return _idx_kind(path) == "images"
 
 
 def idx_files(folder: Path) -> list[Path]:
-    """Return the IDX files of pictures that lie in a folder."""
-    return sorted(path for path in folder.iterdir() if is_idx(path) and path.is_file())
+    """Return the IDX files of pictures that lie in a folder; of one that lies there compressed as well, the plain."""
+    files = sorted((path for path in folder.iterdir() if is_idx(path) and path.is_file()), key=_plain_first)
+    return sorted({_idx_set(path): path for path in reversed(files)}.values())
+
+
+def _idx_kind(path: Path) -> str | None:
+    found = _IDX_NAME.search(path.name.lower())
+    return None if found is None else found.group(1)
+
+
+def _idx_set(path: Path) -> str:
+    """Return what the pictures and the labels that belong together have in common in their names."""
+    return _IDX_NAME.sub("", path.name.lower()).removesuffix(".gz").removesuffix(".zst")
+
+
+def _plain_first(path: Path) -> tuple[bool, str]:
+    return path.suffix.lower() in COMPRESSIONS, path.name
 
 
 def read_idx(path: Path, *, split: str | None = None) -> Iterator[Row]:
     """Yield the pictures of an IDX file, with the labels of the file beside it: {"image", "label"}.
 
-    train-images-idx3-ubyte.gz goes together with train-labels-idx1-ubyte.gz; without such a file there are no labels.
+    train-images-idx3-ubyte.gz goes together with train-labels-idx1-ubyte.gz, however either is spelt and compressed;
+    without such a file there are no labels.
     In a folder, the file of the `split` is read (train-images, t10k-images); without a split, that for training.
     Raises: DataError if a file is no IDX file, or the numbers of pictures and labels differ.
     """
@@ -68,11 +83,8 @@ def _idx_of_split(folder: Path, split: str) -> Path:
 
 
 def _labels_beside(path: Path) -> Path | None:
-    name = _IDX_NAME.sub(
-        lambda found: found.group(0).replace("images", "labels").replace(found.group(2), "1"), path.name
-    )
-    plain = name.removesuffix(".gz")
-    return next((p for p in (path.with_name(plain), path.with_name(plain + ".gz")) if p != path and p.is_file()), None)
+    beside = (other for other in path.parent.iterdir() if _idx_kind(other) == "labels" and other.is_file())
+    return min((other for other in beside if _idx_set(other) == _idx_set(path)), key=_plain_first, default=None)
 
 
 def _idx_array(path: Path) -> Array:
