@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from sqlalchemy import text
 
 from banyan.core.types import Completion
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.serve.errors import unavailable
 from banyan.serve.frames import ended_well
+from banyan.serve.local_model import LocalModel
 from banyan.serve.served_model import Piece, PieceListener
 from banyan.store.key_types import StoreMode
 from banyan.store.keys import create_key
@@ -106,6 +109,21 @@ def test_what_failed_may_be_asked_again(loaded: LoadedModel) -> None:
         answers = [ask(client, "/v1/completions", body, "k") for _ in range(3)]
         assert [ended_well(answer.content) for answer in answers] == [False, True, True]
         assert tries == 2
+
+
+def test_what_cannot_be_kept_is_an_error_with_a_status_or_in_the_place_of_the_end(model: LocalModel) -> None:
+    with open_store("sqlite://") as store, running_server(model, store) as server, server.client() as client:
+        refuse_rows = "CREATE TRIGGER full BEFORE INSERT ON idempotent_answers BEGIN SELECT RAISE(ABORT, 'full'); END"
+        with store.database.write() as connection:
+            connection.execute(text(refuse_rows))
+        whole = ask(client, "/v1/completions", CONTINUE, "whole")
+        assert (whole.status_code, whole.json()["error"]["code"]) == (503, "storage_unavailable")
+        assert whole.headers["Retry-After"] and whole.headers["X-Request-Id"]
+        streamed = ask(client, "/v1/completions", {**CONTINUE, "stream": True}, "streamed")
+        *_, failure, done, end = streamed.text.split("\n\n")
+        assert json.loads(failure.removeprefix("data: "))["error"]["code"] == "storage_unavailable"
+        assert (done, end, ended_well(streamed.content)) == ("data: [DONE]", "", False)
+        assert server.parts.claimed == set()
 
 
 def test_nothing_is_kept_of_a_key_that_keeps_nothing(server: RunningServer) -> None:

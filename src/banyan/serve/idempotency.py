@@ -7,6 +7,7 @@ answering is refused with 409; several processes know of each other's answers on
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -17,14 +18,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from banyan.serve.errors import ApiError, bad_request, conflict
-from banyan.serve.frames import DONE, ended_well
+from banyan.core.logging import log_event
+from banyan.serve.errors import ApiError, as_api_error, bad_request, conflict, where_raised
+from banyan.serve.frames import DONE, ended_well, event
 from banyan.serve.parts import ServerParts
+from banyan.serve.request_frame import error_response
 from banyan.store.codec import canonical_json, pack_bytes, unpack_bytes
 from banyan.store.key_types import StoreMode
 from banyan.store.rows import PutRow
 from banyan.store.schema import IdempotentAnswerRow
 from banyan.store.times import utc_microseconds
+
+logger = logging.getLogger("banyan.serve")
 
 HEADER = "Idempotency-Key"
 _KEY = re.compile(r"[!-~]{1,128}")
@@ -58,33 +63,73 @@ class Claim:
 
 
 class IdempotentAnswers:
-    """The layer that keeps answers whose requests were claimed, and gives the claims back."""
+    """The layer that keeps answers whose requests were claimed, and gives the claims back.
+
+    What cannot be kept is not given either, or a second asking would be answered otherwise: the client hears 503 in the
+    place of the answer, or in a stream in the place of its end.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Watch one answer go out."""
-        status, media_type = 0, ""
-
-        async def watch(message: Message) -> None:
-            nonlocal status, media_type
-            claim = scope["state"].get("claim")
-            if claim is not None and message["type"] == "http.response.start":
-                status = message["status"]
-                media_type = dict(message["headers"]).get(b"content-type", b"").decode()
-            elif claim is not None:
-                claim.hear(message.get("body", b""))
-                if not message.get("more_body") or message["body"].endswith(DONE):
-                    if status == 200:
-                        await _keep(scope, claim, media_type)
-                    _give_back(scope)  # before its end is heard, so that whoever asks at once is not refused
-            await send(message)
-
         try:
-            await self._app(scope, receive, watch)
+            await self._app(scope, receive, _Watch(scope, receive, send))
         finally:
             _give_back(scope)
+
+
+class _Watch:
+    """Passes an answer on; the head of one that is sent whole waits until it is kept, so that it may yet be another."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._head: Message | None = None  # that waits
+        self._status, self._media_type = 0, ""
+
+    async def __call__(self, message: Message) -> None:
+        claim = self._scope["state"].get("claim")
+        if claim is None:
+            await self._send(message)
+        elif message["type"] == "http.response.start":
+            await self._begin(message)
+        else:
+            await self._pass_on(claim, message)
+
+    async def _begin(self, head: Message) -> None:
+        self._status = head["status"]
+        self._media_type = dict(head["headers"]).get(b"content-type", b"").decode()
+        if self._status == 200 and not self._media_type.startswith("text/event-stream"):
+            self._head = head
+        else:
+            await self._send(head)
+
+    async def _pass_on(self, claim: Claim, message: Message) -> None:
+        claim.hear(message.get("body", b""))
+        is_last = not message.get("more_body") or message["body"].endswith(DONE)
+        problem = await self._settle(claim) if is_last else None
+        head, self._head = self._head, None
+        if problem is not None and head is not None:
+            await error_response(problem)(self._scope, self._receive, self._send)
+            return
+        if head is not None:
+            await self._send(head)
+        await self._send(message if problem is None else {**message, "body": event(problem.body) + DONE})
+
+    async def _settle(self, claim: Claim) -> ApiError | None:
+        """Keep a whole answer and give its claim back; return what the client must hear if it could not be kept."""
+        request_id = self._scope["state"]["request_id"]
+        try:
+            if self._status == 200:
+                await _keep(self._scope, claim, self._media_type)
+        except Exception as error:
+            where = where_raised(error)
+            log_event(logger, "answer_not_kept", level=logging.ERROR, request_id=request_id, error=where)
+            return as_api_error(error, request_id=request_id)
+        finally:
+            _give_back(self._scope)  # before its end is heard, so that whoever asks at once is not refused
+        return None
 
 
 def _give_back(scope: Scope) -> None:

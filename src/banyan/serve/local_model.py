@@ -109,9 +109,9 @@ class LocalModel:
         """Return texts as the model reads them for their vectors; beside the event loop, for they may be many."""
         return await asyncio.to_thread(self._loaded.engine.read_texts, texts, how)
 
-    async def embed(self, texts: Sequence[TextVector]) -> list[NDArray[np.float32]]:
+    async def embed(self, texts: Sequence[TextVector], *, owner: str = "") -> list[NDArray[np.float32]]:
         """Return the vector of each text, of the first layer asked for; cancelling the awaiting task gives them up."""
-        tickets = self._loaded.engine.submit_texts(texts)
+        tickets = self._loaded.engine.owned_by(owner).submit_texts(texts)
         try:
             found = await asyncio.gather(*(asyncio.wrap_future(ticket.future) for ticket in tickets))
         finally:

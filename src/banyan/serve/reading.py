@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -17,6 +18,7 @@ from banyan.serve.validation import validate
 
 M = TypeVar("M", bound=BaseModel)
 
+_LONG_BODY_BYTES = 4_096  # from here on a check could be felt by those whose streams wait for the event loop
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -38,9 +40,15 @@ async def receive(request: Request, schema: type[M], *, scope: str = "infer") ->
     parts = replace(parts_of(request), caller=caller_of(request))
     limits = parts.settings
     body = await read_object(request, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_seconds)
-    asked = validate(schema, body)
+    asked = await asyncio.to_thread(validate, schema, body) if _takes_long(request, body) else validate(schema, body)
     await claim_answer(request, parts, body)
     return Received(parts=parts.choose(getattr(asked, "model", None)), body=body, asked=asked)
+
+
+def _takes_long(request: Request, body: dict[str, Any]) -> bool:
+    """Whether a check may take long: of much text, of pictures, or of a form that becomes a grammar."""
+    num_bytes = request.headers.get("content-length", "")
+    return "response_format" in body or not num_bytes.isdigit() or int(num_bytes) > _LONG_BODY_BYTES
 
 
 def client_label(request: Request) -> str | None:

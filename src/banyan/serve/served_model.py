@@ -91,8 +91,11 @@ class ServedModel(Protocol):
         """
         ...
 
-    async def embed(self, texts: Sequence[TextVector]) -> list[NDArray[np.float32]]:
-        """Return the vector of each text, of the first layer asked for; cancelling the awaiting task gives them up."""
+    async def embed(self, texts: Sequence[TextVector], *, owner: str = "") -> list[NDArray[np.float32]]:
+        """Return the vector of each text, of the first layer asked for; cancelling the awaiting task gives them up.
+
+        Owners take turns, text by text.
+        """
         ...
 
     def close(self) -> None:

@@ -166,6 +166,25 @@ def test_wide_references_are_counted_before_they_are_built() -> None:
         form_of(SamplingConfig(json_schema=json.dumps({"$ref": "#/$defs/a11", "$defs": levels})))
 
 
+def test_a_definition_is_built_once_however_often_it_is_named() -> None:
+    def num_rules(num_names: int) -> int:
+        properties = {f"p{number}": {"$ref": "#/$defs/e"} for number in range(num_names)}
+        schema = {"$defs": {"e": {"enum": [f"value {number}" for number in range(500)]}}, "properties": properties}
+        form = form_of(SamplingConfig(json_schema=json.dumps(schema)))
+        assert form is not None
+        return sum(len(way) for ways in form.rules for way in ways)
+
+    few, many = num_rules(2), num_rules(100)
+    assert many - few < 5_000 < few  # what the names of the properties cost, and no enumeration
+    assert accepts({"$defs": {"e": {"enum": [1, 2]}}, "properties": {"a": {"$ref": "#/$defs/e"}}}, '{"a": 2}')
+
+
+def test_a_grammar_is_bounded_while_it_is_built() -> None:
+    properties = {f"p{number}": {"type": "string", "maxLength": 700 + number} for number in range(250)}
+    with pytest.raises(InputError, match="100000 symbols"):
+        form_of(SamplingConfig(json_schema=json.dumps({"properties": properties})))
+
+
 def test_a_form_refuses_what_would_break_it() -> None:
     for extra in ({"stop": ("a",)}, {"num_beams": 2}, {"min_tokens": 3}, {"no_repeat_ngram": 2}, {"choices": ("a",)}):
         with pytest.raises(ConfigError, match="does not go with"):

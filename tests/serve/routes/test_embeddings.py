@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -13,8 +15,10 @@ from numpy.typing import NDArray
 from banyan.core.errors import InputError
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.serve.schemas import MAX_EMBEDDED
+from banyan.store.keys import create_key
 from banyan.store.sql_store import SqlStore
 from banyan.store.types import RequestState, StoredExchange
+from banyan.testing.serving import RunningServer
 
 PATH = "/v1/embeddings"
 TEXTS = ["three days ago", "三天前"]
@@ -131,6 +135,23 @@ def test_a_stored_vector_is_shown_as_base64_and_not_as_a_picture(client: httpx.C
     (output,) = client.get(f"/v1/outputs/{newest(store).request.request_id}").json()["outputs"]
     assert output["images"] == []
     np.testing.assert_array_equal(np.frombuffer(base64.b64decode(output["vectors"][0]), "<f4"), vector)
+
+
+def test_a_few_texts_of_one_key_do_not_wait_for_the_many_of_another(
+    server: RunningServer, client: httpx.Client, loaded: LoadedModel
+) -> None:
+    other = create_key(server.store.database, name="few texts").secret
+    many = [f"{number} trees stand in the wood" * 4 for number in range(400)]
+    with (
+        ThreadPoolExecutor() as pool,
+        httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {other}"}, verify=False) as stranger,
+    ):
+        large = pool.submit(ask, client, many)
+        while loaded.engine.num_waiting < 100:
+            time.sleep(0.001)
+        vectors(ask(stranger, "a tree"))
+        assert loaded.engine.num_waiting > 0 and not large.done()
+        assert len(vectors(large.result())) == len(many)
 
 
 def test_a_model_that_fails_leaves_a_failed_record(

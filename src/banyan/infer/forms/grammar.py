@@ -6,6 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from banyan.core.errors import InputError
+
+MAX_SYMBOLS = 100_000  # of all ways of all rules together
+
 Symbol: TypeAlias = int  # 0 and above: a class of bytes; below: rule -1 - symbol
 Sequence_: TypeAlias = tuple[Symbol, ...]
 
@@ -21,9 +25,14 @@ class Grammar:
 
 
 class GrammarBuilder:
-    """Collects classes and rules; equal ones are kept once."""
+    """Collects classes and rules; equal ones are kept once.
+
+    Raises: InputError as soon as there is more to write down than `MAX_SYMBOLS`, counted as often as it is asked for.
+    """
 
     def __init__(self) -> None:
+        self._num_symbols = 0
+        self._repeated: dict[tuple[Sequence_, int, int | None], Sequence_] = {}
         self._classes: dict[frozenset[int], int] = {}
         self._rules: list[tuple[Sequence_, ...]] = []
         self._known: dict[tuple[Sequence_, ...], Symbol] = {}
@@ -39,6 +48,9 @@ class GrammarBuilder:
 
     def either(self, *ways: Sequence_) -> Symbol:
         """Return the symbol of one of several sequences."""
+        self._num_symbols += sum(map(len, ways))
+        if self._num_symbols > MAX_SYMBOLS:
+            raise InputError(f"the form of the answer needs a grammar of more than {MAX_SYMBOLS} symbols.")
         if ways not in self._known:
             self._known[ways] = self._add(ways)
         return self._known[ways]
@@ -56,19 +68,24 @@ class GrammarBuilder:
 
     def repeated(self, symbols: Sequence_, *, low: int, high: int | None) -> Sequence_:
         """Return a sequence that comes `low` to `high` times; None: without end."""
-        once = self.either(symbols)
-        rest: Sequence_ = () if high is not None else (self.any_number(once),)
-        for _ in range(0 if high is None else high - low):
-            rest = (self.optional(once, *rest),)
-        for _ in range(low):
-            rest = (self.either((once, *rest)),)
-        return rest
+        key = (symbols, low, high)
+        if key not in self._repeated:
+            self._repeated[key] = self._repeat(self.either(symbols), low=low, high=high)
+        return self._repeated[key]
 
     def build(self, start: Sequence_) -> Grammar:
         """Return the grammar whose texts are those of a sequence."""
         return Grammar(
             classes=tuple(self._classes), rules=tuple(self._rules), start=start, num_bytes=_shortest(self._rules)
         )
+
+    def _repeat(self, once: Symbol, *, low: int, high: int | None) -> Sequence_:
+        rest: Sequence_ = () if high is not None else (self.any_number(once),)
+        for _ in range(0 if high is None else high - low):
+            rest = (self.optional(once, *rest),)
+        for _ in range(low):
+            rest = (self.either((once, *rest)),)
+        return rest
 
     def _add(self, ways: tuple[Sequence_, ...]) -> Symbol:
         self._rules.append(ways)

@@ -70,6 +70,7 @@ class _Compiler:
         self._build = GrammarBuilder()
         self._texts = JsonTexts(self._build)
         self._num_nodes = 0
+        self._defined: dict[tuple[str, int], tuple[Sequence_, int]] = {}  # by name and depth: rule, number of nodes
 
     def grammar(self) -> Grammar:
         return self._build.build(self._value(self._root, depth=0, inside=()))
@@ -88,11 +89,23 @@ class _Compiler:
         self._check_keywords(node)
         _check_alone(node)
         if "$ref" in node:
-            name = node["$ref"]
-            if name in inside:
-                raise InputError("the schema refers to itself; only schemas with an end are supported here.")
-            return self._value(self._referred(name), depth=depth, inside=(*inside, name))
+            return self._definition(node["$ref"], depth=depth, inside=inside)
         return self._by_keyword(node, depth=depth, inside=inside)
+
+    def _definition(self, name: Any, *, depth: int, inside: tuple[str, ...]) -> Sequence_:
+        """Return what fits a definition; it is worked out once for each depth, and counts as often as it is named."""
+        if name in inside:
+            raise InputError("the schema refers to itself; only schemas with an end are supported here.")
+        definition = self._referred(name)
+        if (name, depth) in self._defined:
+            known, num_nodes = self._defined[name, depth]
+            self._num_nodes += num_nodes
+            return known
+        before = self._num_nodes
+        # One symbol, however long it is, so that naming it again costs as much as a word.
+        found = (self._build.either(self._value(definition, depth=depth, inside=(*inside, name))),)
+        self._defined[name, depth] = (found, self._num_nodes - before)
+        return found
 
     def _by_keyword(self, node: Mapping[str, Any], *, depth: int, inside: tuple[str, ...]) -> Sequence_:
         if "const" in node or "enum" in node:

@@ -20,6 +20,7 @@ class JsonTexts:
 
     def __init__(self, builder: GrammarBuilder) -> None:
         self._builder = builder
+        self._anything: dict[int, Symbol] = {}  # by depth
         space = builder.optional(*builder.text(" "))
         self.comma: Sequence_ = (*builder.text(","), space)
         self.colon: Sequence_ = (*builder.text(":"), space)
@@ -67,16 +68,17 @@ class JsonTexts:
 
     def anything(self, *, depth: int = MAX_DEPTH) -> Symbol:
         """Return any value, with arrays and objects at most so deep in each other."""
+        if depth not in self._anything:
+            self._anything[depth] = self._any_value(depth=depth)
+        return self._anything[depth]
+
+    def _any_value(self, *, depth: int) -> Symbol:
         build = self._builder
         plain = [self.string(), (self.number,), *(build.text(word) for word in ("true", "false", "null"))]
         value = build.either(*plain)
         for _ in range(depth):
             value = build.either(*plain, self.array((value,)), self.mapping((value,)))
         return value
-
-    def any_object(self) -> Sequence_:
-        """Return an object that holds anything."""
-        return self.mapping((self.anything(depth=MAX_DEPTH - 1),))
 
 
 def _character(build: GrammarBuilder) -> Symbol:

@@ -58,7 +58,7 @@ def _how(asked: EmbeddingRequest) -> EmbeddingConfig:
 
 async def _answer(parts: ServerParts, stored: StoredRequest, texts: Sequence[TextVector]) -> list[Vector]:
     async def work(_: Record) -> Finished[list[Vector]]:
-        vectors = await within_time(parts, parts.model.embed(texts))
+        vectors = await within_time(parts, parts.model.embed(texts, owner=stored.api_key_id or ""))
         return Finished(result=vectors, outputs=tuple(_output(index, vector) for index, vector in enumerate(vectors)))
 
     return await recorded(parts, stored, work)

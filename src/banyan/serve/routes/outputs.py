@@ -147,7 +147,7 @@ async def _similar(request: Request, query: OutputsQuery, text: str) -> Response
 
     def embed(texts: Sequence[str]) -> Vectors:
         """Ask the model from the thread that reads the store."""
-        return asyncio.run_coroutine_threadsafe(_embed(parts, texts), loop).result()
+        return asyncio.run_coroutine_threadsafe(_embed(parts, texts, key_id_of(request) or ""), loop).result()
 
     with parts.admission.place():
         facts = parts.model.facts
@@ -161,8 +161,8 @@ async def _similar(request: Request, query: OutputsQuery, text: str) -> Response
     return JSONResponse({"object": "list", "data": page, "has_more": False, "num_unread": found.num_unread})
 
 
-async def _embed(parts: ServerParts, texts: Sequence[str]) -> Vectors:
-    return np.stack(await parts.model.embed(await parts.model.read_texts(texts, _HOW)))
+async def _embed(parts: ServerParts, texts: Sequence[str], owner: str) -> Vectors:
+    return np.stack(await parts.model.embed(await parts.model.read_texts(texts, _HOW), owner=owner))
 
 
 def _describe(exchange: StoredExchange, *, with_pictures: bool = False) -> dict[str, Any]:
