@@ -10,7 +10,7 @@ from proofs.training.hostile import hostile_directory
 from proofs.training.matrix import CELLS
 from proofs.training.running import Runner
 
-_SIZES = {"D-01": 200, "D-02": 45, "D-03": 3, "D-17": 30, "D-18": 5, "D-24": 50}
+_SIZES = {"D-01": 200, "D-02": 63, "D-03": 3, "D-17": 30, "D-18": 5, "D-24": 50}
 _QUICK = {f"D-{number:02d}" for number in (1, 2, 7, 8, 9, 10, 11, 12, 13, 25)}
 
 
@@ -19,6 +19,14 @@ def test_every_row_of_the_matrix_has_its_trials() -> None:
     sizes = {cell.number: cell.size for cell in CELLS}
     assert {number: sizes[number] for number in _SIZES} == _SIZES
     assert all(len(set(cell.trials)) == cell.size for cell in CELLS)
+
+
+def test_a_kill_is_tried_on_every_kind_of_recipe(tmp_path: Path) -> None:
+    kills = CELLS[0]
+    findings = Findings(path=tmp_path / "D-01.json", trials={trial: {"outcome": "passed"} for trial in kills.quick})
+    assert findings.count_by_kind(kills) == (
+        "pretraining 3 of 50, joint 3 of 50, lora 2 of 25, image_tokenizer 2 of 25, head 0 of 25, unfreezing 0 of 25"
+    )
 
 
 def test_the_short_form_has_its_rows() -> None:

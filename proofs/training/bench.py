@@ -1,4 +1,4 @@
-"""What every trial starts from: tiny data, two recipes, and the run that nothing disturbed."""
+"""What every trial starts from: tiny data, a recipe, and the run that nothing disturbed."""
 
 from __future__ import annotations
 
@@ -14,23 +14,12 @@ from typing import Any
 import yaml
 
 from proofs.training.processes import Child, start_banyan
+from proofs.training.recipes import needs_parent, recipe_of
 
-KINDS = ("pretraining", "joint")  # of recipe: words alone; words, labels and pictures together
-NUM_STEPS = 60
 _WORDS = (
     *("the", "river", "ran", "past", "a", "mill", "and", "nobody", "knew", "why", "河水", "流过", "磨坊", "each"),
     *("stone", "was", "red", "or", "blue", "that", "year"),
 )
-_MODEL = {"num_layers": 2, "num_heads": 2, "num_kv_heads": 1, "embed_dim": 32, "head_dim": 16, "ffn_dim": 64}
-_TRAIN = {
-    "steps": NUM_STEPS,
-    "seq_len": 48,
-    "micro_batch_seqs": 2,
-    "accumulation_steps": 2,
-    "checkpoint_every": 7,
-    "evaluate_every": 25,
-    "log_every": 1,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,20 +47,8 @@ class Bench:
 
     def recipe(self, kind: str, **changes: Any) -> dict[str, Any]:
         """Return a recipe as plain values; `changes` are laid over its sections."""
-        tasks = {"pretraining": ("language_modeling",), "joint": tuple(self.rows)}[kind]
-        recipe: dict[str, Any] = {
-            "name": "run",
-            "seed": 7,
-            "model": {**_MODEL, "dropout": 0.1},
-            "tokenizer": {"vocab_size": 300},
-            "image_tokenizer": {"num_codes": 8},
-            "train": dict(_TRAIN),
-            "evaluation": {"max_validation_examples": 2, "max_test_examples": 2},
-            "tasks": [
-                {"name": task, "kind": task, "data": {"train": str(self.rows[task]), "validation_fraction": 0.1}}
-                for task in tasks
-            ],
-        }
+        parent = self.golden("pretraining").run_directory if needs_parent(kind) else None
+        recipe = recipe_of(kind, rows=self.rows, parent=parent)
         for section, values in changes.items():
             recipe[section] = {**recipe[section], **values} if isinstance(values, Mapping) else values
         return recipe

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ class Cell:
     trials: tuple[str, ...]
     run: Trial
     quick: tuple[str, ...] = ()  # those of the 90-second form
-    not_covered: str = ""  # what this row does not show
+    kind_of: Callable[[str], str] | None = None  # of recipe, by trial, where a row tries several
 
     @property
     def size(self) -> int:
@@ -68,6 +69,15 @@ class Findings:
         """Return how many of a cell's trials ended so."""
         return sum(self.trials.get(trial, {}).get("outcome") == outcome for trial in cell.trials)
 
+    def count_by_kind(self, cell: Cell) -> str:
+        """Return how many trials have passed of each kind of recipe; empty where a row tries one kind."""
+        if cell.kind_of is None:
+            return ""
+        sizes = Counter(map(cell.kind_of, cell.trials))
+        passed = [t for t in cell.trials if self.trials.get(t, {}).get("outcome") == "passed"]
+        counts = Counter(map(cell.kind_of, passed))
+        return ", ".join(f"{kind} {counts[kind]} of {size}" for kind, size in sizes.items())
+
     def state(self, cell: Cell) -> str:
         """Return one word for the whole cell."""
         if num_failed := self.count(cell, "failed"):
@@ -85,7 +95,7 @@ def table(cells: Iterable[Cell], folder: Path) -> list[str]:
         state, passed = findings.state(cell), findings.count(cell, "passed")
         why = next((found["seen"] for found in done if found["outcome"] == "not possible"), "")
         shown = f"{passed} of {cell.size}" if state in ("passed", "in part") else state
-        note = why or (done[0]["seen"] if cell.size == 1 and passed else "")
+        note = why or (done[0]["seen"] if cell.size == 1 and passed else findings.count_by_kind(cell))
         result = f"{shown} ({note})" if note else shown
         seconds = sum(found["seconds"] for found in done)
         lines.append(f"| {cell.number} | {cell.fault} | {cell.passes_if} | {result} | {seconds:.0f} |")

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 from banyan.core.model_directory import verify_manifest
-from proofs.training.bench import KINDS, NUM_STEPS, Bench, Place, digest_of
+from proofs.training.bench import Bench, Place, digest_of
 from proofs.training.evidence import Cell
 from proofs.training.processes import Child
+from proofs.training.recipes import KINDS, NUM_STEPS
 
 _MAX_STARTS = 12
 _NUM_KILLS = 200
+_FIRST_KINDS = KINDS[:2]  # of these half of the kills; of the others the other half
 _NUM_REQUESTS = 50
 _MAX_SECONDS_TO_SAVE = 20.0
 Event = Callable[[str, tuple[Any, ...]], bool]  # (name of an audit event, its arguments) → is it the one?
@@ -85,6 +87,8 @@ def _flushes(name: str, step: int) -> Event:
     return lambda event, args: event == "fsync" and f"step-{step:08d}.tmp-" in args[0] and args[0].endswith(name)
 
 
+_SAVED_AT = (7, 14, 21, 28, 35)
+_OTHER_SAVES = ("lora", "image_tokenizer")  # whose checkpoints hold other files
 SAVE_PHASES: dict[str, Callable[[int], Event]] = {
     "before the folder": lambda step: _makes("os.mkdir", f"step-{step:08d}.tmp-"),
     "before the weights": lambda step: _writes("model.safetensors", step),
@@ -134,9 +138,10 @@ def _kill_where_it_pauses(place: Place, is_it: Event) -> None:
 
 def killed_inside_a_save(bench: Bench, trial: str) -> str:
     """Kill the run at one phase of one save; it must go on from the newest complete checkpoint."""
-    phase, _, step_word = trial.rpartition(" at step ")
-    golden, step = bench.golden("pretraining"), int(step_word)
-    place = bench.place(f"save-{phase}-{step}".replace(" ", "-"))
+    kind = _kind_of_save(trial)
+    phase, _, step_word = trial.removeprefix(f"{kind}: ").rpartition(" at step ")
+    golden, step = bench.golden(kind), int(step_word)
+    place = bench.place(f"save-{kind}-{phase}-{step}".replace(" ", "-"), kind=kind)
     _kill_where_it_pauses(place, SAVE_PHASES[phase](step))
     is_complete = phase == "before the link"
     complete = [saved for saved in place.steps() if saved <= step]
@@ -231,24 +236,41 @@ def _wait_for_first_step(place: Place) -> None:
         time.sleep(0.005)
 
 
-_SAVES = tuple(f"{phase} at step {step}" for phase in SAVE_PHASES for step in (7, 14, 21, 28, 35))
-_KILLS = tuple(f"{KINDS[number % len(KINDS)]} {number}" for number in range(_NUM_KILLS))
+def _kind_of_kill(trial: str) -> str:
+    return trial.partition(" ")[0]
+
+
+def _kind_of_save(trial: str) -> str:
+    kind, colon, _ = trial.partition(": ")
+    return kind if colon else "pretraining"
+
+
+def _kill(number: int) -> str:
+    kinds = _FIRST_KINDS if number < _NUM_KILLS // 2 else KINDS[len(_FIRST_KINDS) :]
+    return f"{kinds[number % len(kinds)]} {number}"
+
+
+_SAVES = tuple(f"{phase} at step {step}" for phase in SAVE_PHASES for step in _SAVED_AT)
+_SAVES_OF_OTHERS = tuple(f"{kind}: {phase} at step 14" for phase in SAVE_PHASES for kind in _OTHER_SAVES)
+_KILLS = tuple(map(_kill, range(_NUM_KILLS)))
 CELLS = (
     Cell(
         number="D-01",
         fault="SIGKILL at a uniformly random time of a 60-step run, and often again while it goes on",
         passes_if="weights, optimizer, progress and every loss equal the undisturbed run, bit for bit",
         trials=_KILLS,
-        quick=_KILLS[:10],
+        quick=(*_KILLS[:6], *(trial for trial in _KILLS[100:108] if _kind_of_kill(trial) in _OTHER_SAVES)),
         run=killed_at_any_moment,
+        kind_of=_kind_of_kill,
     ),
     Cell(
         number="D-02",
-        fault="SIGKILL at each of 9 phases of a save, 5 saves",
+        fault="SIGKILL at each of 9 phases of a save, 5 saves, and one of those whose checkpoints hold other files",
         passes_if="goes on from the right step; final state equal, bit for bit",
-        trials=_SAVES,
+        trials=(*_SAVES, *_SAVES_OF_OTHERS),
         quick=_SAVES[2::5],
         run=killed_inside_a_save,
+        kind_of=_kind_of_save,
     ),
     Cell(
         number="D-03",

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from proofs.training.bench import NUM_STEPS, Bench, Golden, Place, digest_of, json_lines
+from proofs.training.bench import Bench, Golden, Place, digest_of, json_lines
 from proofs.training.evidence import Cell
+from proofs.training.recipes import NUM_STEPS
 
 _MAX_WAIT_SECONDS = 300.0
 _HANG_SECONDS = 90.0

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from banyan.core.model_directory import MANIFEST, write_manifest
-from proofs.training.bench import NUM_STEPS, Bench, Place, digest_of, weights_digest
+from proofs.training.bench import Bench, Place, digest_of, weights_digest
 from proofs.training.disks import UNRECORDED, recorded_events, slow_steps
 from proofs.training.evidence import Cell, NotPossibleHereError
 from proofs.training.processes import run_here
+from proofs.training.recipes import NUM_STEPS
 
 _AWAY_SECONDS = 30.0
 _NUM_RACES = 100
