@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from banyan.tasks.intervals import compare_repeated
+from banyan.tasks.repeated_scores import compare_repeated, repeated_interval
 from banyan.workflows.kept_scores import TaskScore
 from banyan.workflows.twin_report import help_table, summary_lines, transfer_table
 from banyan.workflows.twin_results import JointVsSingle
@@ -80,14 +80,8 @@ def _spread(scores: Sequence[TaskScore]) -> str:
 
 def _interval(scores: Sequence[TaskScore]) -> str:
     """Return the interval over examples and seeds, of the score between 0 and 1 in points, better upwards."""
-    found = compare_repeated(
-        [score.unit for score in scores],
-        [0.0],
-        own_samples_SN=np.array([score.samples for score in scores]),
-        other_samples_SN=np.zeros((1, len(scores[0].samples))),
-        score=scores[0].metric,
-    )
-    return f"{100 * found.interval.low:.1f} – {100 * found.interval.high:.1f}"
+    found = repeated_interval([one.unit for one in scores], samples_SN=np.array([one.samples for one in scores]))
+    return f"{100 * max(0.0, found.low):.1f} – {100 * min(1.0, found.high):.1f}"
 
 
 def _calibration_table(done: Sequence[RunResult]) -> Iterator[str]:

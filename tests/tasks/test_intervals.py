@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from banyan.core.errors import DataError
-from banyan.tasks.intervals import compare, compare_repeated, confidence_intervals, holm, resampled_scores
+from banyan.tasks.intervals import compare, confidence_intervals, holm
 from banyan.tasks.metrics.labels import measure_labels
 from banyan.tasks.metrics.likelihood import measure_bits
 from banyan.tasks.metrics.measurement import Measurement
@@ -102,21 +102,3 @@ def test_holm_rejects_what_the_step_down_test_rejects(p_values: list[float]) -> 
             break
         rejected.add(place)
     assert {place for place, value in enumerate(holm(p_values)) if value < 0.05} == rejected
-
-
-def test_two_systems_measured_at_different_times_compare_as_at_once() -> None:
-    first, second = accuracy(70, 30), accuracy(60, 40)
-    at_once = compare(first, second, score="accuracy")
-    own, others = (resampled_scores(one, score="accuracy")[None] for one in (first, second))
-    later = compare_repeated([0.7], [0.6], own_samples_SN=own, other_samples_SN=others, score="accuracy")
-    assert later.interval == at_once.interval and later.p_value == at_once.p_value
-    assert later.improvement == pytest.approx(at_once.improvement)
-
-
-def test_seeds_that_disagree_make_a_difference_less_sure() -> None:
-    """Without noise of the examples, the interval is that of the mean of three seeds drawn from three."""
-    own = np.repeat([[0.0], [3.0], [6.0]], 4000, axis=1)
-    found = compare_repeated([0, 3, 6], [0], own_samples_SN=own, other_samples_SN=np.zeros((1, 4000)), score="accuracy")
-    assert found.improvement == 3
-    assert (found.interval.low, found.interval.high) == (0, 6)  # each has a chance of one in 27
-    assert found.p_value == pytest.approx(2 / 27, abs=0.02)

@@ -13,7 +13,7 @@ import numpy as np
 from banyan.core.errors import DataError
 from banyan.tasks.metrics.measurement import FloatArray, Measurement
 
-_CONFIDENCE = 0.95
+CONFIDENCE = 0.95
 _CHUNK = 50  # resamples drawn at a time, so that memory stays small on large test sets
 
 
@@ -51,7 +51,7 @@ def confidence_intervals(measurement: Measurement, *, num_samples: int = 1000, s
     for totals in _resampled_totals(measurement.statistics, num_samples=num_samples, seed=seed):
         for name, value in measurement.summarize(totals).items():
             samples.setdefault(name, []).append(value)
-    return {name: _interval(values) for name, values in samples.items()}
+    return {name: interval_of(values) for name, values in samples.items()}
 
 
 def compare(
@@ -69,7 +69,7 @@ def compare(
         resampled_scores(one, score=score, num_samples=num_samples, seed=seed) for one in (measurement, other)
     )
     improvement = sign * (measurement.scores()[score] - other.scores()[score])
-    return _comparison(score, improvement, sign * (own - others))
+    return resampled_comparison(score, improvement, sign * (own - others))
 
 
 def resampled_scores(measurement: Measurement, *, score: str, num_samples: int = 1000, seed: int = 0) -> FloatArray:
@@ -82,37 +82,11 @@ def resampled_scores(measurement: Measurement, *, score: str, num_samples: int =
     return np.array([_named(measurement, total, score) for total in totals])
 
 
-def compare_repeated(
-    own: Sequence[float],
-    others: Sequence[float],
-    *,
-    own_samples_SN: FloatArray,
-    other_samples_SN: FloatArray,
-    score: str,
-    seed: int = 0,
-) -> Comparison:
-    """Say how much better one way to train is than another, each tried from several seeds; higher scores are better.
-
-    `own` and `others` are the scores by seed. Every resample draws the examples, the same ones for both, and the seeds
-    of each way, so that the interval knows of both kinds of chance.
-    Shapes: samples (seeds, num_samples), rows of `resampled_scores`; the two may differ in their seeds.
-    """
-    generator = np.random.default_rng(seed)
-    drawn = (_drawn_means(samples_SN, generator) for samples_SN in (own_samples_SN, other_samples_SN))
-    return _comparison(score, float(np.mean(own) - np.mean(others)), next(drawn) - next(drawn))
-
-
-def _drawn_means(samples_SN: FloatArray, generator: np.random.Generator) -> FloatArray:
-    """Return the mean over seeds that are drawn with replacement, for each resample."""
-    num_seeds, num_samples = samples_SN.shape
-    chosen_SN = generator.integers(num_seeds, size=(num_seeds, num_samples))
-    return np.asarray(np.take_along_axis(samples_SN, chosen_SN, axis=0).mean(axis=0))
-
-
-def _comparison(score: str, improvement: float, differences_N: FloatArray) -> Comparison:
+def resampled_comparison(score: str, improvement: float, differences_N: FloatArray) -> Comparison:
+    """Return a comparison whose interval and p-value are those of the differences on resampled test sets."""
     differences: list[float] = differences_N.tolist()
     return Comparison(
-        score=score, improvement=improvement, interval=_interval(differences), p_value=_p_value(differences)
+        score=score, improvement=improvement, interval=interval_of(differences_N), p_value=_p_value(differences)
     )
 
 
@@ -155,7 +129,8 @@ def _p_value(differences: list[float]) -> float:
     return min(1.0, 2 * (1 + min(below, above)) / (1 + len(differences)))
 
 
-def _interval(values: list[float]) -> Interval:
-    tail = (1 - _CONFIDENCE) / 2
+def interval_of(values: Sequence[float] | FloatArray) -> Interval:
+    """Return the 95 % interval of a score from what it is on resampled test sets."""
+    tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(np.asarray(values), [tail, 1 - tail])
     return Interval(low=float(low), high=float(high))

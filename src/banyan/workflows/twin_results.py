@@ -8,7 +8,8 @@ from statistics import fmean
 
 import numpy as np
 
-from banyan.tasks.intervals import Comparison, compare_repeated, holm
+from banyan.tasks.intervals import Comparison, holm
+from banyan.tasks.repeated_scores import compare_repeated
 from banyan.workflows.kept_scores import TaskScore
 from banyan.workflows.model_comparison import verdict_on
 
@@ -95,7 +96,7 @@ def compare_all(pairs: dict[str, tuple[Scored, Scored]]) -> tuple[TaskTransfer, 
 
 
 def compare_scored(own: Sequence[TaskScore], others: Sequence[TaskScore]) -> Comparison:
-    """Say how much better one way is, on the same resampled examples and over the seeds of each."""
+    """Say how much better one way is, on the same test examples and over the seeds of each."""
     return compare_repeated(
         [score.unit for score in own],
         [score.unit for score in others],
