@@ -87,6 +87,14 @@ def test_a_learning_rate_factor_scales_every_group_from_its_peak() -> None:
         assert rates(optimizer) == {("AdamW", 0.2 * factor), ("AdamW", 0.8 * factor), ("Muon", 0.4 * factor)}
 
 
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_task_heads_may_learn_at_a_rate_of_their_own(name: Any) -> None:
+    model = tiny_learner()
+    optimizer = build_optimizer(model, OptimizerConfig(name=name, head_learning_rate=0.7))
+    fast = [param for _, group in groups(optimizer) if group["lr"] == 0.7 for param in group["params"]]
+    assert {id(param) for param in fast} == {id(param) for param in model.heads.parameters()} != set()
+
+
 def test_decay_falls_with_the_rate_only_where_that_is_asked_for() -> None:
     for falls, expected in ((False, {0.0, 0.1}), (True, {0.0, 0.025})):
         optimizer = build_optimizer(tiny_learner(), OptimizerConfig(decay_falls_with_rate=falls))

@@ -19,8 +19,10 @@ from banyan.train.cautious import CautiousAdamW
 from banyan.train.layer_rates import LayerRates
 from banyan.train.muon import Muon
 
-OUTPUT_LAYERS = ("heads.", "word_head.")  # matrices that answer rather than transform
+TASK_HEADS = "heads."
+OUTPUT_LAYERS = (TASK_HEADS, "word_head.")  # matrices that answer rather than transform
 _ASIDE = "second_weights"  # the average, or while that is in the model, the weights that learn
+LEARNING_RATES = ("learning_rate", "matrix_learning_rate", "embedding_learning_rate", "head_learning_rate")
 MOMENTUM_START = 0.85  # of Muon, where it warms up: early gradients turn quickly
 
 
@@ -36,6 +38,7 @@ class OptimizerConfig:
     learning_rate: float = 3e-3  # peak, of AdamW
     matrix_learning_rate: float = 0.01  # peak, of Muon
     embedding_learning_rate: float = 0.02  # peak, of AdamW on embeddings (and a tied head), beside Muon
+    head_learning_rate: float | None = None  # peak, of AdamW on task heads; null: learning_rate
     weight_decay: float = 0.1  # per unit of learning rate; matrices only
     cautious_weight_decay: bool = False  # only where the step makes the weight smaller too
     decay_falls_with_rate: bool = False  # the decay per unit of learning rate falls as the learning rate does
@@ -50,6 +53,11 @@ class OptimizerConfig:
         for name in ("learning_rate", "matrix_learning_rate", "embedding_learning_rate", "epsilon"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"optimizer.{name}={getattr(self, name)} must be > 0.")
+        if self.head_learning_rate is not None and self.head_learning_rate <= 0:
+            raise ConfigError(
+                f"optimizer.head_learning_rate={self.head_learning_rate} must be > 0.",
+                hint="leave it out, and the heads learn at optimizer.learning_rate",
+            )
         for name in ("beta1", "beta2", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"optimizer.{name}={getattr(self, name)} must be at least 0 and below 1.")
@@ -206,6 +214,10 @@ def build_optimizer(model: nn.Module, optimizer: OptimizerConfig) -> ModelOptimi
     return ModelOptimizer(named, parts, config=optimizer)
 
 
+def _heads(model: nn.Module) -> set[int]:
+    return {id(param) for name, param in model.named_parameters() if name.startswith(TASK_HEADS)}
+
+
 def _embeddings(model: nn.Module) -> set[int]:
     return {id(param) for m in model.modules() if isinstance(m, nn.Embedding) for param in m.parameters()}
 
@@ -245,14 +257,22 @@ def _muon(model: nn.Module, params: list[nn.Parameter], optimizer: OptimizerConf
     )
 
 
+def _rate(optimizer: OptimizerConfig, *, is_embedding: bool, is_head: bool) -> float:
+    """Return the peak at which AdamW moves a weight."""
+    if is_embedding and optimizer.name == "muon":
+        return optimizer.embedding_learning_rate
+    if is_head and optimizer.head_learning_rate is not None:
+        return optimizer.head_learning_rate
+    return optimizer.learning_rate
+
+
 def _adamw(model: nn.Module, params: list[nn.Parameter], optimizer: OptimizerConfig) -> torch.optim.AdamW:
     """Return a fused AdamW that decays matrices, but no embeddings, gains or biases."""
-    embeddings = _embeddings(model)
-    is_beside_muon = optimizer.name == "muon"
+    embeddings, heads = _embeddings(model), _heads(model)
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)  # by learning rate and decay
     for param in params:
         is_embedding = id(param) in embeddings
-        rate = optimizer.embedding_learning_rate if is_embedding and is_beside_muon else optimizer.learning_rate
+        rate = _rate(optimizer, is_embedding=is_embedding, is_head=id(param) in heads)
         decay = optimizer.weight_decay if param.ndim >= 2 and not is_embedding else 0.0
         groups[rate, decay].append(param)
     rule = CautiousAdamW if optimizer.cautious_weight_decay else torch.optim.AdamW

@@ -9,11 +9,12 @@ from typing import Any
 import yaml
 
 from banyan.core.files import atomic_write_text
+from banyan.train.optimizer import LEARNING_RATES
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.sidecars import RECIPE_FILE
 
 PATCH_FILE = "diagnosis.yaml"
-_RATES = ("learning_rate", "matrix_learning_rate", "embedding_learning_rate")
+_BESIDE_MUON = ("matrix_learning_rate", "embedding_learning_rate")
 
 Changes = Mapping[str, Any]  # by key, as on the command line
 
@@ -49,8 +50,12 @@ def overrides(changes: Changes) -> list[str]:
 
 
 def _lower_rates(recipe: Recipe, factor: float) -> dict[str, Any]:
-    names = _RATES if recipe.optimizer.name == "muon" else _RATES[:1]
-    return {f"optimizer.{name}": _round(getattr(recipe.optimizer, name) * factor) for name in names}
+    rates = {name: getattr(recipe.optimizer, name) for name in LEARNING_RATES}
+    return {
+        f"optimizer.{name}": _round(rate * factor)
+        for name, rate in rates.items()
+        if rate is not None and (recipe.optimizer.name == "muon" or name not in _BESIDE_MUON)
+    }
 
 
 def _round(value: float) -> float:

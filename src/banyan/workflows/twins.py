@@ -11,7 +11,7 @@ from typing import TypeVar
 from banyan.core.config import config
 from banyan.train.balance_config import BalanceConfig
 from banyan.train.config import TrainConfig
-from banyan.train.optimizer import OptimizerConfig
+from banyan.train.optimizer import LEARNING_RATES, OptimizerConfig
 from banyan.train.ramps import planned_rows
 from banyan.workflows.material import Material
 from banyan.workflows.recipe import Recipe
@@ -121,12 +121,8 @@ def _balance(balance: BalanceConfig, names: Sequence[str]) -> BalanceConfig:
 
 def scaled_rates(optimizer: OptimizerConfig, factor: float) -> OptimizerConfig:
     """Return an optimizer whose learning rates are all so many times what they were."""
-    return dataclasses.replace(
-        optimizer,
-        learning_rate=optimizer.learning_rate * factor,
-        matrix_learning_rate=optimizer.matrix_learning_rate * factor,
-        embedding_learning_rate=optimizer.embedding_learning_rate * factor,
-    )
+    rates = {name: getattr(optimizer, name) for name in LEARNING_RATES}
+    return dataclasses.replace(optimizer, **{name: rate * factor for name, rate in rates.items() if rate is not None})
 
 
 def cell_material(material: Material, length: JointLength, names: Sequence[str]) -> Material:
