@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 
 from banyan.serve.answer_schemas import ANSWERS
 from banyan.store.keys import create_key
+from banyan.testing.recorded_runs import record_tiny_run
 from banyan.testing.serving import RunningServer
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -36,7 +38,7 @@ FILLED: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("POST", "/admin/keys"): [{"name": "guest", "limits": {"max_concurrent": 1}}],
     ("POST", "/admin/keys/{key}"): [{"training_ok": True}],
 }
-PLACES = {"{output_id}": "{output}", "{key_id}": "{key}", "/models/{name}": "/models/tiny"}
+PLACES = {"{output_id}": "{output}", "{key_id}": "{key}", "{run_id}": "{run}", "/models/{name}": "/models/tiny"}
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +64,11 @@ def filled() -> list[tuple[str, str, str, dict[str, Any] | None]]:
     return asked
 
 
-def test_every_answer_is_what_the_description_says(server: RunningServer, boss: httpx.Client) -> None:
+def test_every_answer_is_what_the_description_says(server: RunningServer, boss: httpx.Client, tmp_path: Path) -> None:
     names = {
         "{output}": boss.post("/v1/completions", json={"model": "tiny", "prompt": "a", "max_tokens": 2}).json()["id"],
         "{key}": create_key(server.store.database, name="other").key.key_id,
+        "{run}": record_tiny_run(server.store, tmp_path / "grove"),
     }
     seen = set()
     for method, route, path, body in filled():

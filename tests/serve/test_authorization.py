@@ -30,13 +30,16 @@ NEEDS: dict[tuple[str, str], str] = {
     ("GET", "/v1/outputs/{output_id}"): "outputs",
     ("DELETE", "/v1/outputs/{output_id}"): "outputs",
     ("POST", "/v1/feedback"): "outputs",
+    ("GET", "/v1/runs"): "runs",
+    ("GET", "/v1/runs/{run_id}"): "runs",
+    ("GET", "/v1/runs/{run_id}/samples"): "runs",
     ("GET", "/metrics"): "metrics",
     ("GET", "/admin/keys"): "admin",
     ("POST", "/admin/keys"): "admin",
     ("POST", "/admin/keys/{key_id}"): "admin",
     ("DELETE", "/admin/keys/{key_id}"): "admin",
 }
-SCOPES = {"asker": "infer", "reader": "outputs", "scraper": "metrics", "boss": "admin"}
+SCOPES = {"asker": "infer", "reader": "outputs", "scraper": "metrics", "watcher": "runs", "boss": "admin"}
 OTHER_METHODS = ("PUT", "PATCH", "OPTIONS", "TRACE")
 
 

@@ -1,7 +1,14 @@
 import pytest
 
 from banyan.core.errors import InputError
-from banyan.store.run_queries import checkpoints_that_answered, metric_course, show_run
+from banyan.store.run_queries import (
+    checkpoints_that_answered,
+    find_run,
+    metric_course,
+    metric_courses,
+    newest_events,
+    show_run,
+)
 from banyan.store.sql_store import SqlStore
 from banyan.store.types import StoredAnswer, StoredCheckpoint, StoredRun
 from banyan.testing.store import tiny_request
@@ -72,3 +79,24 @@ def test_the_checkpoint_that_answered_last_comes_first_and_those_that_are_gone_n
     with store.database.read() as connection:
         assert checkpoints_that_answered(connection) == ("step-1", "step-0")
         assert checkpoints_that_answered(connection, name="b") == ("step-0",)
+
+
+def test_only_a_whole_id_finds_a_run_exactly(store: SqlStore) -> None:
+    key = add(store, "demo", 1)
+    with store.database.read() as connection:
+        found = find_run(connection, key)
+        assert found is not None and found["name"] == "demo"
+        assert [find_run(connection, wanted) for wanted in ("demo", key[:25], key.lower(), "")] == [None] * 4
+
+
+def test_the_newest_events_come_in_their_order_and_metrics_by_step(store: SqlStore) -> None:
+    key, other = add(store, "demo", 1), add(store, "other", 2)
+    for step in (1, 2, 3):
+        store.runs.record_event(key, kind=f"event {step}", step=step).result(10)
+        store.runs.record_metric(key, step=4 - step, name="f1", value=float(step)).result(10)
+        store.runs.record_metric(other, step=step, name="f1", value=0.0).result(10)
+    store.runs.record_metric(key, step=1, name="bleu", value=9.0).result(10)
+    with store.database.read() as connection:
+        assert [event["kind"] for event in newest_events(connection, key, limit=2)] == ["event 2", "event 3"]
+        courses = list(metric_courses(connection, key))
+    assert courses == [(1, "bleu", 9.0), (1, "f1", 3.0), (2, "f1", 2.0), (3, "f1", 1.0)]

@@ -6,11 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, create_model
 
-
-class Answer(BaseModel):
-    """What all answers share: every field is named here, and no other comes."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
+from banyan.serve.answer_base import Answer
+from banyan.serve.run_schemas import RunFacts, RunSamples, RunStory
 
 
 class CachedTokens(Answer):
@@ -298,6 +295,9 @@ ANSWERS: dict[tuple[str, str], type[BaseModel] | None] = {
     ("GET", "/v1/outputs/{output_id}"): StoredAnswerFacts,
     ("DELETE", "/v1/outputs/{output_id}"): Deleted,
     ("POST", "/v1/feedback"): FeedbackKept,
+    ("GET", "/v1/runs"): list_of(RunFacts),
+    ("GET", "/v1/runs/{run_id}"): RunStory,
+    ("GET", "/v1/runs/{run_id}/samples"): RunSamples,
     ("GET", "/admin/keys"): list_of(KeyFacts),
     ("POST", "/admin/keys"): NewKey,
     ("POST", "/admin/keys/{key_id}"): KeyFacts,

@@ -30,6 +30,7 @@ from banyan.serve.routes import (
     models,
     outputs,
     page,
+    runs,
     tasks,
     tokens,
 )
@@ -38,7 +39,21 @@ from banyan.serve.settings import ServerSettings
 from banyan.store.sql_store import SqlStore
 
 VERSION = "1"
-_ROUTERS = (chat, completions, embeddings, images, tasks, tokens, models, outputs, metrics, admin_keys, health, page)
+_ROUTERS = (
+    chat,
+    completions,
+    embeddings,
+    images,
+    tasks,
+    tokens,
+    models,
+    outputs,
+    runs,
+    metrics,
+    admin_keys,
+    health,
+    page,
+)
 _Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from banyan.serve import admin_schemas, schemas, token_schemas
+from banyan.serve import admin_schemas, run_schemas, schemas, token_schemas
 from banyan.serve.answer_schemas import ANSWERS, STREAMED
 from banyan.serve.auth import is_public
 
@@ -25,6 +25,8 @@ _BODIES: tuple[type[BaseModel], ...] = (
     admin_schemas.ChangeKeyRequest,
     schemas.FeedbackRequest,
     schemas.OutputsQuery,
+    run_schemas.RunsQuery,
+    run_schemas.SamplesQuery,
 )
 _ERROR = {
     "type": "object",

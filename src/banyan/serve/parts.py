@@ -11,6 +11,7 @@ from banyan.serve.errors import not_found
 from banyan.serve.metrics import Metrics
 from banyan.serve.quotas import Quotas
 from banyan.serve.recording import Recorder
+from banyan.serve.run_folders import RunFolders
 from banyan.serve.served_model import ServedModel
 from banyan.serve.settings import ServerSettings
 from banyan.store.key_types import ApiKey, StoreMode
@@ -44,6 +45,7 @@ class ServerParts:
     metrics: Metrics
     caller: Caller = field(default_factory=Caller)  # of the request at hand
     claimed: set[tuple[str, str]] = field(default_factory=set)  # idempotency keys that are being answered
+    run_folders: RunFolders = field(default_factory=RunFolders)
 
     @property
     def models(self) -> tuple[ServedModel, ...]:

@@ -17,6 +17,7 @@ from banyan.serve.strict_json import check_text
 
 M = TypeVar("M", bound=BaseModel)
 
+_NUMBERS = ("limit", "step")  # parameters of a query that are integers
 _KINDS = {
     "string_type": "a string",
     "bool_type": "true or false",
@@ -52,7 +53,7 @@ def validate_query(schema: type[M], parameters: QueryParams) -> M:
         if name in values:
             raise bad_request("duplicate_key", f'duplicate parameter "{name[:70]}"')
         check_text(text, name)
-        values[name] = int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) and name == "limit" else text
+        values[name] = int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) and name in _NUMBERS else text
     return validate(schema, values)
 
 

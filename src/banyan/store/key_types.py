@@ -10,8 +10,9 @@ from banyan.core.config import config
 from banyan.core.errors import ConfigError
 from banyan.store.times import iso_time
 
-# Ask a model; see, judge and delete one's own stored answers; read the figures of the server; everything.
-SCOPES = ("infer", "outputs", "metrics", "admin")
+# Ask a model; see, judge and delete one's own stored answers; read the figures of the server; watch training runs
+# (their samples quote the data); everything.
+SCOPES = ("infer", "outputs", "metrics", "runs", "admin")
 DEFAULT_SCOPES = ("infer", "outputs")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -25,6 +25,27 @@ def show_run(connection: Connection, wanted: str) -> dict[str, Any]:
         "checkpoints": _rows(connection, CheckpointRow, row["id"], order=("step",)),
         "metrics": _newest_metrics(connection, row["id"]),
     }
+
+
+def find_run(connection: Connection, run_id: str) -> dict[str, Any] | None:
+    """Return the facts of the run that has exactly this id; None if there is none."""
+    found = connection.execute(select(*RunRow.__table__.c).where(RunRow.id == run_id)).first()
+    return None if found is None else dict(found._mapping)
+
+
+def newest_events(connection: Connection, run_id: str, *, limit: int) -> list[dict[str, Any]]:
+    """Return the last things that happened in a run, in the order in which they did."""
+    columns = RunEventRow.__table__.c
+    newest_first = select(*columns).where(columns.run_id == run_id).order_by(columns.at.desc(), columns.id.desc())
+    return [dict(row._mapping) for row in connection.execute(newest_first.limit(limit))][::-1]
+
+
+def metric_courses(connection: Connection, run_id: str) -> Iterator[tuple[int, str, float]]:
+    """Yield every value of every metric of a run, as (step, name, value), in the order of the steps."""
+    columns = RunMetricRow.__table__.c
+    query = select(columns.step, columns.name, columns.value).where(columns.run_id == run_id)
+    for row in connection.execute(query.order_by(columns.step, columns.name)):
+        yield row.step, row.name, row.value
 
 
 def metric_course(connection: Connection, run_id: str, name: str) -> tuple[tuple[int, float], ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from banyan.core.files import atomic_write_text
+from banyan.core.run_directory import METRICS_FILE as METRICS_FILE
 from banyan.train.callbacks import (
     Callback,
     CheckpointRecord,
@@ -21,7 +22,6 @@ from banyan.train.callbacks import (
     StepRecord,
 )
 
-METRICS_FILE = "metrics.jsonl"
 EVENTS_FILE = "events.jsonl"
 TENSORBOARD_DIRECTORY = "tensorboard"
 

@@ -19,6 +19,7 @@ from banyan.core.errors import BanyanError, FileError, StoreError
 from banyan.core.files import atomic_write_json, read_json, sha256_of
 from banyan.core.model_directory import MANIFEST
 from banyan.core.paths import default_database_url
+from banyan.core.run_directory import RUN_FILE
 from banyan.store.outbox import Outbox
 from banyan.store.runs import RunLog
 from banyan.store.sql_store import SqlStore, open_store
@@ -27,7 +28,6 @@ from banyan.store.types import StoredCheckpoint, StoredRun
 from banyan.train.callbacks import Callback, CheckpointRecord, EvaluationRecord, EventRecord, FitResult, RunStart
 
 OUTBOX_FILE = "unrecorded.jsonl"  # in the run directory: what the database has not taken yet
-_RUN_FILE = "run.json"  # in the run directory: under which id the run is recorded, also when it goes on
 
 
 class RecordedRecipe(Protocol):
@@ -89,7 +89,7 @@ class RunRecorder(Callback):
         assert self._store is not None, "RunRecorder is used as a context manager"
         self._outbox = Outbox(self._store, record.run_directory / OUTBOX_FILE)
         self._log.record_run(run)
-        atomic_write_json(record.run_directory / _RUN_FILE, {"run_id": run.run_id})
+        atomic_write_json(record.run_directory / RUN_FILE, {"run_id": run.run_id})
 
     def on_event(self, record: EventRecord) -> None:
         """Write what happened."""
@@ -144,7 +144,7 @@ def _failure(error: BaseException | None) -> tuple[str, int]:
 def _recorded_id(run_directory: Path) -> str | None:
     """Return the id under which an earlier part of a run was recorded, if that is known."""
     try:
-        found = read_json(run_directory / _RUN_FILE)
+        found = read_json(run_directory / RUN_FILE)
     except FileError:
         return None
     run_id = found.get("run_id") if isinstance(found, dict) else None

@@ -10,6 +10,7 @@ from typing import Any
 
 from banyan.core.errors import SpaceError
 from banyan.core.files import atomic_write_bytes, atomic_write_text
+from banyan.core.run_directory import SAMPLES_DIRECTORY
 from banyan.core.types import Image, Prediction
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.tasks.base import Task
@@ -17,7 +18,6 @@ from banyan.tasks.language_modeling import LanguageModeling
 from banyan.tokenizers.pictures import image_to_png
 from banyan.workflows.scoring import TaskResult
 
-SAMPLES_DIRECTORY = "samples"
 _BEGINNING_CHARACTERS = 80  # of a text that the model is to go on with
 _CONTINUATION_TOKENS = 48
 _CONTINUATION_TEMPERATURE = 0.7  # without chance a young model repeats one word

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from banyan.core.errors import SpaceError
 from banyan.core.files import atomic_write_bytes
+from banyan.core.run_directory import SAMPLES_DIRECTORY
 from banyan.model.vision.autoencoder import Autoencoder, as_pixels, as_samples
 from banyan.model.vision.learner import TokenizerLearner
 from banyan.tokenizers.pictures import contact_sheet, image_from_array, image_to_png
-from banyan.workflows.samples import SAMPLES_DIRECTORY
 
 _CHUNK = 256  # pictures in one pass
 _COLUMNS = 8
