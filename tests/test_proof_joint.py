@@ -9,8 +9,11 @@ import pytest
 import yaml
 from proofs.joint.page import ablation_lines, quality_lines, twin_lines
 from proofs.joint.proof import Proof, Sizes
+from proofs.joint.runs import RunResult, Runs, keyed, question_of, with_length
 from proofs.joint.settings import ABLATIONS, CLASSIFIERS, COMPARED_BY, GOALS, LONG, SHORT, Form
 
+from banyan.core.config import config_to_mapping
+from banyan.core.files import atomic_write_json
 from banyan.workflows.recipe import read_recipe
 from banyan.workflows.reporter import SilentReporter
 
@@ -62,10 +65,10 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "two.yaml"
 
 
-def _proof(recipe: Path, folder: Path) -> Proof:
+def _proof(recipe: Path, folder: Path, *changes: str) -> Proof:
     forms = (Form(name="short", minutes=1, seeds=(0,)), LONG)
     sizes = Sizes(forms=forms, settings=ABLATIONS[:2], seeds=(0,), steps=2)
-    return Proof(recipe, folder, sizes=sizes, reporter=SilentReporter())
+    return Proof(recipe, folder, changes=changes, sizes=sizes, reporter=SilentReporter())
 
 
 def test_the_runs_are_done_once_and_written_into_the_page(
@@ -89,6 +92,38 @@ def test_the_runs_are_done_once_and_written_into_the_page(
     assert "1 of 1 runs done: 2 steps" in written and "0 of 1 runs" in written  # the long form is missing
     assert "| ag_news | accuracy | 16 | **" in written and "naive Bayes" in written
     assert all((page.parent / f"images/joint-{name}.png").is_file() for name in ("quality", "ablations", "vs-single"))
+
+
+class Heard(SilentReporter):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_what_another_recipe_or_scoring_made_does_not_count_and_is_said_once(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = with_length(read_recipe(recipe), minutes=1, steps=2, seed=0)
+    kept = RunResult(
+        question=question_of(asked), tasks={}, steps=2, num_parameters=9, seconds=60, calibration={}, baselines={}
+    )
+    place = tmp_path / f"{keyed('short-0', asked)}.json"
+    atomic_write_json(place, config_to_mapping(kept))
+    heard = Heard()
+    runs = Runs(tmp_path, reporter=heard)
+    changed = read_recipe(recipe, overrides=["optimizer.learning_rate=0.5"])
+    assert runs.result("short-0", asked) == kept and not heard.lines
+    assert runs.result("short-0", changed) is runs.result("short-0", changed) is None
+    assert heard.lines == [f"short-0: what another recipe made does not count ({place.name})"]
+    assert runs.directory("short-0", changed) != runs.directory("short-0", asked)
+    assert "1 of 1 runs" in "\n".join(_proof(recipe, tmp_path).lines("short"))
+    assert "0 of 1 runs" in "\n".join(_proof(recipe, tmp_path, "optimizer.learning_rate=0.5").lines("short"))
+    monkeypatch.setattr("proofs.joint.runs._MAX_TEST", 50)
+    assert Runs(tmp_path, reporter=Heard()).result("short-0", asked) is None
 
 
 def test_the_forms_are_those_that_were_promised() -> None:

@@ -1,8 +1,8 @@
 """`python -m proofs.joint`: do the runs that have not been done yet, and write down what they scored.
 
-Results lie in runs/proofs/joint, one file a run; a run that is stopped goes on in the next call. The parts are: short
-(3 runs of 90 minutes), long (one run of 8 hours), twins (every task beside a model that learns it alone), remedies (a
-finish for each task that loses by it), ablations (12 settings, 10 minutes and 3 seeds each).
+Results lie in runs/proofs/joint, one file a run and recipe; a run that is stopped goes on in the next call. The parts
+are: short (3 runs of 90 minutes), long (one run of 8 hours), twins (every task beside a model that learns it alone),
+remedies (a finish for each task that loses by it), ablations (12 settings, 10 minutes and 3 seeds each).
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from banyan.workflows.twin_report import help_table, summary_lines, transfer_tab
 from banyan.workflows.twin_results import JointVsSingle
 from proofs.joint.runs import RunResult
 from proofs.joint.settings import GOALS, LONG, SHORT, Form, Goal, Setting
+from proofs.marks import write_between
 
 Results = Callable[[str], RunResult | None]  # by name
 
@@ -172,8 +173,4 @@ def twin_lines(found: JointVsSingle | None) -> list[str]:
 
 def write_part(path: Path, part: str, lines: Sequence[str]) -> None:
     """Put lines between the two marks of a part of the page."""
-    begin, end = f"<!-- {part}: written by make proof-joint -->", f"<!-- {part}: end -->"
-    before, _, rest = path.read_text("utf-8").partition(begin)
-    after = rest.partition(end)[2]
-    middle = "\n".join(("", "", *lines, "", ""))
-    path.write_text(f"{before}{begin}{middle}{end}{after}", "utf-8")
+    write_between(path, f"<!-- {part}: written by make proof-joint -->", f"<!-- {part}: end -->", lines)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from banyan.workflows.joint_vs_single import HelpKind, Study, TwinQuestion, joint_vs_single
@@ -15,8 +16,8 @@ from banyan.workflows.reporter import Reporter
 from banyan.workflows.twin_report import draw_transfer
 from banyan.workflows.twin_results import JointVsSingle
 from proofs.joint import page, plots
-from proofs.joint.remedies import do_remedies, remedy_lines
-from proofs.joint.runs import Runs, with_length
+from proofs.joint.remedies import Remedies, remedy_lines
+from proofs.joint.runs import RunResult, Runs, keyed, with_length
 from proofs.joint.settings import ABLATIONS, FORMS, LONG, SHORT, TWIN_MINUTES, Form, Setting
 
 SEEDS = (0, 1, 2)
@@ -53,6 +54,11 @@ class Proof:
         self._sizes = sizes or Sizes()
         self._reporter = reporter
         self._runs = Runs(folder, reporter=reporter)
+        self._read: dict[tuple[str, ...], Recipe] = {}  # by what was changed
+        self._recipes: dict[str, Callable[[], Recipe]] = {
+            **{page.quality_name(form, seed): partial(self._of_form, form, seed) for form, seed in self._quality()},
+            **{page.ablation_name(one, seed): partial(self._of_setting, one, seed) for one, seed in self._ablations()},
+        }
 
     def do(self, parts: Sequence[str], *, seconds: float) -> None:
         """Do what is left of some parts, and stop after so many seconds; what is begun then goes on the next time."""
@@ -78,19 +84,19 @@ class Proof:
         if part == "remedies":
             return remedy_lines(self._remedies)
         if part == "ablations":
-            return page.ablation_lines(self._runs.result, self._sizes.settings, self._sizes.seeds)
-        return page.quality_lines(self._runs.result, self._forms(part))
+            return page.ablation_lines(self._result, self._sizes.settings, self._sizes.seeds)
+        return page.quality_lines(self._result, self._forms(part))
 
     def write_page(self, path: Path) -> None:
         """Put everything that is known between the marks of the page, with its pictures."""
         images = path.parent / "images"
-        page.write_part(path, "quality", page.quality_lines(self._runs.result, self._sizes.forms))
+        page.write_part(path, "quality", page.quality_lines(self._result, self._sizes.forms))
         page.write_part(path, "twins", self.lines("twins"))
         page.write_part(path, "ablations", self.lines("ablations"))
         page.write_part(path, "remedies", self.lines("remedies"))
-        plots.draw_quality(images / "joint-quality.png", self._runs.result)
+        plots.draw_quality(images / "joint-quality.png", self._result)
         sizes = self._sizes
-        plots.draw_ablations(images / "joint-ablations.png", self._runs.result, sizes.settings, sizes.seeds)
+        plots.draw_ablations(images / "joint-ablations.png", self._result, sizes.settings, sizes.seeds)
         if (found := self._twins_found()) is not None and found.tasks:
             (images / "joint-vs-single.png").write_bytes(draw_transfer(found))
 
@@ -98,22 +104,41 @@ class Proof:
         return [form for form in self._sizes.forms if form.name == part]
 
     def _do_form(self, form: Form) -> None:
-        steps = self._sizes.steps
         for seed in form.seeds:
-            recipe = with_length(self._read(), minutes=form.minutes, steps=steps, seed=seed)
             is_first = seed == form.seeds[0]
-            result = self._runs.do(page.quality_name(form, seed), recipe, is_first=is_first, keeps_model=True)
-            if result is None:
+            if self._done(page.quality_name(form, seed), is_first=is_first, keeps_model=True) is None:
                 return
-            steps = result.steps  # the seeds are equally long, however busy the machine is
 
     def _do_ablations(self) -> None:
         for setting, seed in self._ablations():
-            steps = self._sizes.steps or self._runs.steps_of(page.ablation_name(self._sizes.settings[0], SEEDS[0]))
-            own = None if steps is None else max(1, round(steps / setting.cost))
-            recipe = with_length(self._read(setting.changes), minutes=TWIN_MINUTES, steps=own, seed=seed)
-            if self._runs.do(page.ablation_name(setting, seed), recipe) is None:
+            if self._done(page.ablation_name(setting, seed)) is None:
                 return
+
+    def _done(self, name: str, *, is_first: bool = False, keeps_model: bool = False) -> RunResult | None:
+        return self._runs.do(name, self._recipes[name](), is_first=is_first, keeps_model=keeps_model)
+
+    def _result(self, name: str) -> RunResult | None:
+        """Return what a run scored; None if it is none of this proof's, or has not been done with this recipe."""
+        recipe = self._recipes.get(name)
+        return None if recipe is None else self._runs.result(name, recipe())
+
+    def _of_form(self, form: Form, seed: int) -> Recipe:
+        """Return the recipe of a run; the seeds are as long as the first, however busy the machine is."""
+        steps = self._sizes.steps
+        if seed != form.seeds[0] and (first := self._result(page.quality_name(form, form.seeds[0]))) is not None:
+            steps = first.steps
+        return with_length(self._recipe_with(), minutes=form.minutes, steps=steps, seed=seed)
+
+    def _of_setting(self, setting: Setting, seed: int) -> Recipe:
+        """Return the recipe of an ablation: as long as the first run of the recipe as it is, or as its cost allows."""
+        steps, base = self._sizes.steps, (self._sizes.settings[0], self._sizes.seeds[0])
+        if (setting, seed) != base and (first := self._result(page.ablation_name(*base))) is not None:
+            steps = first.steps
+        own = None if steps is None else max(1, round(steps / setting.cost))
+        return with_length(self._recipe_with(setting.changes), minutes=TWIN_MINUTES, steps=own, seed=seed)
+
+    def _quality(self) -> Iterator[tuple[Form, int]]:
+        return ((form, seed) for form in self._sizes.forms for seed in form.seeds)
 
     def _ablations(self) -> Iterator[tuple[Setting, int]]:
         """Yield the runs, all settings with one seed before any with the next."""
@@ -121,9 +146,11 @@ class Proof:
             yield from ((setting, seed) for setting in self._sizes.settings)
 
     def _do_twins(self) -> None:
+        if not self._twins.exists():
+            self._runs.tell_of_others("twins")
         found = joint_vs_single(
             self._twin_recipe(),
-            self._folder / "twins",
+            self._twins,
             self._question(),
             seconds=self._runs.deadline - time.monotonic(),
             reporter=self._reporter,
@@ -132,32 +159,41 @@ class Proof:
             self._runs.deadline = -math.inf
 
     @property
-    def _remedies(self) -> Path:
-        return self._folder / "remedies.json"
+    def _twins(self) -> Path:
+        return self._folder / keyed("twins", self._twin_recipe())
 
-    def _do_remedies(self) -> None:
-        """Finish what loses by joint training, where that is known and a run is there to be finished."""
+    @property
+    def _remedies(self) -> Remedies | None:
+        """What loses by joint training and the run it may be helped in, where both are known."""
         form = self._sizes.forms[0]
         name = page.quality_name(form, form.seeds[0])
         twins = self._twins_found()
         hurt = () if twins is None else tuple(own.task for own in twins.tasks if own.comparison.improvement < 0)
-        if hurt and self._runs.result(name) is not None and not self._runs.is_over and not self._remedies.is_file():
-            run = self._folder / "runs" / name
-            do_remedies(run, hurt, self._remedies, steps=self._sizes.steps, reporter=self._reporter)
+        if not hurt or self._result(name) is None:
+            return None
+        run = self._runs.directory(name, self._recipes[name]())
+        return Remedies(run, hurt, self._folder, steps=self._sizes.steps)
+
+    def _do_remedies(self) -> None:
+        if (remedies := self._remedies) is not None and not self._runs.is_over:
+            remedies.do(reporter=self._reporter)
 
     def _twins_found(self) -> JointVsSingle | None:
-        if not (self._folder / "twins/plan.json").is_file():
+        if not (self._twins / "plan.json").is_file():
+            self._runs.tell_of_others("twins")
             return None
-        return Study(self._twin_recipe(), self._folder / "twins", self._question(), reporter=self._reporter).found()
+        return Study(self._twin_recipe(), self._twins, self._question(), reporter=self._reporter).found()
 
     def _question(self) -> TwinQuestion:
         return TwinQuestion(tasks=self._sizes.twin_tasks, num_seeds=len(self._sizes.seeds), helps=self._helps)
 
     def _twin_recipe(self) -> Recipe:
-        return with_length(self._read(), minutes=TWIN_MINUTES, steps=self._sizes.steps, seed=0)
+        return with_length(self._recipe_with(), minutes=TWIN_MINUTES, steps=self._sizes.steps, seed=0)
 
-    def _read(self, changes: Sequence[str] = ()) -> Recipe:
-        return read_recipe(self._recipe, overrides=[*self._changes, *changes])
+    def _recipe_with(self, changes: tuple[str, ...] = ()) -> Recipe:
+        if changes not in self._read:
+            self._read[changes] = read_recipe(self._recipe, overrides=[*self._changes, *changes])
+        return self._read[changes]
 
 
 def quick_proof(recipe: Path, folder: Path, *, reporter: Reporter) -> Proof:

@@ -1,4 +1,7 @@
-"""Does one run of the proof and keeps what it scored; what is done is not done again, what was stopped goes on."""
+"""Does one run of the proof and keeps what it scored; what is done is not done again, what was stopped goes on.
+
+Results and runs carry in their names which recipe made them: that of another recipe neither counts nor is gone on with.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from typing import Any
 from banyan.core.config import config, config_from_mapping, config_to_mapping
 from banyan.core.devices import choose_device
 from banyan.core.files import atomic_write_json, read_json
+from banyan.data.corpus import corpus_key
 from banyan.train.callbacks import Callback, StepRecord
 from banyan.workflows.calibration import calibrate
 from banyan.workflows.comparing import add_baselines
@@ -29,12 +33,14 @@ from proofs.joint.settings import COMPARED_BY
 
 _MAX_TRAIN = 20_000  # examples that a simple system learns from
 _MAX_TEST = 100_000
+_KEY_DIGITS = 8
 
 
 @config
 class RunResult:
     """What is kept of one run."""
 
+    question: str  # fingerprint of the recipe, and of how it was scored
     tasks: dict[str, TaskScore]
     steps: int
     num_parameters: int
@@ -51,25 +57,40 @@ class Runs:
         self._folder = folder
         self._reporter = reporter
         self._kept: tuple[str, Material] | None = None  # of the last run: the next one often learns from the same
+        self._told: set[str] = set()  # runs whose other results have been spoken of
 
     @property
     def is_over(self) -> bool:
         """Whether the time is up."""
         return time.monotonic() > self.deadline
 
-    def result(self, name: str) -> RunResult | None:
-        """Return what a run scored, if it has been done."""
-        path = self._folder / f"{name}.json"
-        return config_from_mapping(RunResult, read_json(path), source=str(path)) if path.is_file() else None
+    def result(self, name: str, recipe: Recipe) -> RunResult | None:
+        """Return what a run of this very recipe scored, if it has been done; say so if another recipe's has."""
+        path = self._folder / f"{keyed(name, recipe)}.json"
+        if path.is_file():
+            return config_from_mapping(RunResult, read_json(path), source=str(path))
+        self.tell_of_others(name, ".json")
+        return None
+
+    def tell_of_others(self, name: str, suffix: str = "") -> None:
+        """Say once if something of this name is there that another recipe made."""
+        others = sorted(other.name for other in self._folder.glob(f"{name}-{'[0-9a-f]' * _KEY_DIGITS}{suffix}"))
+        if others and name not in self._told:
+            self._told.add(name)
+            self._reporter.line(f"{name}: what another recipe made does not count ({', '.join(others)})")
+
+    def directory(self, name: str, recipe: Recipe) -> Path:
+        """Return where a run lies while it goes on, and for good if it keeps its model."""
+        return self._folder / "runs" / keyed(name, recipe)
 
     def do(self, name: str, recipe: Recipe, *, is_first: bool = False, keeps_model: bool = False) -> RunResult | None:
         """Do a run, or go on with it, until it is done or the time is up (then None).
 
         The first run of a form also scores the simple systems; a run that keeps its model also calibrates it.
         """
-        if (known := self.result(name)) is not None or self.is_over:
+        if (known := self.result(name, recipe)) is not None or self.is_over:
             return known
-        directory = self._folder / "runs" / name
+        directory = self.directory(name, recipe)
         self._reporter.stage(name)
         material = self._material(recipe)
         outcome = train(
@@ -83,16 +104,13 @@ class Runs:
         if outcome.result.stopped_by == "interrupt":
             self.deadline = -math.inf  # whoever stopped it wants no other run begun
             return None
-        result = self._scored(outcome, material, is_first=is_first, keeps_model=keeps_model)
-        atomic_write_json(self._folder / f"{name}.json", config_to_mapping(result))
+        result = self._scored(
+            outcome, material, question=question_of(recipe), is_first=is_first, keeps_model=keeps_model
+        )
+        atomic_write_json(self._folder / f"{directory.name}.json", config_to_mapping(result))
         if not keeps_model:
             shutil.rmtree(directory)
         return result
-
-    def steps_of(self, name: str) -> int | None:
-        """Return how many steps a run had."""
-        known = self.result(name)
-        return None if known is None else known.steps
 
     def _material(self, recipe: Recipe) -> Material:
         """Return what a recipe learns from; only its shares are worked out anew where nothing else differs."""
@@ -104,7 +122,9 @@ class Runs:
         rates, plan = shares_of(settled, self._kept[1].sources)
         return dataclasses.replace(self._kept[1], rates=rates, plan=plan)
 
-    def _scored(self, outcome: TrainingOutcome, material: Material, *, is_first: bool, keeps_model: bool) -> RunResult:
+    def _scored(
+        self, outcome: TrainingOutcome, material: Material, *, question: str, is_first: bool, keeps_model: bool
+    ) -> RunResult:
         self._reporter.stage("score")
         results = score_checkpoint(
             outcome.result.best_checkpoint,
@@ -115,6 +135,7 @@ class Runs:
         )
         names = {name: metric for name, metric in COMPARED_BY.items() if name in results}
         return RunResult(
+            question=question,
             tasks=kept_scores(results, metrics=names),
             steps=outcome.recipe.train.steps,
             num_parameters=outcome.num_parameters,
@@ -144,6 +165,16 @@ class Runs:
             name: {b.name: b.evaluation.scores[COMPARED_BY.get(name, b.evaluation.main_metric)] for b in own.baselines}
             for name, own in beside.items()
         }
+
+
+def question_of(recipe: Recipe) -> str:
+    """Return the fingerprint of what a run is asked: its recipe, and how this proof scores it."""
+    return corpus_key(recipe.fingerprint, COMPARED_BY, _MAX_TRAIN, _MAX_TEST)
+
+
+def keyed(name: str, recipe: Recipe) -> str:
+    """Return the name of a run with a few digits of its question behind it."""
+    return f"{name}-{question_of(recipe)[:_KEY_DIGITS]}"
 
 
 def _as_rendered(recipe: Recipe) -> Sequence[Any]:
