@@ -24,8 +24,11 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _picture(label: int) -> dict[str, Any]:
-    pixels = [255 if (x + y * label) % 3 == 0 else 16 * label for y in range(4) for x in range(4)]
+def _picture(number: int) -> dict[str, Any]:
+    """Return a picture of kind number % 3, of which no other number has the same."""
+    label = number % 3
+    pixels = [240 if (x + y * label) % 3 == 0 else 16 * label for y in range(4) for x in range(4)]
+    pixels[number % 16] += 1 + number // 16 % 15
     return {"width": 4, "height": 4, "channels": 1, "pixels": pixels}
 
 
@@ -79,7 +82,7 @@ def rows_of_every_kind(num: int) -> dict[str, list[dict[str, Any]]]:
             for i in range(num)
         ],
         "image_generation": [
-            {"image": _picture(i % 3), "text": [f"picture {i % 3}", f"图片{i % 3}"][i % 2], "label": str(i % 3)}
+            {"image": _picture(i), "text": [f"picture {i % 3}", f"图片{i % 3}"][i % 2], "label": str(i % 3)}
             for i in range(num)
         ],
     }

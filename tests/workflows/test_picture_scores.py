@@ -1,5 +1,5 @@
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -7,10 +7,21 @@ import pytest
 from banyan.core.errors import DataError
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.runtime.loading import load
-from banyan.tasks.image_generation import PictureExample
+from banyan.tasks.image_generation import ImageGeneration, PictureExample
 from banyan.tasks.metrics.pictures import frechet_distance
 from banyan.workflows.picture_judging import SavedJudge, Seen
-from banyan.workflows.picture_measures import RealPictures, fidelity, images_of, retrieval, unigram_bits, unseen
+from banyan.workflows.picture_measures import (
+    RealPictures,
+    Unmeasured,
+    accuracy_score,
+    bits_per_code,
+    copies,
+    fidelity,
+    images_of,
+    retrieval,
+    unigram_bits,
+    unseen,
+)
 from banyan.workflows.picture_scores import PictureReport, score_pictures
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.training import TrainingOutcome
@@ -37,7 +48,7 @@ def test_every_figure_comes_with_its_anchors(report: PictureReport, judge: Saved
     assert 0 <= like.floor < like.unigram and like.floor <= like.reconstructed
     assert scores.fid_share == pytest.approx((like.fid - like.floor) / (like.unigram - like.floor))
     assert scores.accuracy_score is not None and scores.accuracy_score.real > 0.8  # three kinds of pictures, exactly
-    assert 0 < scores.bits_per_code < 8 and 0 < scores.bits_per_code_unigram <= 3
+    assert scores.bits_per_code is not None and 0 < scores.bits_per_code < 8 and 0 < scores.bits_per_code_unigram <= 3
     assert scores.fidelity is not None and 0 <= scores.fidelity <= 1
 
 
@@ -70,7 +81,33 @@ def test_real_pictures_passed_off_as_drawn_are_faithful_and_find_themselves(
     assert fidelity(judge, seen, real) == np.mean([a == b.label for a, b in zip(seen.labels, real, strict=True)])
     assert retrieval(seen.features, seen.features).top5 == 1.0
     assert frechet_distance(seen.features, seen.features) == pytest.approx(0, abs=1e-6)
-    assert fidelity(judge, Seen(features=seen.features, labels=("0",)), [PictureExample(caption="x")]) is None
+
+
+def test_what_cannot_be_measured_says_why(loaded: LoadedModel, judge: SavedJudge) -> None:
+    seen = Seen(features=np.zeros((2, 3)), labels=("0", "1"))
+
+    def reason(*labels: str) -> str:
+        found = fidelity(judge, seen, [PictureExample(caption="x", label=label) for label in labels])
+        return found.reason if isinstance(found, Unmeasured) else ""
+
+    assert "have no labels" in reason("", "") and reason("0", "1") == ""
+    assert "does not know 1 of the 2 labels, the first is 'seven'; it knows 0, 1, 2" in reason("seven", "0")
+    only_training = RealPictures(train=[], held_out=[], first_half=[], second_half=[])
+    task = loaded.task_of_kind("image_generation")
+    assert isinstance(task, ImageGeneration)
+    for found in (
+        bits_per_code(loaded, task, only_training.held_out),
+        copies(judge, only_training, seen.features, seen),
+        accuracy_score(judge, only_training, [], [], seed=0),
+    ):
+        assert isinstance(found, Unmeasured) and "held out" in found.reason and "data.test_fraction" in found.reason
+
+
+def test_every_figure_is_there_or_says_why_not(report: PictureReport) -> None:
+    scores = report.scores
+    missing = {field.name for field in fields(scores) if getattr(scores, field.name) is None}
+    assert missing == scores.unmeasured.keys() == {"retrieval_unseen", "copied_share"}
+    assert "too few to tell 99 %" in scores.unmeasured["copied_share"]
 
 
 def test_a_code_that_is_always_the_same_costs_nothing_and_an_even_choice_its_logarithm() -> None:

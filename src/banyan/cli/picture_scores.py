@@ -84,6 +84,9 @@ def images_command(
 
 def _tell(scores: PictureScores, output: Path | None) -> None:
     print_table(("", "figure"), [(words, _figure(scores, name)) for words, name in _WORDS])
+    for name, reason in scores.unmeasured.items():
+        words = next(words for words, place in _WORDS if place.partition(".")[0] == name)
+        say(f"not measured: {words.strip()}, for {reason}")
     say(f"{scores.num_pictures} pictures, seed {scores.seed}, judge {scores.judge_sha256[:16]}")
     if output is not None:
         say(f"sheets: {output}/seen-drawn.png, beside them -real.png and the training pictures that look most alike")

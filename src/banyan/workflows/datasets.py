@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from banyan.core.errors import DataError, FileError
 from banyan.core.types import Row
 from banyan.data.catalog import CATALOG, load_split
-from banyan.data.checking import source_fingerprint
 from banyan.data.corpus import CORPUS_FILE
 from banyan.data.sources import read_rows
 from banyan.tasks.config import TaskConfig, TaskDataConfig
+from banyan.tasks.registry import TASK_KINDS
+from banyan.workflows.holding_out import hold_out
 
 T = TypeVar("T")
 SPLITS = ("train", "validation", "test")
@@ -52,7 +51,9 @@ def load_splits(task: TaskConfig, *, seed: int) -> Splits:
             hint="name a file, a folder or a data set of the catalog (banyan data list)",
         )
     all_rows = tuple(rows["train"])
-    _hold_out(rows, data, seed=seed)
+    shares = {"validation": data.validation_fraction, "test": data.test_fraction}
+    has_pictures = TASK_KINDS[task.kind].has_pictures
+    hold_out(rows, shares, columns=data.columns, seed=seed, has_pictures=has_pictures)
     train, validation, test = (tuple(spread(rows[split], data.max_examples)) for split in SPLITS)
     return Splits(train=train, validation=validation, test=test, described_by=all_rows)
 
@@ -134,48 +135,3 @@ def _read_path(place: str, split: str, data: TaskDataConfig) -> Iterator[Row]:
             hint="name the shards alone as data.train, and texts for the other splits",
         )
     yield from read_rows(place, format=data.format, split=split)
-
-
-def _hold_out(rows: dict[str, list[Row]], data: TaskDataConfig, *, seed: int) -> None:
-    """Move a share of the training rows to the splits that have none, in an order that depends on the seed alone.
-
-    Rows that ask the same go the same way, so that no split gives away the answers of another.
-    """
-    shares = {"validation": data.validation_fraction, "test": data.test_fraction}
-    wanted = {split: share for split, share in shares.items() if share and not rows[split]}
-    if not wanted:
-        return
-    train = rows["train"]
-    alike = _rows_alike(train, data.columns)
-    order = np.random.default_rng([seed, len(train)]).permutation(len(alike))
-    waiting = [alike[place] for place in order]
-    for split, share in wanted.items():
-        taken, waiting = _take(waiting, max(1, round(share * len(train))))
-        rows[split] = [train[number] for group in taken for number in group]
-    rows["train"] = [train[number] for number in sorted(number for group in waiting for number in group)]
-    if not all(rows[split] for split in ("train", *wanted)):
-        raise DataError(
-            f"{len(train)} rows, {len(alike)} of them different, are too few to hold out {wanted}; "
-            "name the splits or give more rows."
-        )
-
-
-def _rows_alike(rows: Sequence[Row], columns: Mapping[str, str]) -> list[list[int]]:
-    """Return the numbers of the rows, those together that ask the same."""
-    alike: dict[bytes | int, list[int]] = {}
-    for number, row in enumerate(rows):
-        renamed = {**row, **{ours: row[theirs] for ours, theirs in columns.items() if theirs in row}}
-        alike.setdefault(source_fingerprint(renamed) or number, []).append(number)
-    return list(alike.values())
-
-
-def _take(waiting: list[list[int]], num_rows: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Split groups into those that are taken, from the front as long as they fit, and the rest; at least one is."""
-    room = max(num_rows, min(map(len, waiting), default=0))
-    taken: list[list[int]] = []
-    rest: list[list[int]] = []
-    for group in waiting:
-        fits = len(group) <= room
-        (taken if fits else rest).append(group)
-        room -= len(group) if fits else 0
-    return taken, rest

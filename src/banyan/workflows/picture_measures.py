@@ -24,9 +24,22 @@ from banyan.workflows.picture_judging import SavedJudge, Seen
 
 _MAX_COMPARED = 5_000  # pictures of each side for precision and recall, which look at all pairs
 _TOP = 5
+_MIN_FRESH = 100  # held-out pictures of which 99 % can be told
 _MAX_LIKELIHOODS = 500  # held-out pictures whose codes are weighed
 
 Features = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unmeasured:
+    """In place of a figure that there is nothing to measure on."""
+
+    reason: str  # in words, with what would change it
+
+
+NOTHING_HELD_OUT = Unmeasured(
+    reason="no picture was held out from training; name data.test or data.test_fraction in the model's recipe"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +47,7 @@ class RealPictures:
     """The real pictures of a model's recipe."""
 
     train: Sequence[PictureExample]
-    held_out: Sequence[PictureExample]  # test, or validation where there is none
+    held_out: Sequence[PictureExample]  # test, or validation where there is none; empty where nothing is held out
     first_half: Sequence[PictureExample]  # of all of them, what everything is held against
     second_half: Sequence[PictureExample]
 
@@ -105,18 +118,28 @@ def likeness(model: LoadedModel, judge: SavedJudge, real: RealPictures, seen: Se
     )
 
 
-def fidelity(judge: SavedJudge, seen: Seen, wishes: Sequence[PictureExample]) -> float | None:
-    """Return how often the judge sees what was wished for; None where it does not know the labels."""
+def fidelity(judge: SavedJudge, seen: Seen, wishes: Sequence[PictureExample]) -> float | Unmeasured:
+    """Return how often the judge sees what was wished for."""
     pairs = [(wish.label, label) for wish, label in zip(wishes, seen.labels, strict=True) if wish.label]
-    if not pairs or not set(judge.description.labels).issuperset(due for due, _ in pairs):
-        return None
+    if not pairs:
+        return Unmeasured(reason="the model's pictures have no labels; name their column: columns: {label: my_column}")
+    due = {label for label, _ in pairs}
+    if unknown := sorted(due.difference(judge.description.labels)):
+        return Unmeasured(
+            reason=f"the judge does not know {len(unknown)} of the {len(due)} labels, the first is {unknown[0]!r}; "
+            f"it knows {', '.join(judge.description.labels[:5])} …; train one on pictures with the model's labels"
+        )
     return float(np.mean([due == label for due, label in pairs]))
 
 
-def copies(judge: SavedJudge, real: RealPictures, drawn_to_train_N: Features, train: Seen) -> float | None:
+def copies(judge: SavedJudge, real: RealPictures, drawn_to_train_N: Features, train: Seen) -> float | Unmeasured:
     """Return the share of drawn pictures that lie nearer to a training picture than 99 % of held-out real ones do."""
     if not real.held_out:
-        return None
+        return NOTHING_HELD_OUT
+    if len(real.held_out) < _MIN_FRESH:
+        return Unmeasured(
+            reason=f"{len(real.held_out)} held-out pictures are too few to tell 99 % of them; {_MIN_FRESH} are enough"
+        )
     fresh = judge.look(images_of(real.held_out)).features
     return copied_share(drawn_to_train_N, nearest(fresh, train.features)[0])
 
@@ -133,7 +156,7 @@ def retrieval(drawn_ND: Features, real_ND: Features) -> Retrieval:
 
 def accuracy_score(
     judge: SavedJudge, real: RealPictures, drawn: Sequence[Image], wishes: Sequence[PictureExample], *, seed: int
-) -> AccuracyScore | None:
+) -> AccuracyScore | Unmeasured:
     """Train a fresh net on drawn pictures, another on as many real ones, and test both on held-out real pictures.
 
     Source: Ravuri and Vinyals 2019 (classification accuracy score).
@@ -144,8 +167,12 @@ def accuracy_score(
         (image, labels.index(wish.label)) for image, wish in zip(drawn, wishes, strict=True) if wish.label in labels
     ]
     shown = spread([one for one in real.train if one.label in labels], len(taught))
+    if not real.held_out:
+        return NOTHING_HELD_OUT
     if not tested or not shown or len({number for _, number in taught}) < 2:
-        return None
+        return Unmeasured(
+            reason="of the labels that the judge knows, fewer than two are among what is drawn and held out"
+        )
     due = torch.tensor([labels.index(one.label) for one in tested])
     pixels = judge.pixels(images_of(tested))
 
@@ -166,8 +193,10 @@ def accuracy_score(
     )
 
 
-def bits_per_code(model: LoadedModel, task: ImageGeneration, examples: Sequence[PictureExample]) -> float:
-    """Return what a code of a picture costs when its caption is known; the end mark is left out."""
+def bits_per_code(model: LoadedModel, task: ImageGeneration, examples: Sequence[PictureExample]) -> float | Unmeasured:
+    """Return what a code of a held-out picture costs when its caption is known; the end mark is left out."""
+    if not examples:
+        return NOTHING_HELD_OUT
     assert model.image_tokenizer is not None
     chosen = encode_pictures(spread(list(examples), _MAX_LIKELIHOODS), model.image_tokenizer)
     sequences = [task.render(one, model.vocabulary, max_tokens=model.max_seq_len) for one in chosen]

@@ -8,8 +8,9 @@ neither a loss nor a ranking ever saw it; every wish is drawn once.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -25,10 +26,12 @@ from banyan.tasks.reading import read_examples
 from banyan.workflows.datasets import load_splits, spread
 from banyan.workflows.picture_judging import SavedJudge, Seen
 from banyan.workflows.picture_measures import (
+    NOTHING_HELD_OUT,
     AccuracyScore,
     Likeness,
     RealPictures,
     Retrieval,
+    Unmeasured,
     accuracy_score,
     bits_per_code,
     copies,
@@ -51,7 +54,7 @@ _MOST_LOOKED_AT = 20_000  # examples among which different wishes are looked for
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PictureScores:
-    """Every figure, with what it has to be held against. None: there is nothing to measure it on."""
+    """Every figure, with what it has to be held against. None: `unmeasured` says why there is nothing to measure."""
 
     judge_sha256: str
     judge_accuracy: float | None  # on held-out real pictures: no fidelity above it means much
@@ -64,10 +67,11 @@ class PictureScores:
     accuracy_score: AccuracyScore | None
     copied_share: float | None  # drawn nearer to a training picture than 99 % of fresh real ones; 0.01 is none
     retrieval_seen: Retrieval  # wishes of training pictures
-    retrieval_unseen: Retrieval | None  # wishes of held-out ones that no training picture has; None: there are none
-    bits_per_code: float
+    retrieval_unseen: Retrieval | None  # wishes of held-out ones that no training picture has
+    bits_per_code: float | None  # of held-out pictures
     bits_per_code_unigram: float
     pictures_per_second: float
+    unmeasured: dict[str, str]  # figure → why it is None, in words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +109,6 @@ def score_pictures(model: LoadedModel, judge: SavedJudge, *, num: int, seed: int
     seconds = time.perf_counter() - start
     reporter.stage("judge")
     seen, train = judge.look(drawn), judge.look(images_of(real.train))
-    distances, _ = nearest(seen.features, train.features)
     asked = {"seen": real.train, "unseen": unseen(real)}
     sheets = {
         name: _sheet(model, task, judge, examples, real, train, seed=seed, reporter=reporter)
@@ -115,24 +118,45 @@ def score_pictures(model: LoadedModel, judge: SavedJudge, *, num: int, seed: int
     reporter.stage("measure")
     like = likeness(model, judge, real, seen, seed=seed)
     encoded = encode_pictures(real.second_half, model.image_tokenizer)
+    distances, _ = nearest(seen.features, train.features)
+    may_lack = {
+        "judge_accuracy": _accuracy_of(judge),
+        "fidelity": fidelity(judge, seen, wishes),
+        "accuracy_score": accuracy_score(judge, real, drawn, wishes, seed=seed),
+        "copied_share": copies(judge, real, distances, train),
+        "retrieval_unseen": sheets["unseen"].retrieval if "unseen" in sheets else _none_unseen(real),
+        "bits_per_code": bits_per_code(model, task, real.held_out),
+    }
     scores = PictureScores(
         judge_sha256=judge.sha256,
-        judge_accuracy=judge.description.accuracy,
         num_pictures=len(drawn),
         sampling=_plain(model, task),
         seed=seed,
         likeness=like,
         fid_share=like.share,
-        fidelity=fidelity(judge, seen, wishes),
-        accuracy_score=accuracy_score(judge, real, drawn, wishes, seed=seed),
-        copied_share=copies(judge, real, distances, train),
         retrieval_seen=sheets["seen"].retrieval,
-        retrieval_unseen=sheets["unseen"].retrieval if "unseen" in sheets else None,
-        bits_per_code=bits_per_code(model, task, real.held_out or real.second_half),
         bits_per_code_unigram=unigram_bits(encoded, num_codes=task.num_codes),
         pictures_per_second=len(drawn) / seconds,
+        **_known_and_why_not(may_lack),
     )
     return PictureReport(scores=scores, sheets=sheets)
+
+
+def _known_and_why_not(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures, None where one is unmeasured, with the reasons beside them."""
+    reasons = {name: found.reason for name, found in figures.items() if isinstance(found, Unmeasured)}
+    return {**figures, **dict.fromkeys(reasons), "unmeasured": reasons}
+
+
+def _accuracy_of(judge: SavedJudge) -> float | Unmeasured:
+    reason = "the judge held no picture out; name data.test or data.test_fraction in its recipe"
+    return Unmeasured(reason=reason) if judge.description.accuracy is None else judge.description.accuracy
+
+
+def _none_unseen(real: RealPictures) -> Unmeasured:
+    if not real.held_out:
+        return NOTHING_HELD_OUT
+    return Unmeasured(reason="every wish of a held-out picture is one of a training picture, too")
 
 
 def _sheet(
