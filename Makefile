@@ -13,7 +13,7 @@ ifneq ($(BANYAN_DATA),)
 export BANYAN_DATA
 endif
 
-.PHONY: demo test test-browser test-postgres lint types format tiny wheel-check proof-training proof-training-short proof-distributed proof-transfer proof-joint proof-serving clean help
+.PHONY: demo test test-browser test-postgres lint types format tiny wheel-check proof-training proof-training-short proof-distributed proof-transfer proof-joint proof-pictures proof-serving clean help
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -62,6 +62,9 @@ proof-transfer: $(VENV)/.ready-dev ## What a pretrained trunk gains small tasks;
 
 proof-joint: $(VENV)/.ready-dev ## Many tasks in one model, joint against alone; goes on where it stopped (docs/joint.md)
 	$(BIN)/python -m proofs.joint --page $(PROOF)
+
+proof-pictures: $(VENV)/.ready-dev ## Five sets, from files to figures of what is drawn; goes on where it stopped (docs/pictures.md)
+	$(BIN)/python -m proofs.pictures --page $(PROOF)
 
 proof-serving: $(VENV)/.ready-dev ## A thousand stored answers, given again bit for bit in five companies (docs/proofs/serving.md)
 	$(BIN)/python -m proofs.serving $(PROOF)

@@ -15,16 +15,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
-from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
-from sklearn.datasets import load_digits
 
 from banyan.tasks.config import TaskConfig
 from banyan.tokenizers.images import load_image_tokenizer
@@ -37,7 +34,12 @@ from banyan.workflows.picture_tokenizer.scoring import psnr_of
 from banyan.workflows.picture_tokenizer.training import train_picture_tokenizer
 from banyan.workflows.reporter import SilentReporter
 
-RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # so that it runs as a script, too
+
+from proofs.pictures.stand_ins import Labelled, digits, glyphs  # noqa: E402
+
+RECIPES = ROOT / "recipes"
 SETS = ("grey", "digits", "glyphs", "cifar10", "emoji")
 GREY = {"psnr": 22.0, "code_use": 0.9, "kept": 0.95}
 GATES: dict[str, dict[str, float]] = {
@@ -46,7 +48,6 @@ GATES: dict[str, dict[str, float]] = {
     "emoji": {"psnr": 20.0},
 }
 CATALOGUED = {"cifar10": "cifar10", "emoji": "emoji64"}  # set → the data that its recipe names
-LETTERS = "ABCDEFGHJK"
 BATCH = 128
 QUICK_PICTURES, QUICK_MINUTES = 6000, 1 / 3
 
@@ -74,8 +75,9 @@ def recipe_of(
 ) -> PictureTokenizerRecipe:
     """Return the shipped recipe of a set, with its data."""
     kind = {"cifar10": "", "emoji": "-emoji"}.get(name, "-grey")
-    place = {"digits": digits, "glyphs": glyphs}.get(name)
-    data = str(own) if name == "own" else "cifar10" if place is None else str(place(folder))
+    stand_in = {"digits": digits, "glyphs": glyphs}.get(name)
+    data = "cifar10" if stand_in is None else str(saved(folder / f"{name}.npz", stand_in()))
+    data = str(own) if name == "own" else data
     overrides = [f"data={{train: {data}, validation: null, test: {data}}}"]
     if name in CATALOGUED:
         overrides = [f"data.test={CATALOGUED[name]}"]
@@ -84,36 +86,9 @@ def recipe_of(
     return read_picture_recipe(RECIPES / f"image_tokenizer{kind}.yaml", overrides=[*overrides, f"name={name}"])
 
 
-def digits(folder: Path) -> Path:
-    """Write the scanned digits of scikit-learn, scaled from 8×8 to 28×28."""
-    found = load_digits()
-    scans = (found.images / 16 * 255).astype(np.uint8)
-    pictures = np.stack(
-        [np.asarray(Pillow.fromarray(scan).resize((28, 28), Pillow.Resampling.BICUBIC)) for scan in scans]
-    )
-    return saved(folder / "digits.npz", pictures, found.target)
-
-
-def glyphs(folder: Path, *, num: int = 12_000) -> Path:
-    """Write ten letters in all fonts that come with matplotlib, turned, moved and scaled a little."""
-    rng = np.random.default_rng(0)
-    fonts = sorted((Path(matplotlib.get_data_path()) / "fonts/ttf").glob("DejaVu*.ttf"))
-    labels = rng.integers(0, len(LETTERS), num)
-    pictures = [glyph(LETTERS[label], fonts[rng.integers(len(fonts))], rng) for label in labels]
-    return saved(folder / "glyphs.npz", np.stack(pictures), labels)
-
-
-def glyph(letter: str, font: Path, rng: np.random.Generator) -> np.ndarray:
-    opened = Pillow.new("L", (56, 56), 0)
-    place = tuple((28 + rng.integers(-4, 5, 2)).tolist())
-    shape = ImageFont.truetype(str(font), int(rng.integers(30, 47)))
-    ImageDraw.Draw(opened).text(place, letter, fill=int(rng.integers(160, 256)), font=shape, anchor="mm")
-    turned = opened.rotate(float(rng.uniform(-15, 15)), Pillow.Resampling.BILINEAR)
-    return np.asarray(turned.resize((28, 28), Pillow.Resampling.BOX))
-
-
-def saved(path: Path, pictures: np.ndarray, labels: np.ndarray) -> Path:
+def saved(path: Path, found: Labelled) -> Path:
     """Write four fifths as training and one fifth as test pictures."""
+    pictures, labels = found.pixels, found.labels
     order = np.random.default_rng(0).permutation(len(pictures))
     test, train = order[: len(order) // 5], order[len(order) // 5 :]
     np.savez(path, x_train=pictures[train], y_train=labels[train], x_test=pictures[test], y_test=labels[test])

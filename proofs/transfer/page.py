@@ -13,6 +13,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from proofs.marks import write_between
 from proofs.transfer.grid import DATA_SETS, SEEDS, SIZES, Cell
 from proofs.transfer.learners import LEARNERS
 
@@ -122,10 +123,7 @@ def write_page(path: Path, results: Results, *, date: str) -> None:
         f"{len(done)} of {total} runs done by {date}; {os.cpu_count()} cores, {platform.machine()}; the longest run "
         f"took {longest:.0f} s. Accuracy or entity F1 in points, mean and standard deviation over {len(SEEDS)} seeds."
     )
-    before, _, rest = path.read_text("utf-8").partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    middle = "\n".join(("", "", summary, "", *table(results), "", *verdicts(results), "", ""))
-    path.write_text(f"{before}{_BEGIN}{middle}{_END}{after}", "utf-8")
+    write_between(path, _BEGIN, _END, [summary, "", *table(results), "", *verdicts(results)])
 
 
 def draw(path: Path, results: Results) -> None:

@@ -1,0 +1,1 @@
+"""How well a small model draws, from scratch on two cores: picture sets from files to figures."""

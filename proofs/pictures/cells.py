@@ -1,0 +1,167 @@
+"""The cells of the proof: a set's tokenizer, judge, model that draws, and scores. Each is done once and leaves a file.
+
+Results and runs carry in their names which recipe made them; what another recipe made neither counts nor goes on.
+A recipe names the tokenizer's run, so that another tokenizer makes another model, and another model other scores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from banyan.core.config import config, config_from_mapping, config_to_mapping
+from banyan.core.files import atomic_write_json, read_json
+from banyan.runtime.loading import load
+from banyan.workflows.picture_judging import load_judge, read_judge_recipe, train_judge_of
+from banyan.workflows.picture_scores import SLOTS, score_pictures
+from banyan.workflows.picture_sheets import keep_report
+from banyan.workflows.picture_tokenizer.recipe import read_picture_recipe
+from banyan.workflows.picture_tokenizer.training import train_picture_tokenizer
+from banyan.workflows.recipe import read_recipe
+from banyan.workflows.reporter import Reporter
+from banyan.workflows.training import train
+from proofs.joint.runs import StopAt
+from proofs.pictures.sets import RECIPES, STAGES, PictureSet
+from proofs.pictures.stand_ins import STAND_INS, write_stand_in
+
+_KEY_DIGITS = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sizes:
+    """How much is done."""
+
+    num_drawn: int = 10_000
+    num_pictures: int | None = None  # of a set that is written here; None: all
+    changes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # stage → further overrides
+
+
+@config
+class CellResult:
+    """What is kept of one cell."""
+
+    seconds: float  # from beginning to end, reading and saving included; of an interrupted run all parts together
+    figures: dict[str, Any]
+
+
+class Cells:
+    """The cells of the proof in one folder."""
+
+    def __init__(self, folder: Path, *, sizes: Sizes, reporter: Reporter) -> None:
+        self.deadline = math.inf  # of time.monotonic
+        self._folder = folder
+        self._sizes = sizes
+        self._reporter = reporter
+
+    def result(self, own: PictureSet, stage: str) -> CellResult | None:
+        """Return what a cell found with the recipes as they are now, if it has been done."""
+        path = self._file(own, stage)
+        return config_from_mapping(CellResult, read_json(path), source=str(path)) if path.is_file() else None
+
+    def do(self, own: PictureSet) -> None:
+        """Do what is left of a set's stages, one after the other, until the time is up."""
+        if own.name in STAND_INS:
+            write_stand_in(own.name, self._sets, limit=self._sizes.num_pictures)
+        for stage in STAGES:
+            if self.result(own, stage) is None and not self._do(own, stage):
+                return
+
+    def directory(self, own: PictureSet, stage: str) -> Path:
+        """Return where a cell's run or sheets lie."""
+        return self._folder / "runs" / self._keyed(own, stage)
+
+    def _do(self, own: PictureSet, stage: str) -> bool:
+        """Do a cell, or go on with it; whether it is done."""
+        if time.monotonic() > self.deadline:
+            return False
+        self._reporter.stage(f"{own.name}: {stage}")
+        path = self._file(own, stage)
+        clock = path.with_suffix(".clock")  # how long its earlier parts took
+        before, start = float(clock.read_text()) if clock.is_file() else 0.0, time.perf_counter()
+        work = {"tokenizer": self._tokenizer, "judge": self._judge, "model": self._model, "scores": self._scores}
+        figures = work[stage](own)
+        seconds = before + time.perf_counter() - start
+        if figures is None:
+            clock.write_text(str(seconds))
+            self.deadline = -math.inf  # whoever stopped it wants nothing else begun
+            return False
+        atomic_write_json(path, config_to_mapping(CellResult(seconds=round(seconds, 1), figures=figures)))
+        clock.unlink(missing_ok=True)
+        return True
+
+    def _tokenizer(self, own: PictureSet) -> dict[str, Any] | None:
+        outcome = train_picture_tokenizer(
+            self._recipe(own, "tokenizer"),
+            reporter=self._reporter,
+            resume=True,
+            callbacks=[StopAt(self.deadline)],
+            run_directory=self.directory(own, "tokenizer"),
+        )
+        if outcome.result.stopped_by == "interrupt":
+            return None
+        return {"psnr": outcome.result.best_score, "steps": outcome.recipe.train.steps}
+
+    def _judge(self, own: PictureSet) -> dict[str, Any]:
+        directory = self.directory(own, "judge")
+        judge = train_judge_of(self._recipe(own, "judge"), reporter=self._reporter, directory=directory)
+        return {"sha256": judge.sha256, "accuracy": judge.description.accuracy}
+
+    def _model(self, own: PictureSet) -> dict[str, Any] | None:
+        outcome = train(
+            self._recipe(own, "model"),
+            reporter=self._reporter,
+            resume=True,
+            callbacks=[StopAt(self.deadline)],
+            run_directory=self.directory(own, "model"),
+        )
+        if outcome.result.stopped_by == "interrupt":
+            return None
+        return {"steps": outcome.recipe.train.steps, "num_parameters": outcome.num_parameters}
+
+    def _scores(self, own: PictureSet) -> dict[str, Any]:
+        judge = load_judge(self.directory(own, "judge"))
+        with load(self.directory(own, "model") / "best", num_slots=SLOTS) as model:
+            report = score_pictures(model, judge, num=self._sizes.num_drawn, seed=0, reporter=self._reporter)
+        figures = dataclasses.asdict(report.scores)
+        keep_report(report, {"images": figures}, self.directory(own, "scores"))
+        return figures
+
+    @property
+    def _sets(self) -> Path:
+        return self._folder / "sets"
+
+    def _file(self, own: PictureSet, stage: str) -> Path:
+        return self._folder / f"{self._keyed(own, stage)}.json"
+
+    def _keyed(self, own: PictureSet, stage: str) -> str:
+        """Return a cell's name with a few digits of what it is asked behind it, wherever the folder lies."""
+        asked = (
+            [self._keyed(own, "judge"), self._keyed(own, "model"), self._sizes.num_drawn]
+            if stage == "scores"
+            else config_to_mapping(self._recipe(own, stage))
+        )
+        text = json.dumps(asked, sort_keys=True, default=str).replace(str(self._folder), "")
+        return f"{own.name}-{stage}-{sha256(text.encode()).hexdigest()[:_KEY_DIGITS]}"
+
+    def _recipe(self, own: PictureSet, stage: str) -> Any:
+        """Return the recipe of a stage with the set's own pictures in it."""
+        path, changes = RECIPES / own.recipes[stage], self._changes(own, stage)
+        if stage == "model":
+            return read_recipe(path, overrides=changes)
+        read = read_picture_recipe if stage == "tokenizer" else read_judge_recipe
+        return read(path, overrides=changes)
+
+    def _changes(self, own: PictureSet, stage: str) -> list[str]:
+        places = STAND_INS[own.name].places if own.name in STAND_INS else {}
+        prefix = "tasks.draw." if stage == "model" else ""
+        changes = [f"{prefix}data.{split}={self._sets / place}" for split, place in places.items()]
+        if stage == "model":
+            changes.append(f"image_tokenizer.path={self.directory(own, 'tokenizer') / 'best'}")
+        return [*changes, *self._sizes.changes.get(stage, ())]

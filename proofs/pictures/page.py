@@ -1,0 +1,123 @@
+"""The results as tables, with a verdict on each goal, between the marks of docs/pictures.md."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from proofs.marks import write_between
+from proofs.pictures.cells import CellResult, Cells
+from proofs.pictures.sets import SETS, STAGES, Goal, PictureSet
+
+_BEGIN, _END = "<!-- figures: written by make proof-pictures -->", "<!-- figures: end -->"
+_ANCHORS = (
+    ("FID", "likeness.fid"),
+    ("floor", "likeness.floor"),
+    ("reconstructed", "likeness.reconstructed"),
+    ("unigram", "likeness.unigram"),
+    ("precision", "likeness.precision"),
+    ("recall", "likeness.recall"),
+    ("copies", "copied_share"),
+    ("bits a code", "bits_per_code"),
+    ("codes by themselves", "bits_per_code_unigram"),
+    ("retrieval, seen", "retrieval_seen.top5"),
+    ("retrieval, unseen", "retrieval_unseen.top5"),
+    ("judge on real pictures", "judge_accuracy"),
+    ("accuracy score of real pictures", "accuracy_score.real"),
+    ("pictures drawn", "num_pictures"),
+)
+
+
+def lines(cells: Cells, sets: Sequence[PictureSet] = SETS) -> list[str]:
+    """Return everything that is known, as Markdown."""
+    done = [own for own in sets if cells.result(own, "scores") is not None]
+    told = [f"{len(done)} of {len(sets)} sets done." if done else "**Not run yet.**", "", *_goal_table(cells, sets)]
+    if done:
+        told += ["", *_anchor_table(cells, done), "", *_reasons(cells, done)]
+    for own in done:
+        told += ["", *_sheets(own, cells.directory(own, "scores"))]
+    return told
+
+
+def _goal_table(cells: Cells, sets: Sequence[PictureSet]) -> Iterator[str]:
+    yield "| set | figure | goal | measured | |"
+    yield "|---|---|---|---|---|"
+    for own in sets:
+        yield f"| {own.title} | minutes, tokenizer and model | ≤ {own.minutes:g} | {_minutes(cells, own)} |"
+        scores = cells.result(own, "scores")
+        for goal in own.goals:
+            sign = "≤" if goal.is_upper else "≥"
+            yield f"| | {goal.words} | {sign} {goal.tell(goal.bound)} | {_verdict(goal, scores)} |"
+        if scores is not None:
+            yield f"| | pictures a second | – | {scores.figures['pictures_per_second']:.1f} | |"
+
+
+def _minutes(cells: Cells, own: PictureSet) -> str:
+    parts = [cells.result(own, stage) for stage in ("tokenizer", "model")]
+    if None in parts:
+        return f"not run ({_progress(cells, own)}) | "
+    minutes = sum(part.seconds for part in parts if part is not None) / 60
+    return f"{minutes:.1f} | {'met' if minutes <= own.minutes else '**missed**'}"
+
+
+def _progress(cells: Cells, own: PictureSet) -> str:
+    return f"{sum(cells.result(own, stage) is not None for stage in STAGES)} of {len(STAGES)} stages done"
+
+
+def _verdict(goal: Goal, scores: CellResult | None) -> str:
+    if scores is None:
+        return "not run | "
+    value = _figure(scores.figures, goal.figure)
+    if value is None:
+        return f"not measured | {scores.figures['unmeasured'].get(goal.figure.partition('.')[0], '')}"
+    return f"{goal.tell(value)} | {'met' if goal.is_met(value) else '**missed**'}"
+
+
+def _figure(figures: Mapping[str, Any], name: str) -> float | None:
+    found: Any = figures
+    for part in name.split("."):
+        found = None if found is None else found[part]
+    return found
+
+
+def _anchor_table(cells: Cells, done: Sequence[PictureSet]) -> Iterator[str]:
+    yield f"| | {' | '.join(own.name for own in done)} |"
+    yield "|---" * (1 + len(done)) + "|"
+    found = [cells.result(own, "scores") for own in done]
+    figures = [own.figures for own in found if own is not None]
+    for words, name in _ANCHORS:
+        yield f"| {words} | {' | '.join(_told(_figure(one, name)) for one in figures)} |"
+    yield f"| judge, SHA-256 | {' | '.join(one['judge_sha256'][:16] for one in figures)} |"
+
+
+def _told(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _reasons(cells: Cells, done: Sequence[PictureSet]) -> Iterator[str]:
+    for own in done:
+        found = cells.result(own, "scores")
+        for name, reason in ({} if found is None else found.figures["unmeasured"]).items():
+            yield f"- {own.name}, {name.replace('_', ' ')}: not measured, for {reason}."
+
+
+def _sheets(own: PictureSet, directory: Path) -> Iterator[str]:
+    for sheet in sorted(directory.glob("*-drawn.png")):
+        kind = sheet.name.removesuffix("-drawn.png")
+        yield f"{own.title}: one picture for each of the first {kind} wishes, as they came."
+        yield ""
+        yield f"![{own.title}, drawn](images/{_image_name(own, kind)})"
+
+
+def _image_name(own: PictureSet, kind: str) -> str:
+    return f"pictures-{own.name}-{kind}.png"
+
+
+def write_page(path: Path, cells: Cells, sets: Sequence[PictureSet] = SETS) -> None:
+    """Put everything that is known between the marks of the page, and the sheets beside it."""
+    for own in sets:
+        for sheet in cells.directory(own, "scores").glob("*-drawn.png"):
+            shutil.copy(sheet, path.parent / "images" / _image_name(own, sheet.name.removesuffix("-drawn.png")))
+    write_between(path, _BEGIN, _END, lines(cells, sets))

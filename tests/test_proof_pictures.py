@@ -1,0 +1,79 @@
+"""The proof of drawing: its sets are files recipes can read, its cells are done once, its page says what is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from proofs.pictures.cells import Cells
+from proofs.pictures.page import lines, write_page
+from proofs.pictures.quick import QUICK
+from proofs.pictures.sets import RECIPES, SETS, STAGES
+from proofs.pictures.stand_ins import LETTERS, STAND_INS, digits, write_stand_in
+
+from banyan.core.paths import data_directory
+from banyan.data.sources import detect_format, read_rows
+from banyan.tasks.pictures import read_picture
+from banyan.tokenizers.pictures import image_to_array
+from banyan.workflows.reporter import SilentReporter
+
+PAGE = Path(__file__).resolve().parents[1] / "docs/pictures.md"
+DIGITS = SETS[0]
+
+
+def test_every_set_names_recipes_that_are_shipped() -> None:
+    assert [own.name for own in SETS] == ["digits", "grey-cifar", "glyphs", "cifar10", "emoji"]
+    assert all((RECIPES / name).is_file() for own in SETS for name in own.recipes.values())
+    assert STAND_INS.keys() == {own.name for own in SETS if len(own.goals) == 3}
+
+
+@pytest.mark.parametrize("name", STAND_INS)
+def test_a_stand_in_is_what_a_user_might_have(name: str, tmp_path: Path) -> None:
+    if name == "grey-cifar" and data_directory() is None:
+        pytest.skip("BANYAN_DATA is not set: this set is made of CIFAR-10")
+    write_stand_in(name, tmp_path, limit=40)
+    places = STAND_INS[name].places
+    assert {detect_format(tmp_path / place) for place in places.values()} <= {"npz", "idx", "pictures"}
+    for split, place in places.items():
+        rows = list(read_rows(tmp_path / place, split=split))
+        images = [read_picture(row["image"]) for row in rows]
+        assert {(one.width, one.height, one.channels) for one in images} == {(28, 28, 1)} and len(images) == 40
+        labels = {row.get("label", row.get("text")) for row in rows}
+        assert 5 <= len(labels) <= 10 and labels <= {*range(10), *LETTERS}
+    assert np.array_equal(digits(1).pixels, digits(2).pixels[:1]) and image_to_array(images[0]).max() > 100
+    assert [path.name for path in tmp_path.iterdir()] == [places["train"]]
+
+
+def test_what_has_not_been_run_is_said(tmp_path: Path) -> None:
+    told = "\n".join(lines(Cells(tmp_path, sizes=QUICK, reporter=SilentReporter())))
+    assert "**Not run yet.**" in told and told.count("not run (0 of 4 stages done)") == len(SETS)
+    page = PAGE.read_text("utf-8")
+    assert page.index("<!-- figures: written by make proof-pictures -->") < page.index("<!-- figures: end -->")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_cells_are_done_once_with_each_recipe_and_written_into_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "docs/pictures.md"
+    (page.parent / "images").mkdir(parents=True)
+    page.write_text(PAGE.read_text("utf-8"), "utf-8")
+    cells = Cells(tmp_path / "runs", sizes=QUICK, reporter=SilentReporter())
+    cells.deadline = -1
+    cells.do(DIGITS)
+    assert all(cells.result(DIGITS, stage) is None for stage in STAGES)
+    cells.deadline = float("inf")
+    cells.do(DIGITS)
+    write_page(page, cells)
+    written = page.read_text("utf-8")
+    assert "1 of 5 sets done." in written and "not run (0 of 4 stages done)" in written
+    assert "| | prompt fidelity | ≥ 92.0% |" in written and (page.parent / "images/pictures-digits-seen.png").is_file()
+    monkeypatch.setattr("proofs.pictures.cells.train", None)  # nothing is left to be done
+    again = Cells(tmp_path / "runs", sizes=QUICK, reporter=SilentReporter())
+    again.do(DIGITS)
+    assert lines(again) == lines(cells)
+    changed = {**QUICK.changes, "judge": (*QUICK.changes["judge"], "seed=9")}
+    other = Cells(tmp_path / "runs", sizes=dataclasses.replace(QUICK, changes=changed), reporter=SilentReporter())
+    assert [other.result(DIGITS, stage) is None for stage in STAGES] == [False, True, False, True]
