@@ -12,6 +12,7 @@ from proofs.transfer.grid import Cell, DataSet
 
 _SEQ_LEN = 256
 _CONTINUED_STEPS = 150
+_HEAD_RATE = 0.03  # of a fresh head beside other weights that learn; it begins at zero
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +103,7 @@ def recipe_of(cell: Cell, models: Models, *, rows: Path, rate: float) -> dict[st
         "seed": cell.seed,
         "device": "cpu",
         "train": _lengths(cell.steps, rows_per_step=cell.data.rows_per_step),
-        "optimizer": _rates(rate),
+        "optimizer": _rates(rate, of_head=None if cell.method == "head" else _HEAD_RATE),
         "evaluation": {"num_validations": 4, "max_validation_examples": 250},
         "tasks": [task],
         **LEARNERS[cell.method].changes(models, cell),
@@ -115,7 +116,7 @@ def continuation_of(data: DataSet, models: Models, *, texts: dict[str, Path]) ->
         "name": f"transfer-proof-{data.name}",
         "device": "cpu",
         "train": _lengths(_CONTINUED_STEPS, rows_per_step=8),
-        "optimizer": _rates(0.3),
+        "optimizer": _rates(0.3, of_head=None),
         "tasks": [
             {
                 "name": f"{name}_text",
@@ -140,6 +141,6 @@ def _lengths(steps: int, *, rows_per_step: int) -> dict[str, Any]:
     }
 
 
-def _rates(factor: float) -> dict[str, float]:
+def _rates(factor: float, *, of_head: float | None) -> dict[str, float | None]:
     usual = {"learning_rate": 3e-3, "matrix_learning_rate": 0.01, "embedding_learning_rate": 0.02}
-    return {name: value * factor for name, value in usual.items()}
+    return {**{name: value * factor for name, value in usual.items()}, "head_learning_rate": of_head}
