@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,9 +15,11 @@ import pytest
 
 from banyan.core.types import Completion
 from banyan.runtime.loaded_model import LoadedModel
+from banyan.serve.local_model import LocalModel
 from banyan.serve.served_model import Piece, PieceListener
-from banyan.store.sql_store import SqlStore
+from banyan.store.sql_store import SqlStore, open_store
 from banyan.store.types import RequestState
+from banyan.testing.recorded_runs import add_losses, record_tiny_run
 from banyan.testing.serving import RunningServer, ScriptedModel, running_server
 
 ASSETS = {entry.name: entry.read_text("utf-8") for entry in files("banyan.serve").joinpath("assets").iterdir()}
@@ -255,13 +258,59 @@ def test_the_page_speaks_chinese_goes_dark_and_remembers_both(page: Page) -> Non
 
 
 @pytest.mark.browser
+def test_a_person_watches_a_training_run_while_it_goes_on(browser: Any, model: LocalModel, tmp_path: Path) -> None:
+    with (
+        open_store(f"sqlite:///{tmp_path / 'banyan.db'}") as store,
+        running_server(model, store, needs_key=False) as server,
+    ):
+        run = record_tiny_run(store, tmp_path / "grove")
+        page = Page(browser)
+        page.open(server.url)
+        page.wait_until_ready()
+        page.go("training")
+        page.wait(lambda: len(page.all(".drawing .chart .curve")) == 3)  # two tasks, and the score
+        assert [page.one("progress").get_attribute(name) for name in ("value", "max")] == ["20", "40"]
+        described = page.all(".chart desc")[0].get_attribute("textContent")
+        assert "榕树: 4.99 at step 1, 4.8 at step 20." in described
+        summary = page.all(".training details summary")[0]
+        summary.send_keys("\n")  # by keyboard alone
+        newest = page.wait(lambda: page.all(".figures tbody tr"))[0]
+        assert newest.text.split() == ["20", "3.8", "4.8"]
+        page.one(".legend input").send_keys(" ")
+        page.wait(lambda: "novels" not in page.all(".chart desc")[0].get_attribute("textContent"))
+        assert "<b>tree</b>\n## stood" in page.one(".samples").text
+        assert not page.all(".samples b")
+        page.wait(lambda: page.all(".samples img"))
+        assert "steps take half as long again" in page.one(".event.alarm").text
+        add_losses(tmp_path / "grove", range(21, 41))
+        page.wait(lambda: page.one("progress").get_attribute("value") == "40")  # by itself
+        assert page.all(".training details[open]"), "what was open stays open"
+        store.runs.finish_run(run, state="completed").result(10)
+        page.wait(lambda: page.one(".run-state").text == "completed")
+        page.driver.set_window_size(500, 844)
+        wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert page.driver.execute_script(wide) <= 0
+        page.driver.set_window_size(1100, 900)
+        assert page.problems() == []
+
+
+@pytest.mark.browser
+def test_a_key_that_may_not_watch_runs_is_told_how_to_make_one(page: Page, server: RunningServer) -> None:
+    page.open(server.url)
+    page.wait_until_ready()
+    page.go("training")
+    assert "--scope runs" in page.one(".training .problem").text
+    page.problems()  # the refusal is noted there
+
+
+@pytest.mark.browser
 def test_every_control_has_a_name_and_a_phone_needs_no_sideways_scrolling(page: Page) -> None:
     nameless = """
       const named = (node) => node.ariaLabel || node.labels?.length || node.textContent.trim();
       return [...document.querySelectorAll("button, a, input, textarea, select")]
         .filter((node) => node.checkVisibility() && !named(node)).map((node) => node.outerHTML)"""
     page.driver.set_window_size(500, 844)  # the narrowest window Chromium makes
-    for tab in ("task/chat", "task/topic", "task/qa", "task/draw", "history"):
+    for tab in ("task/chat", "task/topic", "task/qa", "task/draw", "history", "training"):
         page.driver.execute_script("location.hash = arguments[0]", f"#/{tab}")
         page.wait(lambda tab=tab: page.driver.execute_script("return location.hash") == f"#/{tab}")
         assert page.driver.execute_script(nameless) == []

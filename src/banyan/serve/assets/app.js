@@ -6,6 +6,7 @@ import { icon, make } from "./dom.js";
 import { makeDraw } from "./draw.js";
 import { makeHistory } from "./history.js";
 import { makePanel } from "./tasks.js";
+import { makeTraining } from "./training.js";
 import { currentLanguage, hasWord, setLanguage, translate, word } from "./words.js";
 
 const ICONS = {
@@ -130,6 +131,7 @@ function register(model, tasks) {
     views.set(`#/task/${encodeURIComponent(task.name)}`, { make: () => maker({ model, task, isMain }) });
   }
   views.set("#/history", { make: () => makeHistory({ tasks }) });
+  views.set("#/training", { make: makeTraining });
 }
 
 function show() {
@@ -164,6 +166,7 @@ async function start() {
     byId("tabs").append(
       ...tasks.map((task) => tab(`#/task/${encodeURIComponent(task.name)}`, ICONS[task.kind], tabName(task))),
       tab("#/history", "clock", make("span", { word: "tab.history" })),
+      tab("#/training", "chart", make("span", { word: "tab.training" })),
     );
     addEventListener("hashchange", show);
     translate();

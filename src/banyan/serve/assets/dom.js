@@ -14,6 +14,7 @@ const ICONS = {
   search: "M11 4a7 7 0 100 14 7 7 0 000-14zM16 16l4 4",
   picture: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M9 9h.010",
   clock: "M12 3a9 9 0 100 18 9 9 0 000-18zM12 7v5l3 2",
+  chart: "M4 4v16h16M7 8c4 8 6 8 12 8",
   sun: "M12 8a4 4 0 100 8 4 4 0 000-8zM12 2v2M12 20v2M2 12h2M20 12h2M5 5l1.500 1.500M17.500 17.500L19 19M19 5l-1.500 1.500M6.500 17.500L5 19",
   moon: "M20 14A8.500 8.500 0 0110 4a8.500 8.500 0 1010 10z",
   key: "M8 11a4 4 0 100 8 4 4 0 000-8zM11 12l9-9M16 7l3 3",
@@ -26,15 +27,17 @@ const ICONS = {
   save: "M12 4v11M7 11l5 5 5-5M5 20h14",
 };
 
+// svg("line", {x1: 0, class: "rule"}, children…): properties are attributes.
+export function svg(tag, properties = {}, ...children) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(properties)) node.setAttribute(name, value);
+  node.append(...children.flat());
+  return node;
+}
+
 export function icon(name) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("class", "icon");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS(SVG, "path");
-  path.setAttribute("d", ICONS[name] ?? ICONS.label);
-  svg.append(path);
-  return svg;
+  const path = svg("path", { d: ICONS[name] ?? ICONS.label });
+  return svg("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }, path);
 }
 
 // make("p", {class: "x", word: "result"}, "text", node): properties are attributes, except
