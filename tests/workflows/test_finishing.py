@@ -90,6 +90,21 @@ def test_a_run_that_has_another_best_model_by_now_is_finished_anew(tmp_path: Pat
     assert finish_folder(asked, tmp_path, best=tmp_path) != first
 
 
+def test_what_nobody_could_judge_is_refused_before_anything_is_trained(
+    outcome: TrainingOutcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unjudged = dataclasses.replace(outcome.recipe.tasks[1].data, validation=None)
+    tasks = (outcome.recipe.tasks[0], dataclasses.replace(outcome.recipe.tasks[1], data=unjudged))
+    recipe = dataclasses.replace(outcome.recipe, tasks=tasks, finish=FinishRecipe(steps=2))
+    monkeypatch.setattr(finishing, "train", None)
+    monkeypatch.setattr("banyan.workflows.training._fit", None)
+    said = "finish cannot be done for the task trip: it has 0 validation examples"
+    with pytest.raises(ConfigError, match=said):
+        _finish(dataclasses.replace(outcome, recipe=recipe))
+    with pytest.raises(ConfigError, match=said):
+        train(recipe, reporter=SilentReporter(), run_directory=tmp_path / "joint")
+
+
 def test_a_finish_of_no_task_is_refused(finished: Path, tmp_path: Path) -> None:
     strange = tmp_path / "model"
     shutil.copytree(finished, strange)

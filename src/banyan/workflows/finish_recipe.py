@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError
 from banyan.model.adapters import LoraConfig
+from banyan.tasks.config import TaskConfig
+
+_NOT_FINISHED = ("language_modeling", "image_generation")
 
 
 @config
@@ -35,3 +40,19 @@ class FinishRecipe:
             raise ConfigError(f"finish.rate={self.rate} must be above 0: it multiplies the learning rates.")
         if self.max_examples < 1:
             raise ConfigError(f"finish.max_examples={self.max_examples} must be 1 or more.")
+
+    def names_among(self, tasks: Sequence[TaskConfig]) -> tuple[str, ...]:
+        """Return which tasks of a recipe are finished."""
+        return self.tasks or tuple(task.name for task in tasks if task.kind not in _NOT_FINISHED)
+
+    def check_judged(self, validation: Mapping[str, Sequence[Any]]) -> None:
+        """Make sure, before anything is trained, that the finish of each task can be judged; rows or examples by task.
+
+        Raises: ConfigError naming a task without any.
+        """
+        if lacking := next((name for name, examples in validation.items() if not examples), None):
+            raise ConfigError(
+                f"finish cannot be done for the task {lacking}: it has 0 validation examples, and a finish is kept "
+                "only where it answers those better.",
+                hint=f"set tasks.{lacking}.data.validation, or leave it out of finish.tasks",
+            )

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from banyan.core.config import config, config_from_mapping, config_to_mapping
-from banyan.core.errors import ConfigError
 from banyan.core.files import atomic_write_json, read_json, sha256_of
 from banyan.core.locks import hold_directory
 from banyan.core.model_directory import EXTRAS_FILE, MANIFEST
@@ -25,7 +24,7 @@ from banyan.model.peft_format import ADAPTER_WEIGHTS_FILE
 from banyan.runtime.finishes import FINISHES
 from banyan.runtime.loading import load
 from banyan.train.balance_config import BalanceConfig
-from banyan.workflows.datasets import spread
+from banyan.workflows.datasets import load_splits, spread
 from banyan.workflows.finish_recipe import FinishRecipe
 from banyan.workflows.model_copies import copy_model
 from banyan.workflows.recipe import ModelRecipe, Recipe, TokenizerRecipe
@@ -38,7 +37,6 @@ from banyan.workflows.twins import scaled_rates
 FOLDER = "finish"  # of a run: for each joint model and way to finish it, the runs and what became of them
 FINISHED = "finished"  # of a run: the model with those that are kept
 _KEY_DIGITS = 12
-_NOT_FINISHED = ("language_modeling", "image_generation")
 _ADAPTER_FILES = (ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, MODEL_FILE, EXTRAS_FILE)
 
 
@@ -71,8 +69,11 @@ def finish_run(recipe: Recipe, run: Path, *, best: Path, reporter: Reporter) -> 
         return {}
     folder = finish_folder(recipe.finish, run, best=best)
     with hold_directory(run / FOLDER):
+        names = recipe.finish.names_among(recipe.tasks)
+        waiting = [task for task in recipe.tasks if task.name in names and _known(folder, task.name) is None]
+        recipe.finish.check_judged({task.name: load_splits(task, seed=recipe.seed).validation for task in waiting})
         found: dict[str, Finish] = {}
-        for name in _tasks_of(recipe, recipe.finish):
+        for name in names:
             finish = _known(folder, name) or _finish(
                 recipe, recipe.finish, name, best=best, folder=folder, reporter=reporter
             )
@@ -82,10 +83,6 @@ def finish_run(recipe: Recipe, run: Path, *, best: Path, reporter: Reporter) -> 
             reporter.line(_told(name, finish))
         _put_together(best, found, run / FINISHED)
     return found
-
-
-def _tasks_of(recipe: Recipe, finish: FinishRecipe) -> tuple[str, ...]:
-    return finish.tasks or tuple(task.name for task in recipe.tasks if task.kind not in _NOT_FINISHED)
 
 
 def finish_folder(finish: FinishRecipe, run: Path, *, best: Path) -> Path:
@@ -115,11 +112,6 @@ def _finish(
     if child.result.stopped_by == "interrupt":
         return None
     examples = spread(child.material.validation[name], finish.max_examples)
-    if not examples:
-        raise ConfigError(
-            f"task {name} has no validation examples, so nobody can say whether its finish helps.",
-            hint=f"set tasks.{name}.data.validation, or leave it out of finish.tasks",
-        )
     result = _judged(child.result.best_checkpoint, name, examples)
     atomic_write_json(folder / f"{name}.json", config_to_mapping(result))
     return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -108,46 +108,78 @@ def gather_material(
     configs = [read_as_the_parent_does(with_inherited_labels(config, parent), parent) for config in recipe.tasks]
     tasks = tuple(_build(config, splits[config.name], image_tokenizer) for config in configs)
     known = tasks if parent is None else child_tasks(parent, tasks, keep_tasks=recipe.transfer.keep_tasks)
-    names = [task.name for task in known]
-    if parent is None:
-        text = run_text_tokenizer(recipe, splits, tokenizers, key=fingerprint)
-        num_image_codes = image_tokenizer.num_codes if image_tokenizer else 0
-        vocabulary = Vocabulary(text, task_names=names, num_image_codes=num_image_codes)
-    else:
-        parent.check_shards([split.prepared for split in splits.values() if split.prepared is not None])
-        vocabulary = with_tasks(parent.vocabulary, names)
+    vocabulary = _vocabulary(
+        recipe, splits, tokenizers, key=fingerprint, tasks=known, image_tokenizer=image_tokenizer, parent=parent
+    )
     reporter.stage("render examples")
     renderer = _Renderer(recipe, vocabulary, image_tokenizer, run_directory, key=fingerprint, reporter=reporter)
-    sources: list[SequenceSource] = []
-    train: dict[str, list[Any]] = {}
-    skipped: dict[str, int] = {}
-    for number, task in enumerate(tasks):
-        train[task.name], num_unreadable = renderer.usable(task, splits[task.name].train)
-        prepared = splits[task.name].prepared
-        if prepared is None:
-            source, num_unlearnable = renderer.source(task, train[task.name])
-        else:
-            source, num_unlearnable = renderer.shard_windows(task, prepared)
-        skipped[task.name] = num_unreadable + num_unlearnable
-        sources.append(source)
-        reporter.progress(number + 1, len(tasks), note=task.name)
-    rates, plan = shares_of(recipe, sources)
+    taught = _taught(renderer, tasks, splits, reporter=reporter)
+    rates, plan = shares_of(recipe, taught.sources)
     return Material(
         vocabulary=vocabulary,
         image_tokenizer=image_tokenizer,
         tasks=tasks,
         known_tasks=known,
         parent=parent,
-        sources=tuple(sources),
+        sources=taught.sources,
         rates=rates,
         plan=plan,
         validation={t.name: renderer.examples(t, splits[t.name].validation, "validation") for t in tasks},
-        train=train,
+        train=taught.examples,
         test={t.name: renderer.examples(t, splits[t.name].test, "test") for t in tasks},
         fingerprint=fingerprint,
-        skipped=skipped,
+        skipped=taught.skipped,
         sampling={**(parent.sampling_of(known) if parent else {}), **recipe.sampling},
     )
+
+
+def _vocabulary(
+    recipe: Recipe,
+    splits: dict[str, Splits],
+    directory: Path,
+    *,
+    key: str,
+    tasks: Sequence[Task[Any]],
+    image_tokenizer: ImageTokenizer | None,
+    parent: Parent | None,
+) -> Vocabulary:
+    """Return one id space for words, pictures and tasks: the parent's with its new tasks, or one of the run's own."""
+    names = [task.name for task in tasks]
+    if parent is not None:
+        parent.check_shards([split.prepared for split in splits.values() if split.prepared is not None])
+        return with_tasks(parent.vocabulary, names)
+    text = run_text_tokenizer(recipe, splits, directory, key=key)
+    num_image_codes = image_tokenizer.num_codes if image_tokenizer else 0
+    return Vocabulary(text, task_names=names, num_image_codes=num_image_codes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Taught:
+    """What is learned from, task by task."""
+
+    sources: tuple[SequenceSource, ...]  # in the order of the tasks
+    examples: dict[str, list[Any]]
+    skipped: dict[str, int]  # rows that cannot be learned from
+
+
+def _taught(
+    renderer: _Renderer, tasks: Sequence[Task[Any]], splits: Mapping[str, Splits], *, reporter: Reporter
+) -> _Taught:
+    """Render the training rows of every task."""
+    sources: list[SequenceSource] = []
+    examples: dict[str, list[Any]] = {}
+    skipped: dict[str, int] = {}
+    for number, task in enumerate(tasks):
+        examples[task.name], num_unreadable = renderer.usable(task, splits[task.name].train)
+        prepared = splits[task.name].prepared
+        if prepared is None:
+            source, num_unlearnable = renderer.source(task, examples[task.name])
+        else:
+            source, num_unlearnable = renderer.shard_windows(task, prepared)
+        skipped[task.name] = num_unreadable + num_unlearnable
+        sources.append(source)
+        reporter.progress(number + 1, len(tasks), note=task.name)
+    return _Taught(sources=tuple(sources), examples=examples, skipped=skipped)
 
 
 def _other_data(run_directory: Path) -> DataError:

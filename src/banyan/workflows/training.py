@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from banyan.core.config import config_to_mapping, write_config
+from banyan.core.config import config_to_mapping
 from banyan.core.devices import choose_device
 from banyan.core.locks import hold_directory
 from banyan.core.paths import runs_directory
@@ -22,7 +22,7 @@ from banyan.tasks.base import Task
 from banyan.tasks.image_generation import ImageGeneration
 from banyan.train.accounting import count_weights, flops_per_token
 from banyan.train.balance import TaskBalance, balance_tasks
-from banyan.train.callbacks import Callback, EventRecord, FitResult, RunStart
+from banyan.train.callbacks import Callback, EventRecord, FitResult
 from banyan.train.checkpoints import CheckpointFolder
 from banyan.train.distributed.world import joined_ranks, own_device
 from banyan.train.evaluations import evaluated_by_main
@@ -44,8 +44,9 @@ from banyan.workflows.parent import tell_of_parent
 from banyan.workflows.recipe import Recipe, with_products, with_steps
 from banyan.workflows.reporter import Reporter
 from banyan.workflows.resuming import learned_data, recipe_changes, settle_evaluations, settle_recipe
+from banyan.workflows.run_beginning import SaveRecipe, steps_within
 from banyan.workflows.samples import SampleBook
-from banyan.workflows.sidecars import RECIPE_FILE, sidecars_of
+from banyan.workflows.sidecars import sidecars_of
 from banyan.workflows.task_bests import TaskBests
 from banyan.workflows.training_progress import ReportProgress
 from banyan.workflows.validation_budget import settle_validation
@@ -124,6 +125,9 @@ def _train(
                     expected_fingerprint=None if accept_data_change else learned,
                     keep_tokenizers=accept_data_change and learned is not None,
                 )
+        if recipe.finish is not None:
+            names = recipe.finish.names_among(recipe.tasks)
+            recipe.finish.check_judged({name: material.validation[name] for name in names})
         if ranks.is_main:
             measure_parent(recipe, run_directory, reporter=reporter)
         ranks.barrier()
@@ -158,20 +162,11 @@ def _fit(
     """Train on what was gathered; `learned` is the fingerprint of the data before, if any."""
     notes = [*_notes_of_restart(), *_notes_of_recipe(recipe, run_directory, resume=resume)]
     notes += _notes_of_data(material, learned)
-    recipe = settle_sizes(recipe, material, reporter=reporter, device=device, ranks=ranks)
-    recipe = _settle_products(recipe, device, ranks)
-    model = new_model(recipe, material).to(device)
-    learning = prepare_learning(recipe, model, material, run_directory=run_directory, reporter=reporter, ranks=ranks)
-    recipe = settle_length(recipe, model, learning, reporter=reporter, ranks=ranks)
-    recipe = settle_validation(recipe, model, material, reporter=reporter, ranks=ranks)
-    learning.mixture.plan_rows(planned_rows(recipe.train))
-    progress = _progress(recipe, model, material, reporter=reporter)
-    evaluator = LiveEvaluator(
-        material,
-        max_examples=recipe.evaluation.max_validation_examples,
-        limits=recipe.evaluation.validation_examples,
-        hear_samples=SampleBook(run_directory, tell=progress.show_sample),
+    recipe, model, learning = _settled(
+        recipe, material, run_directory=run_directory, reporter=reporter, device=device, ranks=ranks
     )
+    progress = _progress(recipe, model, material, reporter=reporter)
+    evaluator = _evaluator(recipe, material, hear_samples=SampleBook(run_directory, tell=progress.show_sample))
     num_parameters = count_parameters(model)
     ranks.divide(model)
     trainer = Trainer(
@@ -194,18 +189,37 @@ def _fit(
         ranks=ranks,
     )
     reporter.stage("train")
-    result = trainer.fit(
-        resume=resume,
-        holds_lock=True,
-        restart_data=learned not in (None, material.fingerprint),
-        notes=notes,
-    )
+    has_changed = learned not in (None, material.fingerprint)
+    result = trainer.fit(resume=resume, holds_lock=True, restart_data=has_changed, notes=notes)
     return TrainingOutcome(
         run_directory=run_directory,
         recipe=recipe,
         material=material,
         result=result,
         num_parameters=num_parameters,
+    )
+
+
+def _settled(
+    recipe: Recipe, material: Material, *, run_directory: Path, reporter: Reporter, device: torch.device, ranks: Ranks
+) -> tuple[Recipe, Transformer, Learning]:
+    """Return the recipe with its sizes, its steps and its validations counted, its model, and how that learns."""
+    recipe = settle_sizes(recipe, material, reporter=reporter, device=device, ranks=ranks)
+    recipe = _settle_products(recipe, device, ranks)
+    model = new_model(recipe, material).to(device)
+    learning = prepare_learning(recipe, model, material, run_directory=run_directory, reporter=reporter, ranks=ranks)
+    recipe = settle_length(recipe, model, learning, reporter=reporter, ranks=ranks)
+    recipe = settle_validation(recipe, model, material, reporter=reporter, ranks=ranks)
+    learning.mixture.plan_rows(planned_rows(recipe.train))
+    return recipe, model, learning
+
+
+def _evaluator(recipe: Recipe, material: Material, *, hear_samples: SampleBook) -> LiveEvaluator:
+    return LiveEvaluator(
+        material,
+        max_examples=recipe.evaluation.max_validation_examples,
+        limits=recipe.evaluation.validation_examples,
+        hear_samples=hear_samples,
     )
 
 
@@ -250,17 +264,6 @@ def _keepers(recipe: Recipe, material: Material, run_directory: Path) -> tuple[C
         recipe.tracking, name=recipe.name, settings=config_to_mapping(recipe), log_every=recipe.train.log_every
     )
     return (*trackers, TaskBests(run_directory, material.tasks)) if recipe.evaluation.keep_task_bests else trackers
-
-
-class SaveRecipe(Callback):
-    """Writes the recipe of a run into its directory when it begins, and so when nobody else trains there."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
-
-    def on_start(self, record: RunStart) -> None:
-        """Write the recipe."""
-        write_config(record.run_directory / RECIPE_FILE, self._recipe)
 
 
 def new_model(recipe: Recipe, material: Material) -> Transformer:
@@ -323,9 +326,7 @@ def _settle_steps(
         return recipe
     reporter.stage("time a few steps")
     seconds = _step_seconds(recipe, model, learning, ranks=ranks)
-    steps = max(1, int(recipe.minutes * 60 / seconds))
-    reporter.line(f"{recipe.minutes:g} minutes of {seconds * 1000:.0f} ms steps: {steps} steps")
-    return with_steps(recipe, steps)
+    return with_steps(recipe, steps_within(recipe.minutes, step_seconds=seconds, reporter=reporter))
 
 
 def _step_seconds(recipe: Recipe, model: Transformer, learning: Learning, *, ranks: Ranks) -> float:

@@ -9,7 +9,7 @@ from typing import cast
 
 import torch
 
-from banyan.core.config import config_to_mapping, write_config
+from banyan.core.config import config_to_mapping
 from banyan.core.devices import choose_device
 from banyan.core.errors import ConfigError, DataError, FileError
 from banyan.core.files import read_json
@@ -21,7 +21,7 @@ from banyan.data.image_batch import PictureLoader
 from banyan.model.transformer import count_parameters
 from banyan.model.vision.features import MIN_IMAGE_SIZE
 from banyan.model.vision.learner import TokenizerLearner
-from banyan.train.callbacks import Callback, EventRecord, FitResult, RunStart
+from banyan.train.callbacks import Callback, EventRecord, FitResult
 from banyan.train.checkpoints import CheckpointFolder
 from banyan.train.measure import measure_step_seconds
 from banyan.train.picture_loss import PictureLoss
@@ -38,7 +38,7 @@ from banyan.workflows.picture_tokenizer.recipe import (
 )
 from banyan.workflows.picture_tokenizer.scoring import TokenizerEvaluator
 from banyan.workflows.reporter import Reporter
-from banyan.workflows.sidecars import RECIPE_FILE
+from banyan.workflows.run_beginning import SaveRecipe, steps_within
 from banyan.workflows.training_progress import ReportProgress
 
 
@@ -128,7 +128,7 @@ def _fit(
         run_directory=run_directory,
         sidecars=picture_sidecars(recipe, material, model),
         callbacks=(
-            _SaveRecipe(recipe),
+            SaveRecipe(recipe),
             ReportProgress(reporter),
             *build_trackers(recipe.tracking, name=recipe.name, settings=settings, log_every=recipe.train.log_every),
             *callbacks,
@@ -213,17 +213,4 @@ def _settle_steps(
         config=recipe.train,
         optimizer=recipe.optimizer,
     )
-    steps = max(1, int(recipe.minutes * 60 / seconds))
-    reporter.line(f"{recipe.minutes:g} minutes of {seconds * 1000:.0f} ms steps: {steps} steps")
-    return with_steps(recipe, steps)
-
-
-class _SaveRecipe(Callback):
-    """Writes the recipe of a run into its directory when it begins."""
-
-    def __init__(self, recipe: PictureTokenizerRecipe) -> None:
-        self._recipe = recipe
-
-    def on_start(self, record: RunStart) -> None:
-        """Write the recipe."""
-        write_config(record.run_directory / RECIPE_FILE, self._recipe)
+    return with_steps(recipe, steps_within(recipe.minutes, step_seconds=seconds, reporter=reporter))
