@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from banyan.core.config import config_from_mapping
 from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.workflows import joint_vs_single as study
-from banyan.workflows.joint_vs_single import TwinQuestion, joint_vs_single
+from banyan.workflows.joint_vs_single import Study, TwinQuestion, joint_vs_single
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.twin_results import JointVsSingle
@@ -70,7 +71,8 @@ def _kept(folder: Path, name: str) -> Mapping[str, Any]:
 
 
 def test_every_run_is_done_and_every_task_compared(found: JointVsSingle) -> None:
-    assert found.num_done == found.num_planned == 3 * 3 + 1
+    num_pairs = len({own.single.rate for own in found.tasks})
+    assert found.num_done == found.num_planned == 3 * 3 + num_pairs
     assert [own.task for own in found.tasks] == ["colours", "sizes"] and not found.missing
     assert all(len(own.joint.scores) == len(own.single.scores) == 2 for own in found.tasks)
     assert {(own.helper, own.helped) for own in found.helps} == {("colours", "sizes"), ("sizes", "colours")}
@@ -94,6 +96,34 @@ def test_a_gain_is_the_difference_of_the_mean_scores_and_lies_in_its_interval(fo
         assert comparison.improvement == pytest.approx(own.joint.mean - own.single.mean)
         assert comparison.interval.low <= comparison.improvement <= comparison.interval.high
         assert comparison.p_value <= own.corrected_p <= 1
+
+
+def test_a_pair_is_taught_at_the_learning_rate_of_each_twin_it_is_held_against(
+    found: JointVsSingle, recipe: Recipe, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever rate is best for both tasks and all others together."""
+    monkeypatch.setattr(study, "SEARCHED_RATES", (1.0, 2.0))
+    copied = tmp_path / "twins"
+    shutil.copytree(folder, copied)
+    for path in (copied / "cells").glob("*-seed0.json"):
+        is_best = path.name.startswith(("only-colours-x1", "only-sizes-x2", "joint-x1"))
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"validation": float(is_best)}))
+        if path.name.startswith("colours.sizes"):
+            path.unlink()
+    waiting = Study(recipe, copied, _QUESTION, reporter=SilentReporter()).waiting()
+    pairs = [cell.name for cell in waiting if cell.group.name == "colours.sizes"]
+    assert pairs == ["colours.sizes-x1-seed0", "colours.sizes-x2-seed0"]
+
+
+def test_a_task_whose_learning_rate_nothing_could_choose_is_refused_before_anything_is_trained(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unscored = dataclasses.replace(recipe.tasks[1].data, validation=None)
+    tasks = (recipe.tasks[0], dataclasses.replace(recipe.tasks[1], data=unscored))
+    monkeypatch.setattr("banyan.workflows.twin_runs.train", None)
+    with pytest.raises(ConfigError, match="cannot be compared: sizes has 0 validation examples") as refused:
+        _asked(dataclasses.replace(recipe, tasks=tasks), tmp_path)
+    assert refused.value.hint == "set tasks.sizes.data.validation, or validation_fraction"
 
 
 def test_what_is_done_is_not_done_again(

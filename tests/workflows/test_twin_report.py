@@ -2,7 +2,7 @@
 
 from banyan.tasks.intervals import Comparison, Interval
 from banyan.workflows.kept_scores import TaskScore
-from banyan.workflows.twin_report import draw_transfer, help_table, summary_lines, transfer_table
+from banyan.workflows.twin_report import HELP_NOTE, draw_transfer, help_table, summary_lines, transfer_table
 from banyan.workflows.twin_results import Help, JointVsSingle, Scored, TaskTransfer
 
 
@@ -59,6 +59,8 @@ def test_help_is_a_matrix_with_stars_where_zero_is_left_out() -> None:
         "|---|---|---|",
         "| a | +2.0* |  |",
         "| b |  | +0.0 |",
+        "",
+        HELP_NOTE,
     ]
 
 

@@ -15,6 +15,7 @@ from banyan.core.paths import runs_directory
 from banyan.workflows.joint_vs_single import HelpKind, TwinQuestion, joint_vs_single
 from banyan.workflows.recipe import read_recipe
 from banyan.workflows.twin_report import (
+    HELP_NOTE,
     by_gain,
     draw_transfer,
     help_table,
@@ -127,4 +128,5 @@ def _tell(found: JointVsSingle, folder: Path) -> None:
     if found.helps:
         changes = [(own.helper, own.helped, f"{100 * own.comparison.improvement:+.1f}") for own in found.helps]
         print_table(("helper", "helped", "points"), changes)
+        say(HELP_NOTE)
     say(f"everything: {folder / 'report.md'}; the same command goes on with what has not been run")

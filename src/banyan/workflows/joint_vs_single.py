@@ -99,7 +99,7 @@ class Study:
             missing=tuple(name for name in self._twins if name not in pairs),
             helps=tuple(self._helps()),
             num_done=sum(len(self._done(group)) for group in (*groups, *helpers)),
-            num_planned=len(groups) * (len(SEARCHED_RATES) + self._question.num_seeds - 1) + len(helpers),
+            num_planned=len(groups) * (len(SEARCHED_RATES) + self._question.num_seeds - 1) + len(self._helping()),
             num_seeds=self._question.num_seeds,
             is_interrupted=is_interrupted,
         )
@@ -112,8 +112,7 @@ class Study:
         for seed in range(_FIRST_SEED + 1, _FIRST_SEED + self._question.num_seeds):
             for group in groups:
                 yield Cell(group=group, rate=self._best_rate(group) or 1.0, seed=seed)
-        for group, _ in self._helpers():
-            yield self._helping_cell(group)
+        yield from self._helping()
 
     def _helpers(self) -> Iterator[tuple[Group, str]]:
         """Yield the groups that show who helps whom, each with the task that is left out, if one is."""
@@ -126,18 +125,27 @@ class Study:
             for first, second in itertools.combinations(names, 2):
                 yield Group(name=f"{first}.{second}", tasks=(first, second)), ""
 
-    def _helping_cell(self, group: Group) -> Cell:
-        """Return the one run of such a group, at the joint run's learning rate."""
-        return Cell(group=group, rate=self._best_rate(self._joint) or 1.0, seed=_FIRST_SEED)
+    def _helping(self) -> list[Cell]:
+        """Return the runs that show who helps whom, each once."""
+        helpers = [
+            (group, self._reference(name, left_out)) for group, left_out in self._helpers() for name in group.tasks
+        ]
+        return list(dict.fromkeys(self._helping_cell(group, beside) for group, beside in helpers))
+
+    def _reference(self, helped: str, left_out: str) -> Group:
+        """Return the runs that a task's score is held against: with all others, or alone."""
+        return self._joint if left_out else self._twins[helped]
+
+    def _helping_cell(self, group: Group, reference: Group) -> Cell:
+        """Return the run of such a group at its reference's learning rate: nothing else but the tasks differs."""
+        return Cell(group=group, rate=self._best_rate(reference) or 1.0, seed=_FIRST_SEED)
 
     def _helps(self) -> Iterator[Help]:
         for group, left_out in self._helpers():
-            result = self.runs.result(self._helping_cell(group))
-            if result is None:
-                continue
             for name in group.tasks:
-                reference = self._scored(self._joint if left_out else self._twins[name], name)
-                if reference is None or name not in result.tasks:
+                beside = self._reference(name, left_out)
+                result, reference = self.runs.result(self._helping_cell(group, beside)), self._scored(beside, name)
+                if result is None or reference is None or name not in result.tasks:
                     continue
                 own, other = [result.tasks[name]], [reference.scores[0]]
                 helper = left_out or next(task for task in group.tasks if task != name)

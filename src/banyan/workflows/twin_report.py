@@ -8,6 +8,11 @@ from typing import Any
 
 from banyan.workflows.twin_results import Help, JointVsSingle, Scored, TaskTransfer
 
+HELP_NOTE = (
+    "Points of 100, one seed. A pair has the learning rate that was the best of three for the helped task alone, a run "
+    "without one task that of the joint run: nothing else differs, and it favours a little the run it was chosen for. "
+    "A star: the change's own 95 % interval over examples leaves out zero; it is not corrected for so many looks."
+)
 _COLOURS = {"better": "tab:green", "worse": "tab:red", "no difference shown": "tab:gray"}
 
 
@@ -64,16 +69,13 @@ def summary_lines(found: JointVsSingle) -> list[str]:
 
 
 def help_table(helps: Sequence[Help]) -> list[str]:
-    """Return who helps whom as a Markdown matrix: a row for each helper, points of 100, one seed.
-
-    A star marks a change whose own 95 % interval leaves out zero; it is not corrected for so many looks.
-    """
+    """Return who helps whom as a Markdown matrix with a row for each helper, and how it is to be read."""
     helped = list(dict.fromkeys(own.helped for own in helps))
     cells = {(own.helper, own.helped): _change(own) for own in helps}
     lines = [f"| helper ↓ helped → | {' | '.join(helped)} |", "|---" * (1 + len(helped)) + "|"]
     for helper in dict.fromkeys(own.helper for own in helps):
         lines.append(f"| {helper} | {' | '.join(cells.get((helper, name), '') for name in helped)} |")
-    return lines
+    return [*lines, "", HELP_NOTE]
 
 
 def _change(own: Help) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from banyan.core.config import config, config_from_mapping, config_to_mapping, read_config, write_config
 from banyan.core.devices import choose_device
-from banyan.core.errors import ConfigError, DataError
+from banyan.core.errors import ConfigError, DataError, DivergedError
 from banyan.core.files import atomic_write_json, read_json
 from banyan.train.callbacks import Callback, StepRecord
 from banyan.workflows.kept_scores import TaskScore, kept_scores, score_checkpoint
@@ -73,7 +73,7 @@ class TwinRuns:
     def do(self, cell: Cell) -> CellResult | None:
         """Do a run, keep its result and return it; None if it was interrupted, and goes on when it is asked for again.
 
-        Raises: as `train`.
+        Raises: ConfigError if a task has nothing that its learning rate could be chosen by; as `train`.
         """
         self._reporter.stage(cell.name)
         recipe, length = self._joint
@@ -96,7 +96,9 @@ class TwinRuns:
 
     @cached_property
     def _material(self) -> Material:
-        return gather_material(self._asked, self._folder / "material", reporter=self._reporter)
+        material = gather_material(self._asked, self._folder / "material", reporter=self._reporter)
+        _refuse_unscored(material)
+        return material
 
     @cached_property
     def _joint(self) -> tuple[Recipe, JointLength]:
@@ -143,6 +145,12 @@ class TwinRuns:
         )
 
     def _scored(self, outcome: TrainingOutcome, material: Material) -> CellResult:
+        if outcome.result.best_score is None:
+            raise DivergedError(
+                f"{outcome.recipe.name} cannot be compared: none of its validation scores is a number, and by them the "
+                "learning rate is chosen.",
+                hint="lower optimizer.learning_rate",
+            )
         results = score_checkpoint(
             outcome.result.best_checkpoint,
             material,
@@ -152,7 +160,7 @@ class TwinRuns:
         )
         return CellResult(
             tasks=kept_scores(results),
-            validation=outcome.result.best_score or 0.0,
+            validation=outcome.result.best_score,
             steps=outcome.recipe.train.steps,
             batch_seqs=outcome.recipe.train.batch_seqs,
             num_parameters=outcome.num_parameters,
@@ -161,6 +169,15 @@ class TwinRuns:
 
     def _path(self, cell: Cell) -> Path:
         return self._folder / "cells" / f"{cell.name}.json"
+
+
+def _refuse_unscored(material: Material) -> None:
+    if lacking := [task.name for task in material.tasks if not material.validation[task.name]]:
+        raise ConfigError(
+            f"joint and single training cannot be compared: {', '.join(lacking)} has 0 validation examples, and by "
+            "those the learning rate of every run is chosen.",
+            hint=f"set tasks.{lacking[0]}.data.validation, or validation_fraction",
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
