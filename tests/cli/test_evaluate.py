@@ -91,7 +91,9 @@ def test_generated_text_stands_beside_real_text(banyan: Run, model: Path, tmp_pa
         (["--compare", "real.txt", "--sample-tokens", "500"], 2, "the model reads"),
         (["--compare", "real.txt", "--generated", "none.txt"], 3, "none.txt not found"),
         (["--generated", "real.txt"], 2, "--generated belongs to --compare"),
-        (["--out", "folder"], 2, "--output belongs to --compare"),
+        (["--out", "folder"], 2, "--output belongs to --compare or --probe, not to scoring"),
+        (["--prompt-tokens", "4"], 2, "--prompt-tokens belongs to --compare, not to scoring"),
+        (["--probe", "classification", "--split", "test"], 2, "not to --probe"),
         (["--compare", "real.txt", "--probe", "classification"], 2, "give one of them"),
     ],
 )

@@ -93,7 +93,10 @@ def test_the_page_stands_alone_and_text_cannot_become_markup(banyan: Run, model:
     [
         (("classification",), 2, "either a question or --mistakes"),
         (("classification", "red", "--mistakes", 2), 2, "either a question or --mistakes"),
-        (("classification", "red", "--data", "a.csv"), 2, "--data belongs to --mistakes"),
+        (("classification", "red", "--data", "a.csv"), 2, "--data belongs to --mistakes, not to a question"),
+        (("classification", "red", "--neighbours", 3), 2, "--neighbours belongs to --mistakes, not to a question"),
+        (("classification", "--mistakes", 2, "--method", "occlusion"), 2, "--method belongs to a question, not to"),
+        (("classification", "--mistakes", 2, "--sanity"), 2, "--sanity belongs to a question, not to --mistakes"),
         (("classification", "--mistakes", 2, "--data", "nowhere.csv"), 3, "nowhere.csv"),
         (("classification", "--mistakes", 2, "--split", "tset"), 2, "--split=tset is not known"),
         (("language_modeling", "--mistakes", 2), 2, "mistakes are shown where words are answered"),

@@ -32,6 +32,7 @@ from banyan.cli.scoring import (
     ScoringQuestion,
     SplitOption,
     TasksOption,
+    Written,
     run_scoring,
 )
 from banyan.cli.text_comparison import (
@@ -43,10 +44,23 @@ from banyan.cli.text_comparison import (
     SampleTokensOption,
     run_comparison,
 )
+from banyan.cli.ways import refuse_options_of_other_ways
 from banyan.core.errors import ConfigError
 from banyan.workflows.evaluation import Beside
 
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "--out", "-o", help="--compare, --probe: a folder for scores and plot.")
+]
 app = typer.Typer(add_completion=False)
+_SCORING = "scoring"
+_EXAMPLES = ("task", "data", "split", "max_examples", "base")
+_READS = {
+    _SCORING: (*_EXAMPLES, "save_predictions", "report", "baselines", "baseline_examples", "database"),
+    "--calibrate": _EXAMPLES,
+    "--against": _EXAMPLES,
+    "--compare": ("generated", "prompt_tokens", "sample_tokens", "num", "temperature", "seed", "base", "output"),
+    "--probe": ("max_examples", "seed", "output"),
+}
 _WAYS = {JOINT_VS_SINGLE: joint_vs_single, IMAGES: pictures, HARNESS: harness}
 
 
@@ -63,6 +77,7 @@ class ByWay(typer.core.TyperCommand):
 
 @app.command(name="evaluate", cls=ByWay)
 def evaluate_command(
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(help="A model directory, for example runs/demo/best")],
     task: TasksOption = None,
     data: DataOption = None,
@@ -84,9 +99,7 @@ def evaluate_command(
     probe: ProbeOption = None,
     temperature: TemperatureOption = None,
     seed: SeedOption = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "--out", "-o", help="--compare, --probe: a folder for scores and plot.")
-    ] = None,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -99,11 +112,9 @@ def evaluate_command(
     Ways with options and a --help of their own: --images (what it draws, measured offline), --harness (tasks of
     lm-evaluation-harness), RECIPE --joint-vs-single (does a task lose by being taught with others?).
     """
-    ways = {"--compare": compare, "--probe": probe, "--calibrate": calibrate, "--against": against}
-    written = {"--save-predictions": save_predictions, "--report": report}
-    check_way(ways, generated=generated, output=output, written=written)
-    rows = tuple(task or ()), tuple(data or ())
-    asked = ScoringQuestion(tasks=rows[0], data=rows[1], split=split, max_examples=max_examples, base=base)
+    way = the_way({"--compare": compare, "--probe": probe, "--calibrate": calibrate, "--against": against})
+    refuse_options_of_other_ways(context, way=way, reads=_READS, hint="banyan evaluate --help")
+    asked = ScoringQuestion(tasks=task or (), data=data or (), split=split, max_examples=max_examples, base=base)
     if probe is not None:
         run_probe(model, probe, max_examples=max_examples, seed=seed or 0, output=output, as_json=as_json, quiet=quiet)
     elif compare is not None:
@@ -122,33 +133,17 @@ def evaluate_command(
     elif calibrate:
         run_calibration(model, asked, as_json=as_json, quiet=quiet)
     else:
-        run_scoring(
-            model,
-            asked,
-            save_predictions=save_predictions,
-            report=report,
-            database=database,
-            beside=Beside(systems=baselines, max_train=baseline_examples),
-            as_json=as_json,
-            quiet=quiet,
-        )
+        written = Written(predictions=save_predictions, report=report, database=database)
+        beside = Beside(systems=baselines, max_train=baseline_examples)
+        run_scoring(model, asked, written=written, beside=beside, as_json=as_json, quiet=quiet)
 
 
-def check_way(
-    ways: Mapping[str, object], *, generated: Path | None, output: Path | None, written: Mapping[str, Path | None]
-) -> None:
-    """Refuse options that do not go together.
+def the_way(ways: Mapping[str, object]) -> str:
+    """Return which of the options that each ask for something else was given; scoring is asked for by none.
 
-    `ways` are the options that each ask for something else, `written` those that write what scoring alone finds.
-
-    Raises: ConfigError saying what they belong to.
+    Raises: ConfigError if there are several.
     """
     given = [name for name, value in ways.items() if value]
     if len(given) > 1:
         raise ConfigError(f"{' and '.join(given)} are {len(given)} ways to evaluate; give one of them.")
-    if given and (file := next((name for name, place in written.items() if place is not None), None)):
-        raise ConfigError(f"{file} belongs to scoring, not to {given[0]}.", hint="give one of the two")
-    if generated is not None and "--compare" not in given:
-        raise ConfigError("--generated belongs to --compare.", hint="banyan evaluate MODEL --compare real.txt")
-    if output is not None and not {"--compare", "--probe"} & set(given):
-        raise ConfigError("--output belongs to --compare or --probe.", hint="banyan evaluate --help")
+    return given[0] if given else _SCORING

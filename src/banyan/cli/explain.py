@@ -21,6 +21,7 @@ from banyan.cli.mistakes import (
 from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
 from banyan.cli.progress import TerminalReporter
 from banyan.cli.streams import harmless
+from banyan.cli.ways import refuse_options_of_other_ways
 from banyan.core.errors import ConfigError
 from banyan.core.files import atomic_write_text
 from banyan.workflows.explained_html import explained_page
@@ -30,11 +31,17 @@ from banyan.workflows.mistakes import MistakesQuestion
 
 app = typer.Typer(add_completion=False)
 _HELP = "banyan explain --help"
+_QUESTION, _MISTAKES = "a question", "--mistakes"
+_READS = {
+    _QUESTION: ("method", "about", "each", "sanity", "max_tokens"),
+    _MISTAKES: ("data", "split", "max_examples", "neighbours", "max_train"),
+}
 _SHOWN_WORDS = 10  # in the table; the coloured text has all of them
 
 
 @app.command(name="explain")
 def explain_command(
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(help="A model directory, for example runs/demo/best")],
     task: Annotated[str, typer.Option(help="One of the model's tasks, by name.")],
     text: Annotated[str | None, typer.Argument(help="The question, as for banyan predict.")] = None,
@@ -64,8 +71,8 @@ def explain_command(
     """
     if (text is None) == (mistakes is None):
         raise ConfigError("give either a question or --mistakes N, not both and not neither.", hint=_HELP)
-    if data is not None and mistakes is None:
-        raise ConfigError("--data belongs to --mistakes.", hint=_HELP)
+    way = _QUESTION if mistakes is None else _MISTAKES
+    refuse_options_of_other_ways(context, way=way, reads=_READS, hint=_HELP)
     if mistakes is not None:
         looked = MistakesQuestion(
             task=task,

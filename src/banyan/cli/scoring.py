@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,23 +44,24 @@ BaselineExamplesOption = Annotated[
 class ScoringQuestion:
     """Which examples of which tasks a model is scored on."""
 
-    tasks: tuple[str, ...]
-    data: tuple[str, ...]  # task=file
+    tasks: Sequence[str]
+    data: Sequence[str]  # task=file
     split: str
     max_examples: int
     base: Path | None  # where an adapter's model lies
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """Where what was found is kept, beside being said."""
+
+    predictions: Path | None
+    report: Path | None
+    database: str | None  # its URL; None: the usual one
+
+
 def run_scoring(
-    model: Path,
-    asked: ScoringQuestion,
-    *,
-    save_predictions: Path | None,
-    report: Path | None,
-    database: str | None,
-    beside: Beside,
-    as_json: bool,
-    quiet: bool,
+    model: Path, asked: ScoringQuestion, *, written: Written, beside: Beside, as_json: bool, quiet: bool
 ) -> None:
     """Score a model and say what was found.
 
@@ -72,15 +74,15 @@ def run_scoring(
             data=asked.data,
             split=asked.split,
             max_examples=asked.max_examples,
-            save_predictions=save_predictions,
-            database=database,
+            save_predictions=written.predictions,
+            database=written.database,
             base=asked.base,
             beside=beside,
             reporter=reporter,
         )
-    if report is not None:
-        write_evaluation_report(report, run.results, model=run.model, split=run.split)
-    emit(summary(run), as_json=as_json, quiet=quiet, text=lambda: tell(run, report=report))
+    if written.report is not None:
+        write_evaluation_report(written.report, run.results, model=run.model, split=run.split)
+    emit(summary(run), as_json=as_json, quiet=quiet, text=lambda: tell(run, report=written.report))
 
 
 def summary(run: EvaluationRun) -> dict[str, Any]:
