@@ -10,10 +10,11 @@ import yaml
 from proofs.joint.page import ablation_lines, quality_lines, twin_lines
 from proofs.joint.proof import Proof, Sizes
 from proofs.joint.runs import RunResult, Runs, keyed, question_of, with_length
-from proofs.joint.settings import ABLATIONS, CLASSIFIERS, COMPARED_BY, GOALS, LONG, SHORT, Form
+from proofs.joint.settings import ABLATIONS, CLASSIFIERS, COMPARED_BY, GOALS, GOALS_BESIDE, LONG, SHORT, Form
 
 from banyan.core.config import config_to_mapping
 from banyan.core.files import atomic_write_json
+from banyan.workflows.kept_scores import TaskScore
 from banyan.workflows.recipe import read_recipe
 from banyan.workflows.reporter import SilentReporter
 
@@ -31,7 +32,7 @@ def test_every_setting_is_the_recipe_with_one_thing_changed() -> None:
 
 def test_goals_and_groups_name_tasks_of_the_recipe() -> None:
     kinds = {task.name: task.kind for task in read_recipe(RECIPE).tasks}
-    assert {goal.task for goal in GOALS} | COMPARED_BY.keys() <= kinds.keys()
+    assert {goal.task for goal in (*GOALS, *GOALS_BESIDE)} | COMPARED_BY.keys() <= kinds.keys()
     assert set(CLASSIFIERS) == {name for name, kind in kinds.items() if kind == "classification"}
 
 
@@ -39,10 +40,28 @@ def test_what_has_not_been_run_is_said() -> None:
     told = "\n".join(
         [*quality_lines(lambda _: None), *twin_lines(None), *ablation_lines(lambda _: None, ABLATIONS, [0])]
     )
-    assert told.count("Not run yet") == 3 and told.count("not run |") == 2 * len(GOALS) + len(ABLATIONS)
+    assert told.count("Not run yet") == 3 and told.count("not run |") == 2 * len((*GOALS, *GOALS_BESIDE)) + len(
+        ABLATIONS
+    )
     page = PAGE.read_text("utf-8")
     for part in ("quality", "twins", "remedies", "ablations"):
         assert page.index(f"<!-- {part}: written by make proof-joint -->") < page.index(f"<!-- {part}: end -->")
+
+
+@pytest.mark.parametrize(("score", "verdict"), [(0.21, "21.0 of 20.0: must met"), (0.19, "19.0 of 20.0: must **mi")])
+def test_a_score_beside_a_simple_system_is_judged_in_the_long_form(score: float, verdict: str) -> None:
+    found = TaskScore(metric="f1", score=score, unit=score, num_examples=9, samples=(score, score), scores={})
+    run = RunResult(
+        question="",
+        tasks={"cmrc": found},
+        steps=2,
+        num_parameters=9,
+        seconds=60,
+        calibration={},
+        baselines={"cmrc": {"best fixed span": 0.1}},
+    )
+    told = "\n".join(quality_lines({"long-0": run, "short-0": run}.get))
+    assert f"| cmrc | f1 | 2 × best fixed span | | {100 * score:.1f} | {verdict}" in told
 
 
 @pytest.fixture(scope="module")

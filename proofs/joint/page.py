@@ -13,7 +13,7 @@ from banyan.workflows.kept_scores import TaskScore
 from banyan.workflows.twin_report import help_table, summary_lines, transfer_table
 from banyan.workflows.twin_results import JointVsSingle
 from proofs.joint.runs import RunResult
-from proofs.joint.settings import GOALS, LONG, SHORT, Form, Goal, Setting
+from proofs.joint.settings import GOALS, GOALS_BESIDE, LONG, SHORT, Form, Goal, GoalBeside, Setting
 from proofs.marks import write_between
 
 Results = Callable[[str], RunResult | None]  # by name
@@ -100,17 +100,36 @@ def _goal_lines(results: Results) -> Iterator[str]:
     for goal in GOALS:
         cells = (_verdict(results, goal, form) for form in (SHORT, LONG))
         yield f"| {goal.task} | {goal.metric} | {goal.must:g} | {goal.goal:g} | {' | '.join(cells)} |"
+    for beside in GOALS_BESIDE:
+        cells = (_verdict_beside(results, beside, form) for form in (SHORT, LONG))
+        yield f"| {beside.task} | {beside.metric} | {beside.times:g} × {beside.system} | | {' | '.join(cells)} |"
 
 
 def _verdict(results: Results, goal: Goal, form: Form) -> str:
-    done = [result.tasks[goal.task] for result in runs_of(results, form) if goal.task in result.tasks]
-    if not done:
+    points = _points(results, goal.task, form)
+    if points is None:
         return "not run"
-    points = 100 * statistics.fmean(score.unit for score in done)
     bars = [(goal.must, "must") for asked in (goal.must_in,) if asked is form]
     bars += [(goal.goal, "goal") for asked in (goal.goal_in,) if asked is form]
     verdicts = ", ".join(f"{word} {'met' if points >= bar else '**missed**'}" for bar, word in bars)
     return f"{points:.1f}{': ' if verdicts else ''}{verdicts}"
+
+
+def _verdict_beside(results: Results, goal: GoalBeside, form: Form) -> str:
+    points = _points(results, goal.task, form)
+    if points is None:
+        return "not run"
+    simple = [run.baselines[goal.task] for run in runs_of(results, form) if goal.task in run.baselines]
+    bars = [100 * goal.times * known[goal.system] for known in simple if goal.system in known]
+    if form is not goal.must_in or not bars:
+        return f"{points:.1f}"
+    return f"{points:.1f} of {bars[0]:.1f}: must {'met' if points >= bars[0] else '**missed**'}"
+
+
+def _points(results: Results, task: str, form: Form) -> float | None:
+    """Return the mean over the runs of a form, in points of 100; None before there is one."""
+    done = [result.tasks[task].unit for result in runs_of(results, form) if task in result.tasks]
+    return 100 * statistics.fmean(done) if done else None
 
 
 def ablation_lines(results: Results, settings: Sequence[Setting], seeds: Sequence[int]) -> list[str]:

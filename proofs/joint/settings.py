@@ -116,3 +116,20 @@ GOALS = (
     _long("multi30k", "bleu/en>de", 20, 30),
     _long("dialogsum", "rouge1", 24, 30),
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GoalBeside:
+    """What a task must score beside a simple system that learned from the same examples."""
+
+    task: str
+    metric: str
+    system: str
+    times: float  # the system's score
+    must_in: Form = LONG
+
+
+GOALS_BESIDE = (
+    *(GoalBeside(task=task, metric="f1", system="best fixed span", times=2) for task in _SPANS),
+    GoalBeside(task="aeslc", metric="rouge1", system="first words", times=1),
+)
