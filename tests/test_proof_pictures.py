@@ -69,7 +69,9 @@ def test_the_cells_are_done_once_with_each_recipe_and_written_into_the_page(
     write_page(page, cells)
     written = page.read_text("utf-8")
     assert "1 of 5 sets done." in written and "not run (0 of 4 stages done)" in written
-    assert "| | prompt fidelity | ≥ 92.0% |" in written and (page.parent / "images/pictures-digits-seen.png").is_file()
+    assert "| | prompt fidelity | ≥ 92.0% |" in written
+    shown = {f"images/pictures-digits-{name}.png" for name in ("seen", "reconstructions", "loss")}
+    assert all((page.parent / name).is_file() and f"({name})" in written for name in shown)
     monkeypatch.setattr("proofs.pictures.cells.train", None)  # nothing is left to be done
     again = Cells(tmp_path / "runs", sizes=QUICK, reporter=SilentReporter())
     again.do(DIGITS)

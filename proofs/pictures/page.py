@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from banyan.core.run_directory import SAMPLES_DIRECTORY
+from banyan.train.loss_plot import PLOT_FILE
 from proofs.marks import write_between
 from proofs.pictures.cells import CellResult, Cells
 from proofs.pictures.sets import SETS, STAGES, Goal, PictureSet
@@ -25,6 +27,7 @@ _ANCHORS = (
     ("retrieval, seen", "retrieval_seen.top5"),
     ("retrieval, unseen", "retrieval_unseen.top5"),
     ("judge on real pictures", "judge_accuracy"),
+    ("held-out pictures the judge knew", "known_to_judge"),
     ("accuracy score of real pictures", "accuracy_score.real"),
     ("pictures drawn", "num_pictures"),
 )
@@ -37,7 +40,7 @@ def lines(cells: Cells, sets: Sequence[PictureSet] = SETS) -> list[str]:
     if done:
         told += ["", *_anchor_table(cells, done), "", *_reasons(cells, done)]
     for own in done:
-        told += ["", *_sheets(own, cells.directory(own, "scores"))]
+        told += ["", *_sheets(cells, own)]
     return told
 
 
@@ -103,21 +106,31 @@ def _reasons(cells: Cells, done: Sequence[PictureSet]) -> Iterator[str]:
             yield f"- {own.name}, {name.replace('_', ' ')}: not measured, for {reason}."
 
 
-def _sheets(own: PictureSet, directory: Path) -> Iterator[str]:
-    for sheet in sorted(directory.glob("*-drawn.png")):
+def _images(cells: Cells, own: PictureSet) -> Iterator[tuple[str, Path, str]]:
+    """Yield what there is to be seen of a set: a name, the file, and what it shows."""
+    for sheet in sorted(cells.directory(own, "scores").glob("*-drawn.png")):
         kind = sheet.name.removesuffix("-drawn.png")
-        yield f"{own.title}: one picture for each of the first {kind} wishes, as they came."
-        yield ""
-        yield f"![{own.title}, drawn](images/{_image_name(own, kind)})"
+        yield kind, sheet, f"drawn, one for each of the first {kind} wishes, as they came"
+    samples = cells.directory(own, "tokenizer") / SAMPLES_DIRECTORY
+    for sheet in sorted(samples.glob("step-*-reconstructions.png"))[-1:]:
+        yield "reconstructions", sheet, "held-out pictures, each row above what the tokenizer makes of it"
+    curves = cells.directory(own, "model") / PLOT_FILE
+    if curves.is_file():
+        yield "loss", curves, "how the model learned"
 
 
-def _image_name(own: PictureSet, kind: str) -> str:
-    return f"pictures-{own.name}-{kind}.png"
+def _sheets(cells: Cells, own: PictureSet) -> Iterator[str]:
+    for name, _, words in _images(cells, own):
+        yield from (f"{own.title}: {words}.", "", f"![{own.title}, {name}](images/{_image_name(own, name)})", "")
+
+
+def _image_name(own: PictureSet, name: str) -> str:
+    return f"pictures-{own.name}-{name}.png"
 
 
 def write_page(path: Path, cells: Cells, sets: Sequence[PictureSet] = SETS) -> None:
-    """Put everything that is known between the marks of the page, and the sheets beside it."""
+    """Put everything that is known between the marks of the page, and what there is to be seen beside it."""
     for own in sets:
-        for sheet in cells.directory(own, "scores").glob("*-drawn.png"):
-            shutil.copy(sheet, path.parent / "images" / _image_name(own, sheet.name.removesuffix("-drawn.png")))
+        for name, image, _ in _images(cells, own) if cells.result(own, "scores") is not None else ():
+            shutil.copy(image, path.parent / "images" / _image_name(own, name))
     write_between(path, _BEGIN, _END, lines(cells, sets))

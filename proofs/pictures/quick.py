@@ -12,7 +12,7 @@ QUICK = Sizes(
     num_pictures=_FEW,
     changes={
         "tokenizer": (*_SHORT, f"data.max_examples={_FEW}", "tokenizer.widths=[8, 16]", "evaluation.num_validations=1"),
-        "judge": (f"data.max_examples={_FEW}", "training.epochs=1", "width=8"),
+        "judge": (f"data.max_examples={_FEW}", "training.epochs=1", "training.min_steps=1", "width=8"),
         "model": (
             *_SHORT,
             f"tasks.draw.data.max_examples={_FEW}",

@@ -14,6 +14,8 @@ Run = Callable[..., Any]
 
 def test_a_judge_is_trained_by_its_recipe(banyan: Run, judge_keys: dict[str, Any], tmp_path: Path) -> None:
     write_config(tmp_path / "judge.yaml", judge_keys)
+    said = banyan("train", "judge.yaml", "training.epochs=0.1").out
+    assert "wrong more often than right" in said and f"--judge {tmp_path}/runs/judge" in said
     told = banyan("train", "judge.yaml", "training.epochs=1", "--json").answer
     assert len(told["sha256"]) == 64 and told["labels"] == ["0", "1", "2"]
     assert told["num_held_out"] > 20 and told["num_pictures"] + told["num_held_out"] == 210

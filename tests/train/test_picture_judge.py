@@ -34,12 +34,19 @@ def test_a_picture_is_judged_alike_alone_and_among_others() -> None:
     torch.testing.assert_close(together[7:8], alone, atol=1e-5, rtol=1e-5)
 
 
+def test_a_few_pictures_are_seen_as_often_as_it_takes() -> None:
+    steps: list[int] = []
+    for how in (JudgeTraining(epochs=2, batch_pictures=10), JudgeTraining(epochs=2, batch_pictures=10, min_steps=7)):
+        train_judge(*bars(20), num_labels=2, width=8, how=how, seed=0, on_step=lambda _, total: steps.append(total))
+    assert steps == [4] * 4 + [7] * 7
+
+
 def test_pictures_are_moved_and_mirrored_only_where_asked() -> None:
     assert JudgeTraining(max_shift=0).augmentation == PictureAugmentation()
     assert JudgeTraining(max_shift=2, flips=True).augmentation == PictureAugmentation(flip=True, crop_pixels=2)
 
 
-@pytest.mark.parametrize("changes", [{"epochs": 0}, {"max_shift": -1}, {"label_smoothing": 1.0}])
+@pytest.mark.parametrize("changes", [{"epochs": 0}, {"min_steps": 0}, {"max_shift": -1}, {"label_smoothing": 1.0}])
 def test_training_that_cannot_be_is_refused(changes: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         JudgeTraining(**changes)  # type: ignore[arg-type]

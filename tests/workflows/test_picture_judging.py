@@ -51,6 +51,8 @@ def test_a_judge_is_its_file_and_knows_how_good_it_is(judge: SavedJudge, judge_f
     seen = again.look([read_picture(row["image"]) for row in rows])
     right = np.mean([label == row["label"] for label, row in zip(seen.labels, rows, strict=True)])
     assert right > 0.9 and (judge.description.accuracy or 0) > 0.9
+    images = [read_picture(row["image"]) for row in rows]
+    assert again.known_share(images) == pytest.approx(judge.description.num_pictures / len(rows))
     assert seen.features.shape == (len(rows), judge.net.num_features)
     assert not any(weight.requires_grad for weight in again.net.parameters())
 

@@ -43,6 +43,7 @@ def report(loaded: LoadedModel, judge: SavedJudge) -> PictureReport:
 def test_every_figure_comes_with_its_anchors(report: PictureReport, judge: SavedJudge) -> None:
     scores = report.scores
     assert (scores.judge_sha256, scores.judge_accuracy) == (judge.sha256, judge.description.accuracy)
+    assert scores.known_to_judge == 0  # the judge's recipe holds out a larger share, and so these as well
     assert scores.num_pictures == NUM and scores.sampling.num_candidates == 1
     like = scores.likeness
     assert 0 <= like.floor < like.unigram and like.floor <= like.reconstructed

@@ -13,7 +13,7 @@ from banyan.cli.output import JsonOption, QuietOption, console, emit, print_tabl
 from banyan.cli.progress import TerminalReporter
 from banyan.cli.sampling import SeedOption
 from banyan.core.errors import ConfigError
-from banyan.core.paths import default_database_url
+from banyan.core.paths import default_database_url, runs_directory
 from banyan.runtime.loading import load
 from banyan.workflows.picture_judging import JUDGE_FILE, SavedJudge, load_judge, read_judge_recipe, train_judge_of
 from banyan.workflows.picture_records import record_picture_scores
@@ -21,6 +21,8 @@ from banyan.workflows.picture_scores import SLOTS, PictureScores, score_pictures
 from banyan.workflows.picture_sheets import keep_report
 
 IMAGES = "--images"
+
+_WEAK = 0.5  # accuracy of a judge on held-out real pictures
 
 app = typer.Typer(add_completion=False)
 
@@ -32,6 +34,7 @@ _WORDS = (
     ("  (FID - floor) / (unigram - floor)", "fid_share"),
     ("prompt fidelity, one candidate", "fidelity"),
     ("  the judge on real pictures", "judge_accuracy"),
+    ("  held-out pictures that the judge was trained on", "known_to_judge"),
     ("accuracy score: trained on drawn, tested on real", "accuracy_score.drawn"),
     ("  trained on as many real ones", "accuracy_score.real"),
     ("precision", "likeness.precision"),
@@ -70,7 +73,8 @@ def images_command(
     if judge is None:
         raise ConfigError(
             "--images needs --judge: the frozen net whose features are compared.",
-            hint="banyan train recipes/picture-judge.yaml, then --judge runs/judge-cifar10",
+            hint="train one on the model's pictures: banyan train recipes/picture-judge.yaml (CIFAR-10) or "
+            "recipes/picture-judge-own-folder.yaml; then --judge runs/judge-cifar10 or runs/judge-own-folder",
         )
     known = load_judge(judge)
     with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter, load(model, num_slots=SLOTS) as loaded:
@@ -107,13 +111,18 @@ def run_judge_training(recipe: Path, overrides: Sequence[str], *, as_json: bool,
     settled = read_judge_recipe(recipe, overrides=overrides)
     with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter:
         judge = train_judge_of(settled, reporter=reporter)
-    plain = {"judge": settled.name, "sha256": judge.sha256, **to_plain(judge.description)}
-    emit(plain, as_json=as_json, quiet=quiet, text=lambda: _tell_judge(judge, settled.name))
+    directory = runs_directory() / settled.name
+    place = str(directory / JUDGE_FILE)
+    plain = {"judge": settled.name, "file": place, "sha256": judge.sha256, **to_plain(judge.description)}
+    emit(plain, as_json=as_json, quiet=quiet, text=lambda: _tell_judge(judge, directory))
     return 0
 
 
-def _tell_judge(judge: SavedJudge, name: str) -> None:
+def _tell_judge(judge: SavedJudge, directory: Path) -> None:
     known = judge.description
     found = "" if known.accuracy is None else f"; right on {known.accuracy:.2%} of {known.num_held_out} held-out ones"
     say(f"a judge of {len(known.labels)} labels, from {known.num_pictures} pictures{found}")
-    say(f"{name}/{JUDGE_FILE}  sha256 {judge.sha256}")
+    if known.accuracy is not None and known.accuracy < _WEAK:
+        say("it is wrong more often than right, so its figures will mean little: raise training.min_steps")
+    say(f"{directory / JUDGE_FILE}  sha256 {judge.sha256}")
+    say(f"next: banyan evaluate MODEL {IMAGES} --judge {directory}, with MODEL the one that draws such pictures")

@@ -96,7 +96,8 @@ def _idx_array(path: Path) -> Array:
     sizes = struct.unpack(f">{num_dims}I", data[4:start]) if len(data) >= start else (0,)
     if len(data) - start != math.prod(sizes):
         raise DataError(
-            f"{path} should hold {'×'.join(map(str, sizes))} bytes after its header, got {len(data) - start}."
+            f"{path} should hold {'×'.join(map(str, sizes))} bytes after its header, got {len(data) - start}.",
+            hint="copy it again: it is cut off, or was changed",
         )
     return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(sizes)
 
@@ -129,7 +130,10 @@ def _npz_arrays(path: Path) -> dict[str, Array]:
         with zipfile.ZipFile(path) as archive:
             num_bytes = sum(item.file_size for item in archive.infolist())
         if num_bytes > MAX_ARCHIVE_BYTES:
-            raise DataError(f"{path} unpacks to {num_bytes >> 20} MiB; at most {MAX_ARCHIVE_BYTES >> 20} are read.")
+            raise DataError(
+                f"{path} unpacks to {num_bytes >> 20} MiB; at most {MAX_ARCHIVE_BYTES >> 20} are read.",
+                hint="save the pictures in several files, and name them in a list",
+            )
         with np.load(path, allow_pickle=False) as opened:
             members = {name: opened[name] for name in opened.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
@@ -163,7 +167,10 @@ def _as_rows(path: Path, pictures: Array, labels: Array | None) -> Iterator[Row]
     if pictures.ndim == 4 and pictures.shape[1] in (1, 3) and pictures.shape[3] not in (1, 3):
         pictures = pictures.transpose(0, 2, 3, 1)  # channels first, as PyTorch has them
     if pictures.ndim not in (3, 4) or (pictures.ndim == 4 and pictures.shape[3] not in (1, 3)):
-        raise DataError(f"{path} holds no pictures: an array of {'×'.join(map(str, pictures.shape))} numbers.")
+        raise DataError(
+            f"{path} holds no pictures: an array of {'×'.join(map(str, pictures.shape))} numbers.",
+            hint="pictures are (number, height, width), or the same with 1 or 3 channels first or last",
+        )
     if labels is not None and labels.shape != (len(pictures),):
         raise DataError(f"{path}: {len(pictures)} pictures do not fit {labels.size} labels.", hint="copy both again")
     for number, picture in enumerate(pictures):

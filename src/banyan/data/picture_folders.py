@@ -118,7 +118,10 @@ def read_captions(table: Path, folder: Path) -> Iterator[tuple[Path, str]]:
         picture = _find_picture(row.get(columns[0]), folder) if columns else None
         if columns is None or picture is None:
             wanted = row.get(columns[0]) if columns else row
-            raise DataError(f"{table} row {number}: picture {wanted!r} is not in {folder}.")
+            raise DataError(
+                f"{table} row {number}: picture {wanted!r} is not in {folder}.",
+                hint="put the picture there, or take the row out of the table",
+            )
         captions = row.get(columns[1])
         for caption in captions if isinstance(captions, list) else [captions]:
             yield picture, str(caption)

@@ -27,6 +27,7 @@ class JudgeTraining:
     """How a judge is trained."""
 
     epochs: float = 8.0
+    min_steps: int = 1  # however short the epochs are: a few hundred pictures need many of them
     batch_pictures: int = 128
     learning_rate: float = 2e-3  # at its highest; a cosine down to nothing
     weight_decay: float = 0.05
@@ -42,6 +43,7 @@ class JudgeTraining:
     def __post_init__(self) -> None:
         rules = {
             "epochs": self.epochs > 0,
+            "min_steps": self.min_steps >= 1,
             "batch_pictures": self.batch_pictures >= 1,
             "max_shift": self.max_shift >= 0,
         }
@@ -71,7 +73,7 @@ def train_judge(
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     net.train()
     optimizer = torch.optim.AdamW(net.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
-    steps = max(1, math.ceil(how.epochs * len(pixels_NCYX) / how.batch_pictures))
+    steps = max(how.min_steps, math.ceil(how.epochs * len(pixels_NCYX) / how.batch_pictures))
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = how.learning_rate * _rate(step / steps)

@@ -127,7 +127,7 @@ def _read_path(place: str, split: str, data: TaskDataConfig) -> Iterator[Row]:
     if not Path(place).exists() and "{" not in place:
         raise FileError(
             f"{place} is neither a file or folder nor a data set of the catalog.",
-            hint="check the path, or see the names with banyan data list",
+            hint="name your own as data.train (in a task: tasks.NAME.data.train), or see banyan data list",
         )
     if (Path(place) / CORPUS_FILE).is_file():
         raise DataError(

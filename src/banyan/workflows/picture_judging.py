@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +35,7 @@ from banyan.workflows.reporter import Reporter
 JUDGE_FILE = "judge.safetensors"
 _KIND = "picture_judge"
 _DESCRIPTION = "judge"  # key of the file's metadata
+_LEARNED_FROM = "learned_from"  # tensor beside the net's
 
 
 @config
@@ -94,6 +96,7 @@ class SavedJudge:
     net: PictureJudge
     description: JudgeDescription
     sha256: str  # of its file; published with every figure
+    learned_from: NDArray[np.int64]  # digests of the pictures it was trained on
 
     def pixels(self, images: Sequence[Image]) -> Tensor:
         """Return pictures as the net reads them, (N, C, Y, X), uint8."""
@@ -106,12 +109,22 @@ class SavedJudge:
             features=features.numpy(), labels=tuple(self.description.labels[number] for number in numbers.tolist())
         )
 
+    def known_share(self, images: Sequence[Image]) -> float:
+        """Return the share of pictures that it was trained on: of what a model is tested on, it should be none."""
+        return float(np.isin(_digests_of(self.pixels(images)), self.learned_from).mean())
+
 
 def pixels_of(images: Sequence[Image], *, image_size: int, channels: int) -> Tensor:
     """Return pictures of any size as one tensor, (N, C, Y, X), uint8."""
     fitted = (fit_picture(image, image_size=image_size, channels=channels) for image in images)
     stacked_NYXC = np.stack([image_to_array(image) for image in fitted])
     return torch.from_numpy(stacked_NYXC.transpose(0, 3, 1, 2).copy())
+
+
+def _digests_of(pixels_NCYX: Tensor) -> NDArray[np.int64]:
+    """Return eight bytes for each picture that only the same picture has."""
+    digests = (sha256(one.numpy().tobytes()).digest()[:8] for one in pixels_NCYX)
+    return np.array([int.from_bytes(digest, "little", signed=True) for digest in digests], dtype=np.int64)
 
 
 def is_judge_recipe(path: Path) -> bool:
@@ -167,7 +180,7 @@ def train_judge_of(recipe: JudgeRecipe, *, reporter: Reporter, directory: Path |
         num_pictures=len(train),
         num_held_out=len(held_out),
     )
-    judge = SavedJudge(net=net, description=description, sha256="")
+    judge = SavedJudge(net=net, description=description, sha256="", learned_from=np.unique(_digests_of(pixels)))
     return _save(_measured(judge, held_out), recipe, directory)
 
 
@@ -181,12 +194,13 @@ def _measured(judge: SavedJudge, held_out: Sequence[Any]) -> SavedJudge:
     seen = judge.look([one.image for one in held_out]).labels
     accuracy = float(np.mean([own == one.label for own, one in zip(seen, held_out, strict=True)]))
     mapping = {**config_to_mapping(judge.description), "accuracy": accuracy}
-    return SavedJudge(net=judge.net, description=config_from_mapping(JudgeDescription, mapping), sha256="")
+    return replace(judge, description=config_from_mapping(JudgeDescription, mapping))
 
 
 def _save(judge: SavedJudge, recipe: JudgeRecipe, directory: Path) -> SavedJudge:
     metadata = {_DESCRIPTION: json.dumps(config_to_mapping(judge.description), sort_keys=True, ensure_ascii=False)}
     tensors = {name: value.contiguous() for name, value in judge.net.state_dict().items()}
+    tensors[_LEARNED_FROM] = torch.from_numpy(judge.learned_from)
     directory.mkdir(parents=True, exist_ok=True)
     atomic_write_bytes(directory / JUDGE_FILE, safetensors.torch.save(tensors, metadata))
     write_config(directory / "recipe.yaml", recipe)
@@ -202,7 +216,8 @@ def load_judge(path: Path) -> SavedJudge:
     if not file.is_file():
         raise FileError(
             f"{file} not found: there is no judge of pictures.",
-            hint="train one on real pictures: banyan train recipes/picture-judge.yaml",
+            hint="train one on real pictures: banyan train recipes/picture-judge.yaml, or for your own "
+            "recipes/picture-judge-own-folder.yaml",
         )
     try:
         with safe_open(file, framework="pt") as opened:
@@ -210,9 +225,10 @@ def load_judge(path: Path) -> SavedJudge:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
         description = config_from_mapping(JudgeDescription, mapping, source=str(file))
         net = PictureJudge(num_labels=len(description.labels), channels=description.channels, width=description.width)
+        learned_from = tensors.pop(_LEARNED_FROM).numpy()
         net.load_state_dict(tensors)
     except (SafetensorError, BanyanError, KeyError, ValueError, RuntimeError) as error:
         problem = error.message if isinstance(error, BanyanError) else f"{type(error).__name__}: {error}"
         raise CheckpointError(f"{file} is no judge of pictures ({problem}).") from error
     frozen = net.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return SavedJudge(net=frozen, description=description, sha256=sha256_of(file))
+    return SavedJudge(net=frozen, description=description, sha256=sha256_of(file), learned_from=learned_from)

@@ -58,6 +58,7 @@ class PictureScores:
 
     judge_sha256: str
     judge_accuracy: float | None  # on held-out real pictures: no fidelity above it means much
+    known_to_judge: float | None  # share of the model's held-out pictures that the judge was trained on
     num_pictures: int  # drawn, and in each half of the real ones
     sampling: SamplingConfig
     seed: int
@@ -121,6 +122,7 @@ def score_pictures(model: LoadedModel, judge: SavedJudge, *, num: int, seed: int
     distances, _ = nearest(seen.features, train.features)
     may_lack = {
         "judge_accuracy": _accuracy_of(judge),
+        "known_to_judge": judge.known_share(images_of(real.held_out)) if real.held_out else NOTHING_HELD_OUT,
         "fidelity": fidelity(judge, seen, wishes),
         "accuracy_score": accuracy_score(judge, real, drawn, wishes, seed=seed),
         "copied_share": copies(judge, real, distances, train),

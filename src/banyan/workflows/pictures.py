@@ -71,7 +71,10 @@ def trained_image_tokenizer_sha256(path: str) -> str:
     """
     file = Path(path) / IMAGE_TOKENIZER_FILE if Path(path).is_dir() else Path(path)
     if not file.is_file():
-        raise FileError(f"image_tokenizer.path={path}: there is no picture tokenizer.", hint="check the path")
+        raise FileError(
+            f"image_tokenizer.path={path}: there is no picture tokenizer; one must be trained before a model draws.",
+            hint="train the one that the first lines of this recipe name (banyan train …), or check the path",
+        )
     return sha256_of(file)
 
 
