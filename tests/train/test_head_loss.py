@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from banyan.train import head_loss
 from banyan.train.head_loss import head_cross_entropy
@@ -101,3 +102,10 @@ def test_under_autocast_products_are_coarse_and_losses_are_float32() -> None:
     torch.testing.assert_close(losses, fine, rtol=0.05, atol=0.05)
     losses.sum().backward()  # type: ignore[no-untyped-call]
     assert weight.grad is not None and weight.grad.dtype == torch.float32
+
+
+def test_without_a_graph_only_the_logits_are_computed() -> None:
+    hidden, weight, targets, weights = problem()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        head_cross_entropy(hidden, weight, targets, weights_M=weights)
+    assert counter.get_total_flops() == 2 * hidden.numel() * len(weight)

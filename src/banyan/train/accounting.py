@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from banyan.model.config import ModelConfig
+from banyan.train.head_loss import BLOCK_LOGITS
 from banyan.train.optimizer import OUTPUT_LAYERS, OptimizerConfig
+from banyan.train.step_work import PLAIN, StepWork
 
 _FLOAT_BYTES = 4
-_LOGIT_COPIES = 3  # the logits, their log-softmax, and its gradient
-_BACKWARD = 3  # a forward and backward pass cost three forward passes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,7 @@ class MemoryParts:
     average: int  # the moving average of the weights, where one is kept
     snapshots: int  # of weights and optimizer, to go back to
     activations: int  # what the forward pass keeps for the backward pass
-    logits: int  # of the positions that carry loss
+    logits: int  # of as many positions that carry loss as are scored at once
     base: int  # the program, its libraries, and the data
 
     @property
@@ -66,17 +66,20 @@ def _kind(name: str, weight: Tensor) -> str:
     return "matrices" if weight.ndim == 2 else "other"
 
 
-def flops_per_token(config: ModelConfig, counts: WeightCounts, *, seq_len: int, target_share: float = 1.0) -> float:
+def flops_per_token(
+    config: ModelConfig, counts: WeightCounts, *, seq_len: int, target_share: float = 1.0, work: StepWork = PLAIN
+) -> float:
     """Return the floating-point operations of training on one token, forward and backward.
 
-    Two for every weight of a matrix product and four per key and channel of attention, times three; keys behind the
-    query count too, as they do by custom. `target_share` is the share of the tokens that go through the output layer.
+    Two for every weight of a matrix product and four per key and channel of attention, times three, or as often as
+    `work` says; keys behind the query count too, as they do by custom. `target_share` is the share of the tokens that
+    go through the output layer.
     Source: Chowdhery et al. 2022 (PaLM), appendix B.
     """
     projections = 2 * counts.matrices
     attention = 4 * config.num_layers * seq_len * config.num_heads * config.head_dim
     output = 2 * config.text_vocab_size * config.embed_dim * target_share
-    return _BACKWARD * (projections + attention + output)
+    return work.block_passes * (projections + attention) + work.output_passes * output
 
 
 def optimizer_bytes(counts: WeightCounts, optimizer: OptimizerConfig) -> int:
@@ -85,15 +88,38 @@ def optimizer_bytes(counts: WeightCounts, optimizer: OptimizerConfig) -> int:
     return _FLOAT_BYTES * (by_muon + 2 * (counts.total - by_muon))
 
 
-def activation_floats(config: ModelConfig) -> int:
-    """Return how many numbers the blocks keep of one token for the backward pass, attention never written out."""
+def activation_floats(config: ModelConfig, *, computes_blocks_twice: bool = False) -> int:
+    """Return how many numbers the blocks keep of one token for the backward pass, attention never written out.
+
+    Blocks that are computed twice keep their inputs; all that one of them needs is there while its turn lasts.
+    """
+    of_block, ends = _floats_of_block(config), 2 * config.embed_dim  # what goes into the final norm, and comes out
+    if computes_blocks_twice:
+        return (config.num_layers - 1) * config.embed_dim + of_block + ends
+    return config.num_layers * of_block + ends
+
+
+def _floats_of_block(config: ModelConfig) -> int:
     queries, keys = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
     is_gained_rms = config.norm == "rms" and config.norm_gain  # the gain is a product of its own
     norms = (6 if is_gained_rms else 4) * config.embed_dim  # what goes into both, (what is gained), what comes out
     is_turned = config.position == "rope" or config.qk_norm != "none"
     attention = queries + 2 * keys + (is_turned + (config.qk_norm == "gain")) * (queries + keys) + queries
     bends = 4 if config.activation == "swiglu" else 2  # gate, value, bent gate, product; or wide and bent
-    return config.num_layers * (norms + attention + bends * config.ffn_dim) + 2 * config.embed_dim
+    return norms + attention + bends * config.ffn_dim
+
+
+def gradient_numbers(config: ModelConfig, learning: WeightCounts, work: StepWork = PLAIN) -> int:
+    """Return how many numbers the gradients are that a step holds together with the activations.
+
+    Where weights move in the backward pass, those are the output layer's, which comes first (a tied table's waits for
+    its embedding), and those of the largest matrix.
+    """
+    if not work.moves_in_backward:
+        return work.num_gradients * learning.total
+    table = learning.embedding if config.tie_embeddings else learning.output
+    widest = max(config.ffn_dim * (1 + (config.activation == "swiglu")), config.num_heads * config.head_dim)
+    return min(learning.total, table + widest * config.embed_dim)
 
 
 def memory_parts(
@@ -105,25 +131,31 @@ def memory_parts(
     num_targets: int,
     has_average: bool = False,
     num_snapshots: int = 0,
+    has_first_snapshot: bool = False,
     base_bytes: int = 0,
     number_bytes: int = _FLOAT_BYTES,
     learning: WeightCounts | None = None,
+    work: StepWork = PLAIN,
 ) -> MemoryParts:
     """Return what a step holds at its peak, for a micro-batch of so many tokens and targets.
 
     `number_bytes` is the size of one number of an activation. Weights and what moves them stay in float32. `learning`
-    counts those that are not frozen; None: all of them.
+    counts those that are not frozen; None: all of them. `work` is what the recipe's keys make of a step. Logits are
+    those of one block of the output layer, which never makes all of them. In the first snapshot, if it is still among
+    those that are held, the optimizer remembers nothing yet.
     """
     learning = learning or counts
-    weights, gradients = counts.total * _FLOAT_BYTES, learning.total * _FLOAT_BYTES
+    weights, learned = counts.total * _FLOAT_BYTES, learning.total * _FLOAT_BYTES
     remembered = optimizer_bytes(learning, optimizer)
+    floats = activation_floats(config, computes_blocks_twice=work.computes_blocks_twice)
+    num_scored = min(work.row_copies * num_targets, max(1, BLOCK_LOGITS // config.text_vocab_size))
     return MemoryParts(
         weights=weights,
-        gradients=gradients,
+        gradients=gradient_numbers(config, learning, work) * _FLOAT_BYTES,
         optimizer=remembered,
-        average=gradients if has_average else 0,
-        snapshots=num_snapshots * (weights + remembered),
-        activations=num_tokens * activation_floats(config) * number_bytes,
-        logits=num_targets * config.text_vocab_size * _FLOAT_BYTES * _LOGIT_COPIES,
+        average=learned if has_average else 0,
+        snapshots=num_snapshots * (weights + remembered) - remembered * (has_first_snapshot and num_snapshots > 0),
+        activations=work.row_copies * num_tokens * floats * number_bytes,
+        logits=num_scored * config.text_vocab_size * _FLOAT_BYTES * work.logit_copies,
         base=base_bytes,
     )

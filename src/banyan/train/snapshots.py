@@ -52,16 +52,17 @@ class SnapshotRing:
 
     def take(self, progress: Progress, *, statistics: Mapping[str, Any]) -> None:
         """Copy everything as it is now."""
-        num_fitting = self._max_bytes // max(1, self._num_bytes())
+        num_fitting = min(NUM_SNAPSHOTS, self._max_bytes // max(1, self._num_bytes()))
         if num_fitting == 0:
             return
+        del self._ring[: max(0, len(self._ring) + 1 - num_fitting)]  # first, so that there is never one too many
         snapshot = Snapshot(
             progress=copy.deepcopy(progress),
             statistics=copy.deepcopy(statistics),
             weights={name: value.detach().clone() for name, value in self._model.state_dict().items()},
             held=[{name: value.clone() for name, value in holder.tensors().items()} for holder in self._holders],
         )
-        self._ring = [*self._ring, snapshot][-min(NUM_SNAPSHOTS, num_fitting) :]
+        self._ring.append(snapshot)
 
     def rewind(self, *, sound_until: int) -> Snapshot | None:
         """Give model and holders what they had well before the first sign of trouble; later snapshots are dropped.

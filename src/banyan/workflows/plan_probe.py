@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import shutil
 import statistics
 import time
@@ -14,6 +15,7 @@ import torch
 from banyan.core.config import config, config_from_mapping, config_to_mapping
 from banyan.core.devices import choose_device
 from banyan.core.files import atomic_write_json, read_json, read_text
+from banyan.core.memory import give_back_freed_memory
 from banyan.model.config import ModelConfig
 from banyan.model.transformer import Transformer
 from banyan.train.accounting import WeightCounts, count_weights
@@ -150,11 +152,17 @@ class _Trial:
         )
 
     def _learn_pace(self, num_weights: int) -> tuple[int, float]:
-        """Return what the process holds before it learns, without the weights, and the seconds of a step."""
+        """Return what the process holds before it learns, without the weights, and the seconds of a step.
+
+        Trainer and callbacks know each other, so that a trial that is over is held until somebody looks for circles:
+        its weights, gradients, optimizer and snapshots would count as if the second trial had needed them.
+        """
         watch = self._train(_FIRST_STEPS, dataclasses.replace(self._material, validation={}))
         shutil.rmtree(self._directory / "checkpoints")
         for link in ("last", "best"):
             (self._directory / link).unlink(missing_ok=True)
+        gc.collect()
+        give_back_freed_memory()
         return max(0, watch.start_bytes - _WEIGHT_BYTES * num_weights), watch.last_step_seconds
 
     def _train(self, num_steps: int, material: Material) -> _Stopwatch:
@@ -180,10 +188,12 @@ class _Trial:
         return watch
 
     def _snapshot_every(self, num_steps: int) -> int:
-        """Return an interval at which the probe comes to hold as many snapshots as the run will."""
-        train = self._recipe.train
-        num_snapshots = max(1, min(NUM_SNAPSHOTS + 1, train.steps // train.health.snapshot_every))
-        return max(1, num_steps // num_snapshots)
+        """Return an interval at which the probe comes to hold as many snapshots as the run will.
+
+        A run too short to take a second one holds that of its beginning, in which the optimizer remembers nothing yet.
+        """
+        num_later = self._recipe.train.steps // self._recipe.train.health.snapshot_every
+        return max(1, num_steps // min(NUM_SNAPSHOTS, num_later)) if num_later else num_steps + 1
 
     def _log_bytes(self) -> int:
         files = (self._directory / METRICS_FILE, self._directory / EVENTS_FILE)

@@ -74,13 +74,22 @@ def _positive(text: str, count: int) -> int:
 
 
 def modelled_step_seconds(
-    devices: PlannedDevices, spec: DeviceSpec, *, flops: float, num_weights: int, num_layers: int, num_passes: int
+    devices: PlannedDevices,
+    spec: DeviceSpec,
+    *,
+    flops: float,
+    num_weights: int,
+    num_layers: int,
+    num_passes: int,
+    repetition: float = 1.0,
 ) -> float:
     """Return how long a step should take: the slowest of arithmetic and launching, then the update.
+
+    `num_passes` are forward and backward passes; `repetition` says how often each runs, in parts of such a pair.
 
     Source: a roofline; Williams et al. 2009.
     """
     arithmetic = flops / (devices.count * spec.flops * UTILISATION)
-    launching = num_passes * num_layers * KERNELS_PER_LAYER * LAUNCH_SECONDS
+    launching = repetition * num_passes * num_layers * KERNELS_PER_LAYER * LAUNCH_SECONDS
     update = num_weights * 4 * OPTIMIZER_TOUCHES / spec.bandwidth
     return max(arithmetic, launching) + update

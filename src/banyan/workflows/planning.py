@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import psutil
 
 from banyan.train.accounting import MemoryParts, WeightCounts, flops_per_token, memory_parts
+from banyan.train.balance_config import task_groups
 from banyan.train.loss_plot import MIN_PAUSE_SECONDS
 from banyan.train.snapshots import NUM_SNAPSHOTS
+from banyan.train.step_work import StepWork, step_work
 from banyan.workflows.plan_probe import Measured, ProbeReport
 from banyan.workflows.planned_devices import (
     CONTEXT_BYTES,
@@ -139,7 +141,7 @@ def _calibrated(recipe: Recipe, report: ProbeReport, devices: PlannedDevices) ->
 
 
 def _modelled(recipe: Recipe, report: ProbeReport, devices: PlannedDevices, spec: DeviceSpec) -> Plan:
-    size = _size(recipe, report)
+    size, work = _size(recipe, report), _work(recipe)
     memory = _memory(recipe, report, num_shares=devices.count, base_bytes=CONTEXT_BYTES, number_bytes=_BFLOAT16_BYTES)
     step_seconds = modelled_step_seconds(
         devices,
@@ -147,7 +149,8 @@ def _modelled(recipe: Recipe, report: ProbeReport, devices: PlannedDevices, spec
         flops=size.flops_per_token * size.tokens_per_step,
         num_weights=size.weights.total,
         num_layers=report.model.num_layers,
-        num_passes=recipe.train.accumulation_steps,
+        num_passes=recipe.train.accumulation_steps * work.num_backward,
+        repetition=work.repetition / work.row_copies,
     )
     return Plan(
         devices=devices,
@@ -186,14 +189,19 @@ def _size(recipe: Recipe, report: ProbeReport) -> RunSize:
 
 def _flops_per_token(recipe: Recipe, report: ProbeReport) -> float:
     """Return the arithmetic of a token; where a trunk stays as it is, that of the blocks and heads above it."""
-    model, counts = report.model, report.weights
+    model, counts, work = report.model, report.weights, _work(recipe)
     target_share = report.targets_per_step / report.tokens_per_step
     if recipe.transfer.mode == "head" and recipe.transfer.parent is not None:
         counts = report.learning
         if recipe.transfer.last_blocks == 0:
-            return 6.0 * counts.output * target_share
+            return 2.0 * work.output_passes * counts.output * target_share
         model = dataclasses.replace(model, num_layers=recipe.transfer.last_blocks)
-    return flops_per_token(model, counts, seq_len=recipe.train.seq_len, target_share=target_share)
+    return flops_per_token(model, counts, seq_len=recipe.train.seq_len, target_share=target_share, work=work)
+
+
+def _work(recipe: Recipe) -> StepWork:
+    groups = task_groups(recipe.train.balance, [task.name for task in recipe.tasks])
+    return step_work(recipe.train, num_groups=1 if groups is None else len(groups))
 
 
 def _time(size: RunSize, report: ProbeReport, probe: Measured, *, step_seconds: float) -> TimeParts:
@@ -221,6 +229,7 @@ def _memory(
 ) -> MemoryParts:
     """Return the memory by formula; each of `num_shares` processes has its share of the rows."""
     passes = recipe.train.accumulation_steps * num_shares
+    num_snapshots, has_first = _snapshots(recipe, report)
     return memory_parts(
         report.model,
         report.weights,
@@ -228,19 +237,22 @@ def _memory(
         num_tokens=-(-recipe.train.batch_seqs // passes) * recipe.train.seq_len,
         num_targets=-(-report.targets_per_step // passes),
         has_average=recipe.train.average is not None,
-        num_snapshots=_num_snapshots(recipe, report),
+        num_snapshots=num_snapshots,
+        has_first_snapshot=has_first,
         base_bytes=base_bytes,
         number_bytes=number_bytes,
         learning=report.learning,
+        work=_work(recipe),
     )
 
 
-def _num_snapshots(recipe: Recipe, report: ProbeReport) -> int:
-    """Return how many copies of weights and optimizer the watch over the run's health holds at its end."""
+def _snapshots(recipe: Recipe, report: ProbeReport) -> tuple[int, bool]:
+    """Return how many copies the watch over the run's health holds at its end, and whether the first is among them."""
     health = recipe.train.health
     size = 3 * _WEIGHT_BYTES * report.weights.total  # as the ring itself reckons
     taken = 1 + report.steps // health.snapshot_every
-    return min(NUM_SNAPSHOTS, health.max_snapshot_bytes // size, taken) if health.watch else 0
+    held = min(NUM_SNAPSHOTS, health.max_snapshot_bytes // size, taken) if health.watch else 0
+    return held, held == taken
 
 
 def _calibrated_memory(recipe: Recipe, report: ProbeReport, probe: Measured) -> MemoryParts:
