@@ -89,10 +89,11 @@ def _flushes(name: str, step: int) -> Event:
 
 _SAVED_AT = (7, 14, 21, 28, 35)
 _OTHER_SAVES = ("lora", "image_tokenizer")  # whose checkpoints hold other files
+# The weights are the first safetensors file that is written, and the first that is flushed, whatever its name.
 SAVE_PHASES: dict[str, Callable[[int], Event]] = {
     "before the folder": lambda step: _makes("os.mkdir", f"step-{step:08d}.tmp-"),
-    "before the weights": lambda step: _writes("model.safetensors", step),
-    "weights not flushed": lambda step: _flushes("model.safetensors", step),
+    "before the weights": lambda step: _writes(".safetensors", step),
+    "weights not flushed": lambda step: _flushes(".safetensors", step),
     "before the optimizer": lambda step: _writes("optimizer.safetensors", step),
     "before the state": lambda step: _writes("state.json", step),
     "before the manifest": lambda step: _writes("manifest.json", step),
