@@ -21,6 +21,7 @@ from banyan.model.transformer import Transformer  # noqa: E402
 from banyan.train.backward_update import BackwardUpdate  # noqa: E402
 from banyan.train.balance import default_balance  # noqa: E402
 from banyan.train.compilation import compiler_problem, with_blocks  # noqa: E402
+from banyan.train.configured_loss import MIN_WIDEST  # noqa: E402
 from banyan.train.lean_step import lean_step  # noqa: E402
 from banyan.train.losses import joint_loss  # noqa: E402
 from banyan.train.memory import FreedMemory, settle_freed_memory  # noqa: E402
@@ -79,7 +80,10 @@ class Loop:
         if not is_lean:
             loss = with_head_apart(loss, model=self.model)
         is_compiled = mode not in ("eager", "lean-eager", "lean-muon") and compiler_problem() is None
-        self.loss_function = with_blocks(loss, model=self.model, is_compiled=is_compiled, is_lean=is_lean)
+        is_sparing = shape.batch_tokens * self.model.config.ffn_dim >= MIN_WIDEST
+        self.loss_function = with_blocks(
+            loss, model=self.model, is_compiled=is_compiled, is_lean=is_lean, is_sparing=is_sparing
+        )
         self.update = BackwardUpdate(self.model, self.optimizer, clip_norm=1.0) if is_lean else None
         self.balance = default_balance(self.model, (None,))
         self.stream = TokenStream(shape)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from banyan.model.config import ModelConfig
 from banyan.model.linear import Linear
 from banyan.model.low_rank import AdapterPass, through
+from banyan.model.made_again import made_again
 
 
 class GatedFeedForward(nn.Module):
@@ -15,6 +18,8 @@ class GatedFeedForward(nn.Module):
 
     Source: Shazeer 2020.
     """
+
+    makes_again = False  # for the backward pass, the gate once bent and what it lets through
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -24,7 +29,14 @@ class GatedFeedForward(nn.Module):
     def forward(self, x_BTD: Tensor, adapters: AdapterPass | None = None) -> Tensor:
         """Shapes: x (B, T, D); returns (B, T, D)."""
         gate_BTF, value_BTF = through(self.gate_up, x_BTD, adapters).chunk(2, dim=-1)
-        return through(self.down, F.silu(gate_BTF) * value_BTF, adapters)
+        if not self.makes_again:
+            return through(self.down, F.silu(gate_BTF) * value_BTF, adapters)
+        gate, value = gate_BTF.detach(), value_BTF.detach()
+        bent_BTF = F.silu(gate_BTF)
+        with made_again(bent_BTF, partial(F.silu, gate)):
+            let_through_BTF = bent_BTF * value_BTF
+        with made_again(let_through_BTF, lambda: F.silu(gate) * value):
+            return through(self.down, let_through_BTF, adapters)
 
 
 class FeedForward(nn.Module):
@@ -32,6 +44,8 @@ class FeedForward(nn.Module):
 
     Source: GELU, Hendrycks and Gimpel 2016; squared ReLU, So et al. 2021.
     """
+
+    makes_again = False  # for the backward pass, what is bent
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -41,7 +55,12 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BTD: Tensor, adapters: AdapterPass | None = None) -> Tensor:
         """Shapes: x (B, T, D); returns (B, T, D)."""
-        return through(self.down, self._bend(through(self.up, x_BTD, adapters)), adapters)
+        wide_BTF = through(self.up, x_BTD, adapters)
+        bent_BTF = self._bend(wide_BTF)
+        if not self.makes_again:
+            return through(self.down, bent_BTF, adapters)
+        with made_again(bent_BTF, partial(self._bend, wide_BTF.detach())):
+            return through(self.down, bent_BTF, adapters)
 
     def _bend(self, wide_BTF: Tensor) -> Tensor:
         if self.activation == "relu2":

@@ -1,4 +1,4 @@
-"""How the blocks of a model run while it learns: as written, as generated machine code, or twice to save memory."""
+"""How a model's blocks run while it learns: as written, as generated machine code, or with parts done twice."""
 
 from __future__ import annotations
 
@@ -29,17 +29,25 @@ def is_worth_compiling(choice: Compile, *, run_flops: float) -> bool:
 
 
 def with_blocks(
-    loss_function: LossFunction, *, model: nn.Module, is_compiled: bool = False, is_lean: bool = False
+    loss_function: LossFunction,
+    *,
+    model: nn.Module,
+    is_compiled: bool = False,
+    is_lean: bool = False,
+    is_sparing: bool = False,
 ) -> LossFunction:
     """Return the loss function with the model's blocks run in another way while it is computed, and only then.
 
     Compiled, all blocks of one kind share their code, so that a deep model compiles as fast as a shallow one; positions
     that carry loss are gathered outside, so that their number may change from batch to batch. Lean, a block keeps its
-    input alone and is computed a second time in the backward pass.
+    input alone and is computed a second time in the backward pass. Sparing, it makes again what is cheap to make, its
+    norms and bends, and keeps the rest; that is for blocks run as they are written.
     """
     blocks = getattr(model, "blocks", None)
-    if not isinstance(blocks, nn.ModuleList) or not (is_compiled or is_lean):
+    if not isinstance(blocks, nn.ModuleList) or not (is_compiled or is_lean or is_sparing):
         return loss_function
+    if not (is_compiled or is_lean):
+        return _with_blocks_sparing(loss_function, blocks)
     forwards: dict[nn.Module, Callable[..., Any]] = {block: block.forward for block in blocks}
     if is_compiled:
         torch._dynamo.config.recompile_limit = max(MAX_VARIANTS, torch._dynamo.config.recompile_limit)
@@ -50,6 +58,21 @@ def with_blocks(
     def computed(model: Any, batch: Any) -> TaskLosses:
         with _replaced_forwards(forwards):
             return loss_function(model, batch)
+
+    return computed
+
+
+def _with_blocks_sparing(loss_function: LossFunction, blocks: nn.ModuleList) -> LossFunction:
+    parts = [module for module in blocks.modules() if hasattr(module, "makes_again")]
+
+    def computed(model: Any, batch: Any) -> TaskLosses:
+        for part in parts:
+            part.makes_again = True  # type: ignore[assignment]
+        try:
+            return loss_function(model, batch)
+        finally:
+            for part in parts:
+                del part.makes_again
 
     return computed
 

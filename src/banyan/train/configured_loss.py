@@ -6,6 +6,7 @@ import logging
 
 from torch import nn
 
+from banyan.model.transformer import Transformer
 from banyan.train.compilation import compiler_problem, is_worth_compiling, with_blocks
 from banyan.train.config import TrainConfig
 from banyan.train.precision import in_precision
@@ -13,6 +14,7 @@ from banyan.train.step import LossFunction
 from banyan.train.tied_table import with_head_apart
 
 LOG = logging.getLogger(__name__)
+MIN_WIDEST = 1 << 21  # numbers of the widest activation, 8 MiB; below, there is little to spare
 
 
 def configured_loss(
@@ -33,7 +35,15 @@ def configured_loss(
         is_compiled = False
     if world_size == 1 and not config.update_in_backward:  # which does it in its own way
         computed = with_head_apart(computed, model=model)
-    return with_blocks(computed, model=model, is_compiled=is_compiled, is_lean=config.low_memory)
+    is_sparing = world_size == 1 and _widest_activation(model, config) >= MIN_WIDEST
+    return with_blocks(computed, model=model, is_compiled=is_compiled, is_lean=config.low_memory, is_sparing=is_sparing)
+
+
+def _widest_activation(model: nn.Module, config: TrainConfig) -> int:
+    """Return how many numbers it holds; 0 where sparing it has not been measured, off the CPU."""
+    if not isinstance(model, Transformer) or model.device.type != "cpu":
+        return 0
+    return config.micro_batch_seqs * config.seq_len * model.config.ffn_dim
 
 
 def run_flops(model: nn.Module, config: TrainConfig) -> float:
