@@ -29,6 +29,7 @@ from banyan.core.types import (
     TokenSequence,
 )
 from banyan.infer.engine import Engine
+from banyan.infer.lookup import PromptLookup
 from banyan.infer.prefix_cache import PIECE
 from banyan.infer.sampling import GREEDY, SamplingConfig
 from banyan.model.transformer import Transformer
@@ -179,6 +180,33 @@ def test_neither_remembered_prompts_nor_being_set_aside_change_a_bit() -> None:
     with Engine(model, VOCABULARY, num_slots=6, max_held_tokens=3 * len(prompts[0])) as narrow:
         assert narrow.complete(prompts, samplings) == expected
         assert narrow.num_set_aside > 0
+
+
+@pytest.mark.parametrize("settings", [{"num_slots": 6}, {"num_slots": 1}, {"num_slots": 9, "max_held_tokens": 300}])
+def test_guessing_ahead_changes_no_bit(monkeypatch: pytest.MonkeyPatch, settings: dict[str, int]) -> None:
+    model = make_model(max_seq_len=160)
+    ways = [GREEDY, DRAWN, replace(GREEDY, repetition_penalty=1.3), replace(GREEDY, stop=("a",), prompt_lookup=False)]
+    prompts = [text_prompt(text, max_tokens=30) for text in TEXTS for _ in ways]
+    samplings = [way for _ in TEXTS for way in ways]
+    with Engine(model, VOCABULARY, num_slots=6) as plain:
+        expected = plain.complete(prompts, samplings)
+    known = [(*prompt.token_ids, *answer.token_ids) for prompt, answer in zip(prompts, expected, strict=True)]
+
+    def often_right(read: PromptLookup, max_tokens: int) -> tuple[int, ...]:
+        """Guess as one who knows all answers, but with every seventh token wrong."""
+        so_far = tuple(read.token_ids)
+        behind = next((own[len(so_far) :] for own in known if own[: len(so_far)] == so_far), ())[:max_tokens]
+        return tuple(token if (len(so_far) + place) % 7 else 5 for place, token in enumerate(behind))
+
+    monkeypatch.setattr(PromptLookup, "guess", often_right)
+    with Engine(model, VOCABULARY, max_lookup_tokens=5, **settings) as guessing:  # type: ignore[arg-type]
+        assert guessing.complete(prompts, samplings) == expected
+        assert guessing.complete(prompts[:1], samplings[:1]) == expected[:1]  # alone, with all rows for its guesses
+        assert 0.5 * guessing.num_guessed < guessing.num_guessed_right < guessing.num_guessed
+        assert guessing.num_guessed_right > 20
+        right = guessing.num_guessed_right
+        guessing.complete(prompts[:4], [replace(way, prompt_lookup=False) for way in ways])
+        assert guessing.num_guessed_right == right
 
 
 def test_a_long_prompt_is_read_between_the_steps_of_a_stream() -> None:

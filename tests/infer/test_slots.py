@@ -4,6 +4,7 @@ import torch
 from banyan.core.errors import ShapeError
 from banyan.core.types import MaskKind
 from banyan.infer.slots import SlotModel
+from banyan.testing.models import tiny_model, tiny_model_config
 from banyan.testing.prompts import make_model
 
 MODEL = make_model()
@@ -48,3 +49,25 @@ def test_slots_are_handed_out_once_until_they_come_back() -> None:
     assert slots.num_free == 0 and len({*pair, *one}) == 3
     slots.give_back(pair)
     assert slots.num_free == 2 and set(slots.take(2)) == set(pair)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("lookback", [0, 2])
+def test_guesses_in_idle_rows_are_read_as_if_they_were_fed_one_by_one(lookback: int) -> None:
+    model = tiny_model(tiny_model_config(lookback=lookback))
+
+    def begun() -> SlotModel:
+        slots = SlotModel(model, num_slots=4)
+        slots.take(2)
+        slots.read(0, [5, 6, 7])
+        slots.read(1, [8, 9])
+        return slots
+
+    singly, again, guessing = begun(), begun(), begun()
+    expected = [singly.advance({0: (token, -1)})[0] for token in (10, 11, 12)]
+    hidden = guessing.advance({0: (10, -1), 1: (20, -1)}, guesses={0: [11, 12]})
+    assert torch.equal(hidden[list(guessing.rows_of(0))], torch.stack(expected))
+    guessing.keep(0, num_guesses=1)
+    after = [again.advance({0: (token, -1)})[0] for token in (10, 11, 13, 14)][-2:]
+    hidden = guessing.advance({0: (13, -1)}, guesses={0: [14]})  # in rows that hold a copy already
+    assert torch.equal(hidden[list(guessing.rows_of(0))], torch.stack(after))

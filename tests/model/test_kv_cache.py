@@ -214,3 +214,13 @@ def test_a_copied_slot_goes_on_as_the_one_it_was_copied_from(shape: str) -> None
     found = model(fed, cache=cache.rows([2]))
     assert_near(found, model(torch.cat([prompt, fed], dim=1))[:, -2:])
     assert cache.lengths.tolist() == [7, 0, 9]
+
+
+def test_a_chain_holds_one_sequence_and_reads_one_token_in_each_row() -> None:
+    cache = KVCache(tiny_model_config(), num_slots=2)
+    cache.slot_lengths[0] = 3
+    with pytest.raises(ShapeError, match="do not hold the same number"):
+        cache.rows([0, 1], chains=[(0, 1)])
+    cache.slot_lengths[1] = 3
+    with pytest.raises(ShapeError, match="one token in each row"):
+        cache.rows([0, 1], chains=[(0, 1)]).begin(num_rows=2, seq_len=2)

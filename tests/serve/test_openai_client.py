@@ -7,6 +7,7 @@ import base64
 import math
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import openai
@@ -14,6 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from banyan.runtime.loaded_model import LoadedModel
+from banyan.serve.replay import Replayer
+from banyan.store.queries import RequestFilter
+from banyan.store.sql_store import SqlStore
 from banyan.testing.serving import RunningServer
 
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -119,6 +123,54 @@ def test_log_probabilities_belong_to_the_tokens_of_the_answer(official: openai.O
     assert all(token.logprob <= 0 and math.isfinite(token.logprob) for token in logprobs.content)
     raw = b"".join(bytes(token.bytes or ()) for token in logprobs.content)
     assert raw.decode(errors="replace").replace("\0", "\ufffd") == answer.choices[0].message.content
+
+
+def test_the_likeliest_tokens_of_each_place_come_whole_and_streamed_and_are_replayed(
+    official: openai.OpenAI, loaded: LoadedModel, store: SqlStore
+) -> None:
+    fields: dict[str, Any] = {"logprobs": True, "top_logprobs": 4, "temperature": 0}
+    answer = chat(official, **fields)
+    content = answer.choices[0].logprobs.content  # type: ignore[union-attr]
+    assert content
+    for token in content:
+        best = token.top_logprobs
+        assert len(best) == 4 and [one.logprob for one in best] == sorted((one.logprob for one in best), reverse=True)
+        assert (
+            any((one.bytes, one.logprob) == (token.bytes, token.logprob) for one in best)
+            or token.logprob < best[-1].logprob
+        )
+        assert sum(math.exp(one.logprob) for one in best) <= 1 + 1e-6
+    streamed = [
+        token
+        for chunk in chat(official, stream=True, **fields)
+        for choice in chunk.choices
+        for token in (choice.logprobs.content or () if choice.logprobs else ())
+    ]
+    assert streamed == content
+    by_text = official.completions.create(prompt="The banyan", max_tokens=4, logprobs=3, **DRAWN)  # type: ignore
+    assert all(1 <= len(best) <= 3 for best in by_text.choices[0].logprobs.top_logprobs)  # type: ignore[union-attr]
+    with Replayer(loaded) as replayer:
+        for exchange in store.queries.newest(RequestFilter(limit=3)):
+            assert exchange.answer is not None
+            said = exchange.answer.outputs[0].prediction
+            assert said is not None and len(said["alternatives"]) == len(said["log_probs"]) > 0
+            assert replayer.replay(exchange).is_same
+
+
+def test_a_bias_brings_a_token_in_or_keeps_it_out(official: openai.OpenAI, loaded: LoadedModel) -> None:
+    first = loaded.vocabulary.encode("a")[0]
+    forced = chat(official, logit_bias={str(first): 100}, temperature=0, max_tokens=5, logprobs=True)
+    assert forced.choices[0].message.content == "aaaaa"
+    assert all(token.logprob < 0 for token in forced.choices[0].logprobs.content)  # what the model itself thinks
+    plain = chat(official, temperature=0, max_tokens=5, logprobs=True).choices[0].logprobs.content  # type: ignore[union-attr]
+    likeliest = bytes(plain[0].bytes)  # type: ignore[index]
+    [kept_out] = [
+        number for number in range(loaded.vocabulary.text_size) if loaded.vocabulary.decode_bytes([number]) == likeliest
+    ]
+    other = chat(official, logit_bias={str(kept_out): -100}, temperature=0, max_tokens=5, logprobs=True)
+    assert likeliest not in [bytes(token.bytes or ()) for token in other.choices[0].logprobs.content]  # type: ignore
+    with pytest.raises(openai.BadRequestError, match="logit_bias names token"):
+        chat(official, logit_bias={"99999999": 1})
 
 
 def test_completions_take_texts_and_token_ids(official: openai.OpenAI) -> None:

@@ -16,8 +16,9 @@ from banyan.testing.store import tiny_request
 SECRET = "ann@mail.example"
 TEXT = f"write to {SECRET}"
 VECTOR = StoredArtifact(media_type=VECTOR_MEDIA_TYPE, data=b"1234")
+SAID = {"text": TEXT, "log_probs": [-0.5], "alternatives": [[[1, -0.5]]]}
 ANSWER = StoredAnswer(
-    outputs=(StoredOutput(text=TEXT, prediction={"text": TEXT}, token_ids=(1,), artifacts=(VECTOR,)),),
+    outputs=(StoredOutput(text=TEXT, prediction=SAID, token_ids=(1,), artifacts=(VECTOR,)),),
     num_completion_tokens=1,
 )
 

@@ -10,7 +10,15 @@ import typer
 
 from banyan.cli.base_model import BaseOption
 from banyan.cli.output import JsonOption, QuietOption, emit, say
-from banyan.cli.sampling import MaxTokensOption, SeedOption, TemperatureOption, TopKOption, TopPOption, changed
+from banyan.cli.sampling import (
+    LookupOption,
+    MaxTokensOption,
+    SeedOption,
+    TemperatureOption,
+    TopKOption,
+    TopPOption,
+    changed,
+)
 from banyan.cli.streams import harmless
 from banyan.runtime.loading import load
 from banyan.workflows.answer_records import AnswerRecorder
@@ -30,6 +38,7 @@ def generate(
     seed: SeedOption = None,
     database: Annotated[str | None, typer.Option(help="Database URL; every answer is stored there.")] = None,
     base: BaseOption = None,
+    prompt_lookup: LookupOption = 0,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -39,7 +48,10 @@ def generate(
     """
     beginning = sys.stdin.read() if text == "-" else text
     show = not (as_json or quiet)
-    with load(model, base=base) as loaded, AnswerRecorder(loaded, endpoint="generate", database=database) as recorder:
+    with (
+        load(model, base=base, max_lookup_tokens=prompt_lookup) as loaded,
+        AnswerRecorder(loaded, endpoint="generate", database=database) as recorder,
+    ):
         _, default = loaded.continuation(beginning)
         sampling = changed(default, max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed)
         spoken = continue_text(

@@ -26,6 +26,12 @@ NoRepeatOption = Annotated[
     int | None, typer.Option("--no-repeat-ngram", min=0, help="No run of so many tokens comes twice; 0: off.")
 ]
 MinTokensOption = Annotated[int | None, typer.Option(min=0, help="The shortest answer, in tokens.")]
+LookupOption = Annotated[
+    int,
+    typer.Option(
+        "--prompt-lookup", min=0, help="Guess so many tokens ahead from what was read before; the answer is the same."
+    ),
+]
 SeedOption = Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same answer.")]
 
 

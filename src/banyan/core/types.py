@@ -165,6 +165,7 @@ class Completion:
     finish_reason: FinishReason = FinishReason.STOP
     token_ids: tuple[int, ...] = ()  # Text, ImageGrid: without the stop token
     token_log_probs: tuple[float, ...] = ()  # of each token in `token_ids`
+    alternatives: tuple[tuple[tuple[int, float], ...], ...] = ()  # Text: the likeliest tokens there, if asked for
     wish_ratio: float | None = None  # ImageGrid: log-probability with the wish minus without; None: not compared
     text: str | None = None  # Text: the answer, cut before a stop text even inside a token
     label_probs: tuple[float, ...] = ()  # LabelSet: one per label, sums to 1

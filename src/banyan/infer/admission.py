@@ -8,7 +8,7 @@ from banyan.core.errors import BanyanError, ConfigError, ContextLengthError, Inp
 from banyan.core.registry import did_you_mean
 from banyan.core.types import HeadKind, HeadSpec, ImageGrid, LabelSet, Prompt, Span, Tags, Text
 from banyan.infer.forms.form import form_of
-from banyan.infer.requests import Request, TextCallback, TokenCallback
+from banyan.infer.requests import AlternativesCallback, Request, TextCallback, TokenCallback
 from banyan.infer.sampling import SamplingConfig
 from banyan.infer.spans import check_span
 from banyan.infer.tags import bio_rules
@@ -31,6 +31,7 @@ class Limits:
         adapter: str | None = None,
         on_token: TokenCallback | None = None,
         on_text: TextCallback | None = None,
+        on_alternatives: AlternativesCallback | None = None,
     ) -> Request:
         """Make a prompt that is answered token by token into a request.
 
@@ -40,6 +41,7 @@ class Limits:
         compares = sampling.guidance_scale != 1 or sampling.num_candidates > 1
         is_guided = isinstance(prompt.decoding, ImageGrid) and compares
         self._check_beams(prompt, sampling)
+        self.check_bias(sampling)
         max_tokens = self._max_picture_tokens(prompt) if isinstance(prompt.decoding, ImageGrid) else 0
         if isinstance(prompt.decoding, Text):
             max_tokens = self._max_text_tokens(prompt, prompt.decoding, sampling)
@@ -56,6 +58,7 @@ class Limits:
             form=form_of(sampling),
             on_token=on_token,
             on_text=on_text,
+            on_alternatives=on_alternatives,
         )
 
     def check_scoring(self, prompt: Prompt) -> None:
@@ -75,6 +78,15 @@ class Limits:
         elif isinstance(decoding, Span):
             self._check_head(decoding.head, HeadKind.SPAN, num_labels=2)
             check_span(decoding, num_positions=len(prompt))
+
+    def check_bias(self, sampling: SamplingConfig) -> None:
+        """Refuse a bias on what is no token.
+
+        Raises: InputError.
+        """
+        size = self.config.text_vocab_size
+        if wrong := [token_id for token_id, _ in sampling.logit_bias if token_id >= size]:
+            raise InputError(f"logit_bias names token {wrong[0]}; the ids of tokens lie in 0..{size - 1}.")
 
     def check_length(self, num_tokens: int, *, num_answer_tokens: int = 0) -> None:
         """Refuse what the model cannot address.

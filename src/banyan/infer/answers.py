@@ -5,14 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence, Set
 
+import torch
 from torch import Tensor
 
 from banyan.core.types import NO_GRID, Completion, FinishReason, ImageGrid, Text
 from banyan.infer.forms.form import FormReader
 from banyan.infer.guidance import guide, scale_at, wish_ratio
+from banyan.infer.lookup import PromptLookup
 from banyan.infer.penalties import Penalties
 from banyan.infer.randomness import uniform
-from banyan.infer.requests import Request
+from banyan.infer.requests import Alternatives, Request
 from banyan.infer.samplers import Draw, build_samplers
 from banyan.infer.stopping import AnswerText
 from banyan.infer.text_rules import blocked_tokens
@@ -59,6 +61,7 @@ class DrawnAnswer(Answer):
         super().__init__(request, slots=slots)
         self.token_ids: list[int] = []
         self.log_probs: list[float] = []
+        self.alternatives: list[Alternatives] = []  # of each token's place, where they were asked for
         self._num_fed = 0  # of the answer's tokens, that the slots have read
         self._samplers = build_samplers(request.sampling)
 
@@ -124,6 +127,8 @@ class TextAnswer(DrawnAnswer):
         self._forbidden_V = forbidden_V
         self._text = text_of(request, vocabulary)
         self._num_told = 0
+        self._lookup = PromptLookup()
+        self._bias_V = _bias(request.sampling.logit_bias, like_V=forbidden_V) if request.sampling.logit_bias else None
         self._penalties: Penalties | None = None
         if request.sampling.has_penalties:
             self._penalties = Penalties(request.sampling, request.prompt.token_ids, vocab_size=len(forbidden_V))
@@ -131,6 +136,7 @@ class TextAnswer(DrawnAnswer):
     def shape(self, logits_SV: Tensor) -> Tensor:
         """Apply the penalties and take out what free text cannot hold: special tokens, unused rows."""
         logits_V = logits_SV[0] if self._penalties is None else self._penalties(logits_SV[0])
+        logits_V = logits_V if self._bias_V is None else logits_V + self._bias_V
         logits_V = logits_V.masked_fill(self._forbidden_V, -float("inf"))
         if blocked := blocked_tokens(self.token_ids, self.request.sampling, stop_ids=self._stop_ids):
             logits_V[sorted(blocked)] = -float("inf")
@@ -142,6 +148,7 @@ class TextAnswer(DrawnAnswer):
     def accept(self, drawn: int, log_prob: float) -> None:
         """Add the token to the text; a token that may belong to a stop text is told only when it turns out not to."""
         if drawn in self._stop_ids:
+            del self.alternatives[len(self.token_ids) :]
             self._end(FinishReason.STOP)
             return
         self.token_ids.append(drawn)
@@ -156,6 +163,17 @@ class TextAnswer(DrawnAnswer):
         elif len(self.token_ids) >= self.request.max_tokens:
             self._end(FinishReason.LENGTH)
 
+    def guess(self, max_tokens: int) -> tuple[int, ...]:
+        """Return what may follow the token that the slot reads next, as far as the answer has room for it."""
+        is_next_the_last = self._num_fed + 1 == len(self.token_ids)
+        room = min(max_tokens, self.request.max_tokens - len(self.token_ids) - 1)
+        if not self.request.sampling.prompt_lookup or not is_next_the_last or room < 1:
+            return ()
+        if not self._lookup:
+            self._lookup.read(self.request.prompt.token_ids)
+        self._lookup.read(self.token_ids[len(self._lookup) - len(self.request.prompt) :])
+        return self._lookup.guess(room)
+
     def completion(self) -> Completion:
         """Return the tokens that lie wholly before any stop text, and the exact text."""
         num_kept = self._text.num_released_tokens
@@ -163,6 +181,7 @@ class TextAnswer(DrawnAnswer):
             finish_reason=self.finish_reason or FinishReason.LENGTH,
             token_ids=tuple(self.token_ids[:num_kept]),
             token_log_probs=tuple(self.log_probs[:num_kept]),
+            alternatives=tuple(self.alternatives[:num_kept]),
             text=self._text.text,
         )
 
@@ -179,6 +198,8 @@ class TextAnswer(DrawnAnswer):
         num_certain = self._text.num_released_tokens
         if self.request.on_token is not None:
             for place in range(self._num_told, num_certain):
+                if self.request.on_alternatives is not None and self.alternatives:
+                    self.request.on_alternatives(self.alternatives[place])
                 self.request.on_token(self.token_ids[place], self.log_probs[place])
         self._num_told = num_certain
         if self.request.on_text is not None and text:
@@ -226,6 +247,13 @@ class PictureAnswer(DrawnAnswer):
             token_log_probs=tuple(self.log_probs),
             wish_ratio=None if self._logits_SV is None else self._wish_ratio,
         )
+
+
+def _bias(pairs: Sequence[tuple[int, float]], *, like_V: Tensor) -> Tensor:
+    """Return what is added to each logit."""
+    bias_V = torch.zeros(like_V.shape, device=like_V.device)
+    bias_V[[token_id for token_id, _ in pairs]] = torch.tensor([bias for _, bias in pairs], device=like_V.device)
+    return bias_V
 
 
 def text_of(request: Request, vocabulary: Vocabulary) -> AnswerText:

@@ -19,7 +19,7 @@ from banyan.infer.forms.grammar import Grammar
 from banyan.infer.forms.token_masks import TokenBytes, TokenMasks
 from banyan.infer.prefix_cache import PrefixCache
 from banyan.infer.prompt_reading import PromptReading
-from banyan.infer.requests import Request
+from banyan.infer.requests import Alternatives, Request
 from banyan.infer.samplers import draw_tokens
 from banyan.infer.slots import SlotModel
 from banyan.model.transformer import Transformer
@@ -35,6 +35,9 @@ class Decoder:
     With a bound on the tokens that all slots together may hold, the youngest answers are set aside when it is reached.
     They are taken up again as they were: their prompts are read anew, and what they had written goes through the same
     steps as before, so not a bit of them changes.
+
+    Where rows of a step are idle, up to `max_lookup_tokens` guesses behind the next token of each text are read in the
+    same step; as far as they turn out to be what is drawn, a step gives several tokens, which are the same as without.
     """
 
     def __init__(
@@ -45,12 +48,14 @@ class Decoder:
         num_slots: int,
         prefix_cache_bytes: int = 0,
         max_held_tokens: int | None = None,
+        max_lookup_tokens: int = 0,
     ) -> None:
         self._model = model
         self._vocabulary = vocabulary
         self._slots = SlotModel(model, num_slots=num_slots)
         self._prefixes = PrefixCache(max_bytes=prefix_cache_bytes)
         self._max_held_tokens = math.inf if max_held_tokens is None else max_held_tokens
+        self._max_lookup_tokens = max_lookup_tokens
         self._forbidden: dict[frozenset[int], Tensor] = {}
         self._token_bytes: TokenBytes | None = None
         self._masks: OrderedDict[tuple[Grammar, bool], TokenMasks] = OrderedDict()  # the longest unused first
@@ -58,6 +63,8 @@ class Decoder:
         self._live: list[Answer] = []  # the oldest first
         self._aside: list[DrawnAnswer] = []  # the oldest first
         self.num_set_aside = 0  # times that an answer was
+        self.num_guessed = 0  # tokens that were guessed ahead
+        self.num_guessed_right = 0  # of these, tokens that became part of an answer
 
     @property
     def num_live(self) -> int:
@@ -166,11 +173,29 @@ class Decoder:
             self._try([answer], lambda: self._draw([answer], reading.hidden_SD, answer.slots))
 
     def _take_step(self, live: Sequence[Answer]) -> None:
-        hidden_ND = self._slots.advance({slot: fed for answer in live for slot, fed in answer.fed.items()})
+        guesses = self._guess(live)
+        fed = {slot: own for answer in live for slot, own in answer.fed.items()}
+        hidden_ND = self._slots.advance(fed, guesses={answer.slots[0]: own for answer, own in guesses.items()})
         for answer in live:
             if isinstance(answer, DrawnAnswer):
                 answer.note_step()
-        self._draw([answer for answer in live if answer.is_ready], hidden_ND, range(self._slots.num_slots))
+        ready = [answer for answer in live if answer.is_ready]
+        self._draw(ready, hidden_ND, range(self._slots.num_slots), guesses=guesses)
+
+    def _guess(self, live: Sequence[Answer]) -> dict[TextAnswer, tuple[int, ...]]:
+        """Return guesses behind the next tokens of the texts in the making, for which there are rows and room."""
+        if not self._max_lookup_tokens:
+            return {}
+        texts = [answer for answer in live if isinstance(answer, TextAnswer)]
+        room = min(self._slots.num_idle_rows, self._max_held_tokens - self._slots.num_held_tokens - len(live))
+        guesses: dict[TextAnswer, tuple[int, ...]] = {}
+        for num_before, answer in enumerate(texts):
+            share = max(1, room // (len(texts) - num_before)) if room >= 1 else 0
+            if own := answer.guess(int(min(share, self._max_lookup_tokens))):
+                guesses[answer] = own
+                room -= len(own)
+        self.num_guessed += sum(map(len, guesses.values()))
+        return guesses
 
     def _make_room(self) -> None:
         """Set the youngest answers aside until the next step fits; the oldest always goes on, so all come to an end."""
@@ -198,8 +223,18 @@ class Decoder:
         fits = self._slots.num_held_tokens + num_tokens + _HEADROOM * self.num_live <= self._max_held_tokens
         return fits and answer.request.num_slots <= self._slots.num_free
 
-    def _draw(self, answers: Sequence[Answer], hidden_ND: Tensor, slots: Sequence[int]) -> None:
-        """Take one token for each answer; row n of the hidden states belongs to `slots[n]`."""
+    def _draw(
+        self,
+        answers: Sequence[Answer],
+        hidden_ND: Tensor,
+        slots: Sequence[int],
+        *,
+        guesses: Mapping[TextAnswer, tuple[int, ...]] | None = None,
+    ) -> None:
+        """Take one token for each answer, and more behind guesses that were right.
+
+        Row n of the hidden states belongs to `slots[n]`.
+        """
         row_of = {slot: row for row, slot in enumerate(slots)}
         pictures = [answer for answer in answers if isinstance(answer, PictureAnswer)]
         texts = [answer for answer in answers if isinstance(answer, TextAnswer)]
@@ -209,9 +244,24 @@ class Decoder:
         if texts or searches:
             logits_NV = self._model.logits(hidden_ND).float()
             self._draw_group(texts, logits_NV, row_of)
+            self._draw_behind(guesses or {}, logits_NV)
             for search in searches:
                 rows = [row_of[slot] for slot in search.live_slots]
                 self._try([search], lambda s=search, r=rows: self._widen(s, logits_NV[r]))  # type: ignore[misc]
+
+    def _draw_behind(self, guesses: Mapping[TextAnswer, tuple[int, ...]], logits_NV: Tensor) -> None:
+        """Go on with the texts whose drawn token is the one that was guessed, and so has been read already."""
+        num_right = dict.fromkeys(guesses, 0)
+        going_on = list(guesses)
+        while going_on := [a for a in going_on if not a.is_over and _is_next(guesses[a], num_right[a], a.token_ids)]:
+            for answer in going_on:
+                num_right[answer] += 1
+                answer.note_step()
+            rows = {answer.slots[0]: self._slots.rows_of(answer.slots[0])[num_right[answer]] for answer in going_on}
+            self._draw_group(going_on, logits_NV, rows)
+        for answer, number in num_right.items():
+            self._slots.keep(answer.slots[0], num_guesses=number)
+        self.num_guessed_right += sum(num_right.values())
 
     def _widen(self, search: BeamAnswer, logits_NV: Tensor) -> None:
         for target, source in search.widen(logits_NV).items():
@@ -228,6 +278,9 @@ class Decoder:
         # What is reported is the model's own opinion, before anything the request asked for changed it.
         log_probs_NV = torch.stack([logits_V for logits_V, _ in shaped.values()]).log_softmax(dim=-1)
         log_probs: list[float] = log_probs_NV[range(len(drawn)), drawn].tolist()
+        for row, answer in enumerate(shaped):
+            if number := answer.request.sampling.num_alternatives:
+                answer.alternatives.append(_likeliest(log_probs_NV[row], number))
         for answer, token, log_prob in zip(shaped, drawn, log_probs, strict=True):
             self._try([answer], lambda a=answer, t=token, p=log_prob: a.accept(t, p))  # type: ignore[misc]
 
@@ -252,3 +305,14 @@ class Decoder:
             if answer.finish_reason is not None:
                 completion = replace(answer.completion(), num_cached_tokens=answer.num_cached_tokens)
                 answer.request.ticket.succeed(completion)
+
+
+def _likeliest(log_probs_V: Tensor, number: int) -> Alternatives:
+    """Return the likeliest tokens with their log-probabilities, of one row alone, so that company changes nothing."""
+    best = log_probs_V.topk(min(number, len(log_probs_V)))
+    return tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+
+
+def _is_next(guessed: Sequence[int], number: int, token_ids: Sequence[int]) -> bool:
+    """Whether the last token of an answer is the next one that was guessed."""
+    return number < len(guessed) and guessed[number] == token_ids[-1]

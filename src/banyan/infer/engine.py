@@ -22,7 +22,7 @@ from banyan.infer.admission import Limits
 from banyan.infer.decoding import Decoder
 from banyan.infer.embedding import EmbeddingConfig, TextOrIds, TextVector, text_vectors
 from banyan.infer.likelihood import bits, document_windows
-from banyan.infer.requests import TextCallback, Ticket, TokenCallback
+from banyan.infer.requests import AlternativesCallback, TextCallback, Ticket, TokenCallback
 from banyan.infer.sampling import GREEDY, SamplingConfig
 from banyan.infer.scoring import Expectation, Likelihood, ScoringJob, question_of
 from banyan.infer.worker import Work, Worker
@@ -38,7 +38,8 @@ class Engine:
     The same prompt and sampling give the same answer alone and among others, to the last bit (measured in float32 on
     the CPU with torch 2.13, on one thread, or on several where the environment held MKL_CBWR=AUTO before torch was
     imported), with and without the prompts' beginnings that are remembered, and also when it was set aside because all
-    answers in the making would have held more than `max_held_tokens` (None: as many as fit into the slots).
+    answers in the making would have held more than `max_held_tokens` (None: as many as fit into the slots), and with
+    any number of `max_lookup_tokens`, which are guessed ahead in rows that are idle (0: none).
     The model is put into evaluation mode and belongs to the engine until `close`; it must not be trained meanwhile.
     `finishes` names the adapter that answers a task where the request names none.
     """
@@ -51,10 +52,13 @@ class Engine:
         num_slots: int = 16,
         prefix_cache_bytes: int = PREFIX_CACHE_BYTES,
         max_held_tokens: int | None = None,
+        max_lookup_tokens: int = 0,
         finishes: Mapping[str, str] | None = None,
     ) -> None:
         if num_slots < 1:
             raise ConfigError(f"num_slots={num_slots} must be 1 or more: it is how many answers are written at once.")
+        if max_lookup_tokens < 0:
+            raise ConfigError(f"max_lookup_tokens={max_lookup_tokens} must be 0 (nothing is guessed ahead) or more.")
         if vocabulary.text_size != model.config.text_vocab_size:
             raise ConfigError(
                 f"the vocabulary has {vocabulary.text_size} text and special ids, the model "
@@ -73,6 +77,7 @@ class Engine:
             num_slots=num_slots,
             prefix_cache_bytes=prefix_cache_bytes,
             max_held_tokens=max_held_tokens,
+            max_lookup_tokens=max_lookup_tokens,
         )
         self._worker = Worker(model, self._decoder)
         # The thread holds the worker, never the engine, so an engine that is forgotten ends its thread.
@@ -126,6 +131,16 @@ class Engine:
         """Times that an answer lost its slots to older ones for want of room."""
         return self._decoder.num_set_aside
 
+    @property
+    def num_guessed(self) -> int:
+        """Tokens that were guessed ahead."""
+        return self._decoder.num_guessed
+
+    @property
+    def num_guessed_right(self) -> int:
+        """Tokens that were guessed ahead and became part of an answer."""
+        return self._decoder.num_guessed_right
+
     def submit(
         self,
         prompt: Prompt,
@@ -133,15 +148,17 @@ class Engine:
         *,
         on_token: TokenCallback | None = None,
         on_text: TextCallback | None = None,
+        on_alternatives: AlternativesCallback | None = None,
     ) -> Ticket[Completion]:
         """Put one prompt in line and return at once.
 
+        `on_alternatives` hears of the likeliest tokens of a place, where the sampling asks for them, and then
         `on_token(token_id, log_prob)` and `on_text(text)` hear of each token and each piece of text as soon as it is
         certain to belong to the answer; they run in the engine's thread and must be quick. What raises there fails
         this request alone. A prompt with a closed answer (labels, tags, a span) calls neither.
         Raises: ContextLengthError if the prompt is too long; InputError or ConfigError if it cannot be answered.
         """
-        work = self._admit(prompt, sampling, on_token=on_token, on_text=on_text)
+        work = self._admit(prompt, sampling, on_token=on_token, on_text=on_text, on_alternatives=on_alternatives)
         self._worker.add([work])
         return work.ticket
 
@@ -246,12 +263,18 @@ class Engine:
         *,
         on_token: TokenCallback | None = None,
         on_text: TextCallback | None = None,
+        on_alternatives: AlternativesCallback | None = None,
     ) -> Work:
         adapter = self._adapter_for(prompt.task)
         question = question_of(prompt, adapter=adapter)
         if question is None:
             request = self._limits.admit_generation(
-                prompt, sampling, adapter=adapter, on_token=on_token, on_text=on_text
+                prompt,
+                sampling,
+                adapter=adapter,
+                on_token=on_token,
+                on_text=on_text,
+                on_alternatives=on_alternatives,
             )
             return replace(request, owner=self.owner)
         self._limits.check_scoring(prompt)

@@ -15,6 +15,8 @@ from banyan.infer.sampling import SamplingConfig
 R = TypeVar("R")
 
 TokenCallback: TypeAlias = Callable[[int, float], None]  # token id and its log-probability
+Alternatives: TypeAlias = tuple[tuple[int, float], ...]  # the likeliest tokens of a place, the best first
+AlternativesCallback: TypeAlias = Callable[[Alternatives], None]  # those of the place of the token that is told next
 TextCallback: TypeAlias = Callable[[str], None]  # text that is certain: whole characters, no part of a stop text
 
 
@@ -65,6 +67,7 @@ class Request:
     owner: str = ""  # who asked: takes turns with others, and shares nothing remembered with them
     on_token: TokenCallback | None = None
     on_text: TextCallback | None = None
+    on_alternatives: AlternativesCallback | None = None
     ticket: Ticket[Completion] = field(default_factory=Ticket)
 
     @property

@@ -12,9 +12,9 @@ from banyan.core.errors import ConfigError
 class SamplingConfig:
     """How an answer is drawn from the model; as it stands, the most probable token every time.
 
-    The order of work is: penalties, what may not come (`no_repeat_ngram`, `min_tokens`, the form of the answer),
-    temperature, top-k, top-p, min-p, draw. With beams nothing is drawn: the answer with the best score is looked for,
-    and its score is log-probability / length**length_penalty.
+    The order of work is: penalties, `logit_bias`, what may not come (`no_repeat_ngram`, `min_tokens`, the form of the
+    answer), temperature, top-k, top-p, min-p, draw. With beams nothing is drawn: the answer with the best score is
+    looked for, and its score is log-probability / length**length_penalty.
     """
 
     temperature: float = 0.0  # 0: always the most probable token; 1: the model's own distribution
@@ -24,6 +24,7 @@ class SamplingConfig:
     repetition_penalty: float = 1.0  # divides the positive logits of tokens in prompt or answer; 1: off
     presence_penalty: float = 0.0  # taken from the logit of every token of the answer so far
     frequency_penalty: float = 0.0  # the same, once per occurrence
+    logit_bias: tuple[tuple[int, float], ...] = ()  # token ids, and what is added to the logit of each
     seed: int = 0
     max_tokens: int | None = None  # None: what the task allows
     stop: tuple[str, ...] = ()  # texts that end the answer and are not part of it
@@ -36,6 +37,8 @@ class SamplingConfig:
     min_tokens: int = 0  # tokens before an answer may end by itself
     choices: tuple[str, ...] = ()  # the answer is one of these texts; none: it is free
     json_schema: str | None = None  # the answer is JSON that fits this schema; None: it is free
+    num_alternatives: int = 0  # likeliest tokens that are told of each place, with their log-probabilities
+    prompt_lookup: bool = True  # may be guessed ahead where the engine does that; the answer is the same
 
     def __post_init__(self) -> None:
         self._require("temperature", self.temperature >= 0, "be 0 or more")
@@ -53,6 +56,9 @@ class SamplingConfig:
         self._require("length_penalty", True, "be a finite number")
         self._require("no_repeat_ngram", self.no_repeat_ngram >= 0, "be 0 (off) or more")
         self._require("min_tokens", self.min_tokens >= 0, "be 0 (off) or more")
+        self._require("num_alternatives", self.num_alternatives >= 0, "be 0 (none) or more")
+        is_finite = all(token_id >= 0 and math.isfinite(bias) for token_id, bias in self.logit_bias)
+        self._require("logit_bias", is_finite, "be pairs of a token id and a finite number")
         if self.num_beams > 1:
             self._require_search()
         if self.has_form:
@@ -67,6 +73,7 @@ class SamplingConfig:
 
     def _require_search(self) -> None:
         aside = [("temperature", not self.is_greedy), ("stop", bool(self.stop)), ("penalties", self.has_penalties)]
+        aside += [("logit_bias", bool(self.logit_bias)), ("alternatives", self.num_alternatives > 0)]
         if wrong := [name for name, is_set in aside if is_set]:
             raise ConfigError(
                 f"sampling.num_beams={self.num_beams} does not go with {' and '.join(wrong)}: a search draws nothing.",

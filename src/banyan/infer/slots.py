@@ -24,6 +24,9 @@ class SlotModel:
     A step always runs all slots, used or not, and prompts are always read one by one: so the size of every matrix
     product, and with it the rounding of an answer, does not depend on who else is being answered. Rows that no slot
     needs are added where there are few, so that it does not depend on the number of slots either.
+
+    Rows that nobody holds read what is guessed to follow in a slot: each holds a copy of the slot, and reads one guess
+    as if those before it had been fed one by one. The size of the step is the same, so its bits are, too.
     """
 
     def __init__(self, model: Transformer, *, num_slots: int) -> None:
@@ -32,6 +35,8 @@ class SlotModel:
         self._num_rows = max(num_slots, MIN_PRODUCT_ROWS)
         self._free = list(range(num_slots))
         self._adapters: list[str | None] = [None] * num_slots  # that wrote what each slot remembers
+        self._copy_of: dict[int, int] = {}  # by idle row: the slot of whose beginning it holds a copy
+        self._chains: dict[int, tuple[int, ...]] = {}  # by slot: the rows of the last step, its own first
 
     @cached_property
     def _cache(self) -> KVCache:
@@ -45,6 +50,11 @@ class SlotModel:
         return len(self._free)
 
     @property
+    def num_idle_rows(self) -> int:
+        """Rows of a step that belong to nobody."""
+        return self._num_rows - self.num_slots + len(self._free)
+
+    @property
     def num_held_tokens(self) -> int:
         """Tokens remembered in the slots that somebody holds."""
         free = set(self._free)
@@ -55,11 +65,14 @@ class SlotModel:
     def take(self, num_slots: int) -> tuple[int, ...]:
         """Hand out free slots."""
         taken, self._free = self._free[:num_slots], self._free[num_slots:]
+        for slot in taken:
+            self._copy_of.pop(slot, None)
         return tuple(taken)
 
     def give_back(self, slots: Sequence[int]) -> None:
         """Take slots back, whatever they hold."""
         self._free = sorted([*self._free, *slots])
+        self._copy_of = {row: slot for row, slot in self._copy_of.items() if slot not in slots}
 
     def begin(self, slot: int, *, adapter: str | None = None) -> None:
         """Forget what a slot holds; all that it reads from now on goes through one adapter."""
@@ -98,20 +111,54 @@ class SlotModel:
         self._cache.copy(source, target)
         self._adapters[target] = self._adapters[source]
 
-    def advance(self, fed: Mapping[int, tuple[int, int]]) -> Tensor:
-        """Feed one token, with the picture cell it predicts, to each of some slots.
+    def advance(
+        self, fed: Mapping[int, tuple[int, int]], *, guesses: Mapping[int, Sequence[int]] | None = None
+    ) -> Tensor:
+        """Feed one token, with the picture cell it predicts, to each of some slots, and guesses behind it to idle rows.
 
-        Shapes: returns (N, D), row s belonging to slot s; the other rows mean nothing.
+        The guesses are no more than there are idle rows; `keep` says how many of them were right, for each slot.
+        Shapes: returns (N, D), row s belonging to slot s, and `rows_of(s)` to its token and guesses; other rows mean
+        nothing.
         """
+        self._chains = self._lend_rows(guesses or {})
+        for slot, guessed in (guesses or {}).items():
+            fed = {**fed, **{row: (token, NO_GRID) for row, token in zip(self._chains[slot][1:], guessed, strict=True)}}
         slots = range(self._num_rows)
         padded = [fed.get(slot, (0, NO_GRID)) for slot in slots]
         hidden_BTD: Tensor = self._model(
             self._row([token_id for token_id, _ in padded]).T,
             grid_ids_BT=self._row([grid_id for _, grid_id in padded]).T,
-            cache=self._cache.rows(slots, num_tokens=[int(slot in fed) for slot in slots]),
-            adapters_B=[self._adapters[slot] if slot in fed else None for slot in slots],
+            cache=self._cache.rows(
+                slots, num_tokens=[int(slot in fed) for slot in slots], chains=tuple(self._chains.values())
+            ),
+            adapters_B=[self._adapters[self._copy_of.get(slot, slot)] if slot in fed else None for slot in slots],
         )
         return hidden_BTD[:, 0]
+
+    def rows_of(self, slot: int) -> tuple[int, ...]:
+        """Return the rows of the last step that read the slot's token and the guesses behind it, in their order."""
+        return self._chains.get(slot, (slot,))
+
+    def keep(self, slot: int, *, num_guesses: int) -> None:
+        """Forget all guesses of the last step but the first few, which were right."""
+        chain = self._chains.pop(slot)
+        length = self._cache.slot_lengths[slot] - (len(chain) - 1) + num_guesses
+        for row in chain:
+            self._cache.truncate(row, length)
+
+    def _lend_rows(self, guesses: Mapping[int, Sequence[int]]) -> dict[int, tuple[int, ...]]:
+        """Give each slot an idle row for each of its guesses, which holds what the slot does; its own copies first."""
+        lent: dict[int, tuple[int, ...]] = {}
+        idle = [*self._free, *range(self.num_slots, self._num_rows)]
+        for slot, guessed in guesses.items():
+            ranked = sorted(idle, key=lambda row, own=slot: (self._copy_of.get(row) != own, row in self._copy_of))  # type: ignore[misc]
+            rows, idle = ranked[: len(guessed)], ranked[len(guessed) :]
+            for row in rows:
+                known = self._cache.slot_lengths[row] if self._copy_of.get(row) == slot else 0
+                self._cache.copy(slot, row, start=known)
+                self._copy_of[row] = slot
+            lent[slot] = (slot, *rows)
+        return lent
 
     def _row(self, values: Sequence[int]) -> Tensor:
         return torch.tensor([values], device=self._model.device)

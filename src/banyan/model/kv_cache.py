@@ -63,28 +63,38 @@ class KVCache:
         """Memory the cache takes."""
         return sum(2 * keys.numel() * keys.element_size() for keys in self.keys)
 
-    def rows(self, slots: Sequence[int], *, num_tokens: Sequence[int] | None = None) -> CacheRows:
+    def rows(
+        self,
+        slots: Sequence[int],
+        *,
+        num_tokens: Sequence[int] | None = None,
+        chains: Sequence[Sequence[int]] = (),
+    ) -> CacheRows:
         """Return a view of some slots for one forward pass.
 
         `num_tokens` says how many of each row's tokens are real when the rows have different lengths (the rest is
-        padding on the right); 0 leaves a slot as it is. None: all of them.
-        Raises: ShapeError if a slot is named twice.
+        padding on the right); 0 leaves a slot as it is. None: all of them. The slots of a chain hold the same sequence,
+        and its one token each is read as if they stood behind each other; after the pass all of them hold all of these.
+        Raises: ShapeError if a slot is named twice, or the slots of a chain hold different numbers of tokens.
         """
         if not slots or len(set(slots)) != len(slots):
             raise ShapeError(f"slots={tuple(slots)} cannot be the rows of one pass; each must be named once.")
+        if unlike := [chain for chain in chains if len({self.slot_lengths[slot] for slot in chain}) > 1]:
+            raise ShapeError(f"the slots {tuple(unlike[0])} of a chain do not hold the same number of tokens.")
         num_tokens = None if num_tokens is None else tuple(num_tokens)
-        return CacheRows(cache=self, slots=tuple(slots), num_tokens=num_tokens)
+        links = tuple(tuple(chain) for chain in chains)
+        return CacheRows(cache=self, slots=tuple(slots), num_tokens=num_tokens, chains=links)
 
     def clear(self, slots: Sequence[int]) -> None:
         """Forget what some slots hold."""
         for slot in slots:
             self.slot_lengths[slot] = 0
 
-    def copy(self, source: int, target: int) -> None:
-        """Let one slot hold what another holds."""
+    def copy(self, source: int, target: int, *, start: int = 0) -> None:
+        """Let one slot hold what another holds; what stands before `start` is the same in both already."""
         length = self.slot_lengths[source]
         for stored in (*self.keys, *self.values):
-            stored[target, :, :length] = stored[source, :, :length]
+            stored[target, :, start:length] = stored[source, :, start:length]
         self.token_ids[target] = self.token_ids[source]
         self.slot_lengths[target] = length
 
@@ -135,6 +145,7 @@ class CacheRows:
     cache: KVCache
     slots: tuple[int, ...]
     num_tokens: tuple[int, ...] | None
+    chains: tuple[tuple[int, ...], ...] = ()
 
     def begin(self, *, num_rows: int, seq_len: int) -> CachePass:
         """Find room for a batch of tokens; nothing is stored yet.
@@ -146,16 +157,28 @@ class CacheRows:
         added = self.num_tokens if self.num_tokens is not None else (seq_len,) * num_rows
         if len(added) != num_rows or max(added) > seq_len:
             raise ShapeError(f"num_tokens={added} does not fit {num_rows} rows of {seq_len} tokens.")
-        return CachePass(self.cache, self.slots, added=added, seq_len=seq_len)
+        if self.chains and seq_len != 1:
+            raise ShapeError(f"chains are read with one token in each row, got {seq_len}.")
+        return CachePass(self.cache, self.slots, added=added, seq_len=seq_len, chains=self.chains)
 
 
 class CachePass:
     """One forward pass over some slots: where its tokens go, what they may read."""
 
-    def __init__(self, cache: KVCache, slots: tuple[int, ...], *, added: tuple[int, ...], seq_len: int) -> None:
+    def __init__(
+        self,
+        cache: KVCache,
+        slots: tuple[int, ...],
+        *,
+        added: tuple[int, ...],
+        seq_len: int,
+        chains: tuple[tuple[int, ...], ...] = (),
+    ) -> None:
         self.cache = cache
         self.slots = slots
-        before = [cache.slot_lengths[slot] for slot in slots]
+        self._chains = chains
+        links = {slot: place for chain in chains for place, slot in enumerate(chain)}
+        before = [cache.slot_lengths[slot] + links.get(slot, 0) for slot in slots]
         self.lengths_after = [length + new for length, new in zip(before, added, strict=True)]
         self._check_room()
         is_whole = min(added) == seq_len
@@ -165,11 +188,25 @@ class CachePass:
         self.num_keys = seq_len if self.is_fresh else _whole_stretches(max(live_lengths, default=1))
         self._slots_B = torch.tensor(slots, device=cache.device)
         self._run = _as_slice(slots)
+        self._shared = self._share() if chains else None
         after_B1 = torch.tensor(self.lengths_after, device=cache.device)[:, None]
         places_BT = torch.tensor(before, device=cache.device)[:, None] + torch.arange(seq_len, device=cache.device)
         self._places_BT = places_BT if is_whole else places_BT.where(places_BT < after_B1, cache.waste_place)
         self._last_live_B1 = (after_B1 - 1).clamp(min=0)
         self.position_ids_BT = places_BT if is_whole else places_BT.clamp(max=cache.max_seq_len - 1)
+
+    def _share(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return which row goes to which slot and place, besides its own, so that a chain's slots stay the same."""
+        row_of = {slot: row for row, slot in enumerate(self.slots)}
+        shared = [
+            (row_of[source], target, self.cache.slot_lengths[source] + place)
+            for chain in self._chains
+            for place, source in enumerate(chain)
+            for target in chain
+            if target != source
+        ]
+        rows_M, slots_M, places_M = torch.tensor(shared, device=self.cache.device).reshape(-1, 3).T
+        return rows_M, slots_M, places_M
 
     def _check_room(self) -> None:
         longest = max(self.lengths_after)
@@ -202,6 +239,9 @@ class CachePass:
         Shapes: token_ids (B, T); returns (B, lookback).
         """
         stored = self.cache.token_ids
+        if self._shared is not None:
+            rows_M, slots_M, places_M = self._shared
+            stored[slots_M, places_M] = token_ids_BT[rows_M, 0]
         distance_K = torch.arange(self.cache.lookback, 0, -1, device=stored.device)
         earlier = stored[self._slots_B[:, None], (self._places_BT[:, :1] - distance_K).clamp(min=0)]
         stored[self._slots_B[:, None], self._places_BT] = token_ids_BT
@@ -216,6 +256,10 @@ class CachePass:
         # Two index tensors around a slice: the indexed dims come first, which is the layout (B, T, G, K) we have.
         keys[self._slots_B[:, None], :, self._places_BT] = k_BTGK.to(keys.dtype)
         values[self._slots_B[:, None], :, self._places_BT] = v_BTGK.to(values.dtype)
+        if self._shared is not None:
+            rows_M, slots_M, places_M = self._shared
+            keys[slots_M, :, places_M] = k_BTGK[rows_M, 0].to(keys.dtype)
+            values[slots_M, :, places_M] = v_BTGK[rows_M, 0].to(values.dtype)
         if self.is_fresh:
             return k_BTGK.transpose(1, 2), v_BTGK.transpose(1, 2)
         return self._read(keys), self._read(values)
@@ -228,6 +272,9 @@ class CachePass:
         """Count the tokens of this pass as held."""
         for slot, length in zip(self.slots, self.lengths_after, strict=True):
             self.cache.slot_lengths[slot] = length
+        for chain in self._chains:
+            for slot in chain:
+                self.cache.slot_lengths[slot] = self.cache.slot_lengths[chain[-1]]
 
 
 def _as_slice(slots: tuple[int, ...]) -> slice | None:

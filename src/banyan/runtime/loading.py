@@ -35,18 +35,19 @@ def load(
     num_slots: int = 16,
     prefix_cache_bytes: int = PREFIX_CACHE_BYTES,
     max_held_tokens: int | None = None,
+    max_lookup_tokens: int = 0,
     base: Path | str | None = None,
 ) -> LoadedModel:
     """Open a model directory, check every file in it, and get the model ready to answer.
 
-    `device` is auto, cpu or cuda; `num_slots` is how many answers can be written at once, `prefix_cache_bytes` and
-    `max_held_tokens` are the engine's. An adapter is opened together
-    with the model it was made for, and that answers under it; `base` is where the model lies, if it has moved.
+    `device` is auto, cpu or cuda; `num_slots` is how many answers can be written at once, `prefix_cache_bytes`,
+    `max_held_tokens` and `max_lookup_tokens` are the engine's. An adapter is opened together with the model it was made
+    for, and that answers under it; `base` is where the model lies, if it has moved.
     Raises: FileError if there is no such directory; CheckpointError in one line for whatever is wrong with it.
     """
     directory = Path(directory)
     size: dict[str, Any] = {"num_slots": num_slots, "prefix_cache_bytes": prefix_cache_bytes}
-    size |= {"max_held_tokens": max_held_tokens}
+    size |= {"max_held_tokens": max_held_tokens, "max_lookup_tokens": max_lookup_tokens}
     if is_adapter(directory):
         return _load_with_base(directory, base=base, device=device, **size)
     if base is not None:

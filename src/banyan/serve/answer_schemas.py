@@ -25,13 +25,18 @@ class TokenUsage(Answer):
     prompt_tokens_details: CachedTokens
 
 
-class ChatToken(Answer):
-    """One token of a message with its log-probability."""
+class TokenAlternative(Answer):
+    """A token that might have come, with its log-probability."""
 
     token: str
     logprob: float
     bytes: list[int]
-    top_logprobs: list[Any]
+
+
+class ChatToken(TokenAlternative):
+    """One token of a message with its log-probability, and the likeliest tokens of its place."""
+
+    top_logprobs: list[TokenAlternative]
 
 
 class ChatLogProbs(Answer):
@@ -75,7 +80,7 @@ class CompletionLogProbs(Answer):
 
     tokens: list[str]
     token_logprobs: list[float]
-    top_logprobs: None
+    top_logprobs: list[dict[str, float]] | None  # of tokens that read the same, the likeliest
     text_offset: list[int]
 
 
@@ -266,6 +271,14 @@ class NewKey(KeyFacts):
     secret: str
 
 
+class ModelTakenOut(Answer):
+    """DELETE /admin/models/{name}."""
+
+    id: str
+    object: Literal["model.deleted"]
+    deleted: bool
+
+
 class Health(Answer):
     """GET /livez and /readyz."""
 
@@ -279,6 +292,7 @@ def list_of(item: type[BaseModel]) -> type[BaseModel]:
     return create_model(f"ListOf{item.__name__}", __base__=Answer, **fields)
 
 
+MODELS = list_of(ModelCard)
 # What a route answers with status 200, by its method and path; None: something that is not JSON.
 ANSWERS: dict[tuple[str, str], type[BaseModel] | None] = {
     ("POST", "/v1/chat/completions"): ChatCompletion,
@@ -289,7 +303,7 @@ ANSWERS: dict[tuple[str, str], type[BaseModel] | None] = {
     ("POST", "/v1/tasks/{name}"): TaskPredictions,
     ("POST", "/tokenize"): Tokens,
     ("POST", "/detokenize"): PlainText,
-    ("GET", "/v1/models"): list_of(ModelCard),
+    ("GET", "/v1/models"): MODELS,
     ("GET", "/v1/models/{name}"): ModelCard,
     ("GET", "/v1/outputs"): list_of(StoredAnswerFacts),
     ("GET", "/v1/outputs/{output_id}"): StoredAnswerFacts,
@@ -302,6 +316,9 @@ ANSWERS: dict[tuple[str, str], type[BaseModel] | None] = {
     ("POST", "/admin/keys"): NewKey,
     ("POST", "/admin/keys/{key_id}"): KeyFacts,
     ("DELETE", "/admin/keys/{key_id}"): KeyFacts,
+    ("GET", "/admin/models"): MODELS,
+    ("POST", "/admin/models"): ModelCard,
+    ("DELETE", "/admin/models/{name}"): ModelTakenOut,
     ("GET", "/livez"): Health,
     ("GET", "/readyz"): Health,
     ("GET", "/metrics"): None,

@@ -279,8 +279,19 @@ async def _answer_one(
 
 
 def _scored(model: ServedModel, piece: Piece) -> tuple[ScoredToken, ...]:
-    raws = [(model.vocabulary.decode_bytes((token_id,)), log_prob) for token_id, log_prob in piece.tokens]
-    return tuple(ScoredToken(text=raw.decode(errors="replace"), raw=raw, log_prob=score) for raw, score in raws)
+    alternatives = piece.alternatives or [()] * len(piece.tokens)
+    return tuple(
+        replace(_as_scored(model, token_id, score), alternatives=tuple(_as_scored(model, *other) for other in others))
+        for (token_id, score), others in zip(piece.tokens, alternatives, strict=True)
+    )
+
+
+def _as_scored(model: ServedModel, token_id: int, log_prob: float) -> ScoredToken:
+    """Return a token as a client reads it; one that is no text, such as the end, by its name and without bytes."""
+    vocabulary = model.vocabulary
+    raw = vocabulary.decode_bytes((token_id,))
+    text = raw.decode(errors="replace") if vocabulary.is_text(token_id) else vocabulary.describe(token_id)
+    return ScoredToken(text=text, raw=raw, log_prob=log_prob)
 
 
 def _so_far(drafts: Sequence[_Draft]) -> Finished[None]:

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from banyan.core.config import config_to_mapping
 from banyan.core.errors import ContextLengthError
 from banyan.core.hashing import hash_token_ids
-from banyan.core.types import Prompt
+from banyan.core.types import Completion, Prompt
 from banyan.infer.sampling import SamplingConfig
 from banyan.serve.answering import Ask, Choice, Listener, Question, answer
 from banyan.serve.errors import as_api_error, bad_request
@@ -24,7 +24,7 @@ from banyan.serve.openai_shapes import Delta, Shape
 from banyan.serve.parts import key_id_of, request_id_of
 from banyan.serve.reading import Received, client_label
 from banyan.serve.sampling_fields import sampling_of, seed_of
-from banyan.serve.schemas import GenerationFields
+from banyan.serve.schemas import ChatRequest, CompletionRequest
 from banyan.serve.task_lookup import sampling_for_task
 from banyan.store.types import StoredOutput, StoredRequest
 
@@ -58,7 +58,7 @@ def text_ask(
 
     Raises: ContextLengthError if a prompt leaves too little room; ApiError 400 if a search shall be streamed.
     """
-    asked: GenerationFields = received.asked
+    asked: ChatRequest | CompletionRequest = received.asked
     parts = received.parts
     seed = seed_of(asked)
     base = sampling_for_task(parts.model, prompts[0].task)
@@ -71,25 +71,28 @@ def text_ask(
             sampling = sampling_of(
                 asked, base, seed=seed, choice=len(questions), max_tokens=room, stop=asked.stop or ()
             )
-            questions.append(Question(prompt=prompt, sampling=_checked(sampling, is_streamed=bool(asked.stream))))
+            _check(sampling, is_streamed=bool(asked.stream), num_ids=parts.model.vocabulary.text_size)
+            questions.append(Question(prompt=prompt, sampling=sampling))
     stored = stored_request(request, received, questions, prompts=prompts, seed=seed, source=source)
     return Ask(
         stored=stored,
         questions=tuple(questions),
-        as_outputs=text_outputs,
+        as_outputs=partial(text_outputs, with_log_probs=asked.wants_log_probs),
         choices_per_prompt=asked.num_choices,
         max_seconds=asked.timeout_seconds,
     )
 
 
-def _checked(sampling: SamplingConfig, *, is_streamed: bool) -> SamplingConfig:
+def _check(sampling: SamplingConfig, *, is_streamed: bool, num_ids: int) -> None:
+    if sampling.logit_bias and sampling.logit_bias[-1][0] >= num_ids:
+        message = f"logit_bias names token {sampling.logit_bias[-1][0]}; the ids of tokens lie in 0..{num_ids - 1}"
+        raise bad_request("out_of_range", message, param="logit_bias")
     if is_streamed and sampling.num_beams > 1:
         raise bad_request(
             "unsupported_value",
             f"stream=true does not go with num_beams={sampling.num_beams}: a search has no text before its end",
             param="stream",
         )
-    return sampling
 
 
 def stored_request(
@@ -124,17 +127,23 @@ def stored_request(
     )
 
 
-def text_outputs(choices: Sequence[Choice]) -> list[StoredOutput]:
-    """Keep each choice's text and tokens."""
+def text_outputs(choices: Sequence[Choice], *, with_log_probs: bool = False) -> list[StoredOutput]:
+    """Keep each choice's text and tokens, and what the model thought of them if that belongs to the answer."""
     return [
         StoredOutput(
             choice_index=choice.index,
             text=choice.text,
             finish_reason=str(choice.completion.finish_reason),
             token_ids=choice.completion.token_ids,
+            prediction=_log_probs(choice.completion) if with_log_probs else None,
         )
         for choice in choices
     ]
+
+
+def _log_probs(completion: Completion) -> dict[str, Any]:
+    alternatives = {"alternatives": completion.alternatives} if completion.alternatives else {}
+    return {"log_probs": completion.token_log_probs, **alternatives}
 
 
 async def respond(request: Request, received: Received[Any], ask: Ask, shape: Shape) -> Response:

@@ -15,7 +15,7 @@ from banyan.core.model_directory import MANIFEST, name_of
 from banyan.core.types import Completion, ImageGrid, Prediction, Prompt
 from banyan.infer.candidates import best_candidate, candidates_of
 from banyan.infer.embedding import EmbeddingConfig, TextOrIds, TextVector
-from banyan.infer.requests import Ticket
+from banyan.infer.requests import Alternatives, Ticket
 from banyan.infer.sampling import SamplingConfig
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.serve.errors import unavailable
@@ -66,6 +66,11 @@ class LocalModel:
         """The ids the model reads and writes."""
         return self._loaded.vocabulary
 
+    @property
+    def num_guessed(self) -> tuple[int, int]:
+        """Tokens that were guessed ahead of answers, and how many of them were right; of all adapters together."""
+        return self._loaded.engine.num_guessed, self._loaded.engine.num_guessed_right
+
     def sampling_for(self, task: str) -> SamplingConfig:
         """Return how a task answers unless it is asked otherwise."""
         return self._loaded.sampling_for(task)
@@ -85,7 +90,14 @@ class LocalModel:
         relay = _Relay(listener or _ignore, asyncio.get_running_loop(), waits_for_text=not is_picture)
         engine = self._loaded.engine.owned_by(owner)
         first, *others = candidates_of(prompt, sampling)
-        tickets = [engine.submit(prompt, first, on_token=relay.on_token, on_text=relay.on_text)]
+        heard = engine.submit(
+            prompt,
+            first,
+            on_token=relay.on_token,
+            on_text=relay.on_text,
+            on_alternatives=relay.on_alternatives,
+        )
+        tickets = [heard]
         try:
             tickets += [engine.submit(prompt, other) for other in others]
             return best_candidate(await asyncio.gather(*map(self._wait_for, tickets)))
@@ -142,6 +154,7 @@ class _Relay:
         self._loop = loop
         self._waits_for_text = waits_for_text  # False: the codes of a picture, each of which is certain
         self._tokens: list[tuple[int, float]] = []  # since the last piece of text
+        self._alternatives: list[Alternatives] = []
 
     def on_token(self, token_id: int, log_prob: float) -> None:
         """Keep a token until its text comes."""
@@ -149,7 +162,12 @@ class _Relay:
         if not self._waits_for_text:
             self.on_text("")
 
+    def on_alternatives(self, alternatives: Alternatives) -> None:
+        """Keep what else might have come in the place of the next token."""
+        self._alternatives.append(alternatives)
+
     def on_text(self, text: str) -> None:
         """Send a piece on its way."""
-        tokens, self._tokens = tuple(self._tokens), []
-        self._loop.call_soon_threadsafe(self._listener, Piece(text=text, tokens=tokens))
+        piece = Piece(text=text, tokens=tuple(self._tokens), alternatives=tuple(self._alternatives))
+        self._tokens, self._alternatives = [], []
+        self._loop.call_soon_threadsafe(self._listener, piece)

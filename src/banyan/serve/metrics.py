@@ -16,6 +16,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 _HELP = {
     "banyan_requests_total": ("counter", "Requests answered, by route, method and status."),
     "banyan_tokens_total": ("counter", "Tokens of prompts read and answers written."),
+    "banyan_lookup_tokens_total": ("counter", "Tokens guessed ahead by the models that are served, and those right."),
     "banyan_request_seconds": ("histogram", "Seconds from a request to the end of its answer, by route."),
     "banyan_first_token_seconds": ("histogram", "Seconds from the begin of the work to the first piece of an answer."),
     "banyan_requests_running": ("gauge", "Requests being answered now."),
@@ -61,6 +62,10 @@ class Metrics:
         """Count the tokens of an answered request."""
         self._counts["banyan_tokens_total"]['kind="prompt"'] += prompt
         self._counts["banyan_tokens_total"]['kind="completion"'] += completion
+
+    def set_guessed(self, *, guessed: int, right: int) -> None:
+        """Set how many tokens were guessed ahead, and how many of them became part of an answer."""
+        self._counts["banyan_lookup_tokens_total"].update({'kind="guessed"': guessed, 'kind="right"': right})
 
     def note_first_token(self, seconds: float) -> None:
         """Note how long the first piece of an answer took."""

@@ -14,6 +14,7 @@ class ScoredToken:
     text: str  # what the token alone decodes to
     raw: bytes  # its bytes; a character may be spread over several tokens
     log_prob: float
+    alternatives: tuple[ScoredToken, ...] = ()  # the likeliest tokens of this place, where they were asked for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,14 +149,19 @@ class CompletionShape:
 
 
 def _chat_token(token: ScoredToken) -> dict[str, Any]:
-    return {"token": token.text, "logprob": token.log_prob, "bytes": list(token.raw), "top_logprobs": []}
+    return {**_chat_alternative(token), "top_logprobs": [_chat_alternative(other) for other in token.alternatives]}
+
+
+def _chat_alternative(token: ScoredToken) -> dict[str, Any]:
+    return {"token": token.text, "logprob": token.log_prob, "bytes": list(token.raw)}
 
 
 def _completion_tokens(tokens: Sequence[ScoredToken]) -> dict[str, Any]:
+    alternatives = [{other.text: other.log_prob for other in reversed(token.alternatives)} for token in tokens]
     offsets = [sum(len(before.text) for before in tokens[:index]) for index in range(len(tokens))]
     return {
         "tokens": [token.text for token in tokens],
         "token_logprobs": [token.log_prob for token in tokens],
-        "top_logprobs": None,
+        "top_logprobs": alternatives if any(alternatives) else None,
         "text_offset": offsets,
     }

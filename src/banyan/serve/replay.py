@@ -124,7 +124,9 @@ def differences(stored: Sequence[StoredOutput], again: Sequence[StoredOutput]) -
         return [f"{len(stored)} choices then, {len(again)} now"]
     found = []
     for one, other in zip(stored, again, strict=True):
-        unlike = [name for name in _COMPARED if _as_json(getattr(one, name)) != _as_json(getattr(other, name))]
+        # An earlier version kept no log-probabilities of texts; what was not kept cannot differ.
+        names = [name for name in _COMPARED if name != "prediction" or one.prediction is not None]
+        unlike = [name for name in names if _as_json(getattr(one, name)) != _as_json(getattr(other, name))]
         if [artifact.sha256 for artifact in one.artifacts] != [artifact.sha256 for artifact in other.artifacts]:
             unlike.append("artifacts")
         found += [f"choice {one.choice_index}: {name}" for name in unlike]

@@ -26,6 +26,9 @@ _FIELDS = (
     "min_tokens",
     "choices",
     "json_schema",
+    "logit_bias",
+    "num_alternatives",
+    "prompt_lookup",
 )
 
 

@@ -6,6 +6,7 @@ others are refused by name, so that no wish is silently dropped. Any other field
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Annotated, Any
 
@@ -31,9 +32,27 @@ MAX_IMAGE_PROMPT_CHARACTERS = 1_000
 MAX_NEW_TOKENS = 1_000_000  # a sanity bound; the model's context is the real one
 MAX_SEED = 2**63 - 1
 
+MAX_BIASES = 300  # tokens
+MAX_BIAS = 100
+
 Ignored = Annotated[Any, Field(description="accepted and ignored")]
 Tokens = Annotated[int, Whole(1, MAX_NEW_TOKENS)]
 TextsOrIds = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {}}]})
+
+TokenBiases = WithJsonSchema({"type": "object", "additionalProperties": {"type": "number"}})
+
+
+def _token_biases(value: Any) -> tuple[tuple[int, float], ...] | None:
+    if value is None:
+        return None
+    rule = f"must be an object of token ids, as texts, each with a number between -{MAX_BIAS} and {MAX_BIAS}"
+    if not isinstance(value, dict) or not all(type(bias) in (int, float) for bias in value.values()):
+        raise refuse("invalid_type", f"{rule}, got {show(value)}")
+    if wrong := [name for name in value if not re.fullmatch(r"0|[1-9][0-9]{0,9}", name)]:
+        raise refuse("invalid_value", f"{rule}, got the name {show(wrong[0])}")
+    if len(value) > MAX_BIASES or not all(-MAX_BIAS <= bias <= MAX_BIAS for bias in value.values()):
+        raise refuse("out_of_range", f"{rule}, at most {MAX_BIASES} of them, got {show(value)}")
+    return tuple(sorted((int(name), float(bias)) for name, bias in value.items()))
 
 
 def _stop_strings(value: Any) -> tuple[str, ...]:
@@ -163,7 +182,8 @@ class GenerationFields(SearchFields):
     timeout_seconds: Annotated[float, Real(0, 3_600, above=True)] | None = None
     user: Ignored = None
     metadata: Ignored = None
-    logit_bias: Annotated[Any, Only(({},), "is not supported by this server")] = None
+    logit_bias: Annotated[Any, Converted(_token_biases), TokenBiases] = None
+    prompt_lookup: bool | None = None
 
     @property
     def json_schema(self) -> str | None:
@@ -220,12 +240,20 @@ class ChatRequest(GenerationFields):
     verbosity: Ignored = None
 
     @model_validator(mode="after")
-    def _offers_no_alternatives(self) -> ChatRequest:
-        if self.top_logprobs and self.logprobs is not True:
+    def _scores_before_alternatives(self) -> ChatRequest:
+        if self.top_logprobs is not None and self.logprobs is not True:
             raise refuse("invalid_value", "top_logprobs needs logprobs=true")
-        if self.top_logprobs:
-            raise refuse("unsupported_value", "top_logprobs above 0 is not offered: only the chosen token's is known")
         return self
+
+    @property
+    def num_alternatives(self) -> int | None:
+        """Likeliest tokens to tell of each place."""
+        return self.top_logprobs
+
+    @property
+    def wants_log_probs(self) -> bool:
+        """Whether log-probabilities belong to the answer."""
+        return bool(self.logprobs)
 
 
 class CompletionRequest(GenerationFields):
@@ -236,6 +264,16 @@ class CompletionRequest(GenerationFields):
     echo: Annotated[Any, Only((False,), "is not supported by this server")] = None
     suffix: Annotated[Any, Only(("",), "is not supported by this server")] = None
     best_of: Annotated[Any, Only((1,), "above 1 is not supported by this server")] = None
+
+    @property
+    def num_alternatives(self) -> int | None:
+        """Likeliest tokens to tell of each place."""
+        return self.logprobs
+
+    @property
+    def wants_log_probs(self) -> bool:
+        """Whether log-probabilities belong to the answer."""
+        return self.logprobs is not None
 
 
 class EmbeddingRequest(Body):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from banyan.core.types import Completion, Prediction, Prompt
 from banyan.infer.embedding import EmbeddingConfig, TextOrIds, TextVector
+from banyan.infer.requests import Alternatives
 from banyan.infer.sampling import SamplingConfig
 from banyan.tasks.base import Task
 from banyan.tokenizers.vocabulary import Vocabulary
@@ -38,6 +39,7 @@ class Piece:
 
     text: str
     tokens: tuple[tuple[int, float], ...] = ()  # token id and its log-probability
+    alternatives: tuple[Alternatives, ...] = ()  # the likeliest of each token's place, where they were asked for
 
 
 PieceListener = Callable[[Piece], None]
@@ -59,6 +61,11 @@ class ServedModel(Protocol):
     @property
     def vocabulary(self) -> Vocabulary:
         """The ids the model reads and writes."""
+        ...
+
+    @property
+    def num_guessed(self) -> tuple[int, int]:
+        """Tokens that were guessed ahead of answers, and how many of them were right."""
         ...
 
     def sampling_for(self, task: str) -> SamplingConfig:

@@ -50,10 +50,14 @@ def _words(feedback: StoredFeedback) -> tuple[str | None, str | None]:
     return feedback.comment, feedback.correction
 
 
+_TOKENS = ("log_probs", "alternatives")  # what is kept of the tokens of a text, beside their ids
+
+
 def _redacted(output: StoredOutput) -> StoredOutput:
     """Leave out tokens and vectors, too: the text could be had from them."""
     pictures = tuple(file for file in output.artifacts if file.media_type != VECTOR_MEDIA_TYPE)
-    prediction = None if output.prediction is None else redact(output.prediction)
+    said = {name: value for name, value in (output.prediction or {}).items() if name not in _TOKENS}
+    prediction = None if output.prediction is None else redact(said)
     return replace(output, text=redact_text(output.text), prediction=prediction, token_ids=(), artifacts=pictures)
 
 

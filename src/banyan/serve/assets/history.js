@@ -108,7 +108,7 @@ function answers(stored, asked) {
   return stored.outputs.map((output) => {
     const input = Array.isArray(asked) ? asked[output.index] : asked;
     const record = typeof input === "string" ? { text: input } : input;
-    return display(stored.kind, output.prediction ?? { text: output.text }, record);
+    return display(stored.kind, { text: output.text, ...output.prediction }, record);
   });
 }
 

@@ -23,4 +23,6 @@ async def metrics(request: Request) -> Response:
         "store_writes_waiting": parts.store.num_waiting,
         "store_available": int(parts.store.is_available),
     }
+    counts = [model.num_guessed for model in parts.models if model.facts.parent is None]
+    parts.metrics.set_guessed(guessed=sum(guessed for guessed, _ in counts), right=sum(right for _, right in counts))
     return Response(parts.metrics.render(**gauges), media_type=MEDIA_TYPE)
