@@ -38,6 +38,9 @@ NEEDS: dict[tuple[str, str], str] = {
     ("POST", "/admin/keys"): "admin",
     ("POST", "/admin/keys/{key_id}"): "admin",
     ("DELETE", "/admin/keys/{key_id}"): "admin",
+    ("GET", "/admin/models"): "admin",
+    ("POST", "/admin/models"): "admin",
+    ("DELETE", "/admin/models/{name}"): "admin",
 }
 SCOPES = {"asker": "infer", "reader": "outputs", "scraper": "metrics", "watcher": "runs", "boss": "admin"}
 OTHER_METHODS = ("PUT", "PATCH", "OPTIONS", "TRACE")

@@ -21,7 +21,7 @@ import pytest
 
 from banyan.core.errors import BusyError, CheckpointError, FileError
 from banyan.serve.listening import TlsFiles, listen
-from banyan.serve.opening import ModelChoice
+from banyan.serve.model_choice import ModelChoice
 from banyan.serve.server import serve
 from banyan.store.sql_store import open_store
 from banyan.store.types import RequestState
@@ -30,7 +30,7 @@ FORMS = ("float", "base64")
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from banyan.serve.opening import ModelChoice
+from banyan.serve.model_choice import ModelChoice
 from banyan.serve.server import serve
 
 def tell(started):

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from banyan.cli.output import say
+from banyan.cli.sampling import LookupOption
 from banyan.core.errors import ConfigError
 from banyan.core.paths import default_database_url
-from banyan.serve.opening import PREFIX_CACHE_MIB, ModelChoice
+from banyan.serve.model_choice import PREFIX_CACHE_MIB, ModelChoice
 from banyan.serve.server import Started, TlsFiles, serve
 from banyan.store.retention import RetentionPolicy
 from banyan.store.times import parse_age
@@ -22,6 +23,9 @@ PrefixCacheMib = Annotated[
 ]
 MaxHeldTokens = Annotated[
     int | None, typer.Option(min=1, help="Tokens of all answers in the making; beyond it the youngest wait.")
+]
+ModelRoot = Annotated[
+    Path | None, typer.Option(help="Folder whose models an admin key may open over HTTP; if not given: none.")
 ]
 KeepContent = Annotated[
     str | None, typer.Option(help="Erase what was asked and answered after 30d, 12w …; if not given: never.")
@@ -63,6 +67,8 @@ def serve_command(
     slots: Annotated[int, typer.Option(min=1, help="Answers written at once.")] = 16,
     prefix_cache_mib: PrefixCacheMib = PREFIX_CACHE_MIB,
     max_held_tokens: MaxHeldTokens = None,
+    prompt_lookup: LookupOption = 0,
+    model_root: ModelRoot = None,
     keep_content: KeepContent = None,
     keep_facts: KeepFacts = None,
 ) -> None:
@@ -83,6 +89,8 @@ def serve_command(
         num_slots=slots,
         prefix_cache_bytes=prefix_cache_mib << 20,
         max_held_tokens=max_held_tokens,
+        max_lookup_tokens=prompt_lookup,
+        root=model_root,
     )
     serve(
         models,

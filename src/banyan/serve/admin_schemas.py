@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from banyan.serve.rules import Converted, Length, OneOf, Whole, refuse, show
 from banyan.serve.schemas import Body
 from banyan.store.key_types import DEFAULT_SCOPES, SCOPES, KeyLimits, StoreMode
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MAX_FOLDERS = 8  # in each other
 _MAX_LIMIT = 2**53  # what every reader of JSON can hold exactly
 Limit = Annotated[int, Whole(1, _MAX_LIMIT)]
 
@@ -16,6 +19,27 @@ def _scopes(value: Any) -> list[str]:
     if not isinstance(value, list) or not value or not all(scope in SCOPES for scope in value):
         raise refuse("invalid_value", f"must be a list of {', '.join(SCOPES)}, got {show(value)}")
     return value
+
+
+def _model_name(value: Any) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise refuse("invalid_value", f"must be 1-64 letters, digits, dots, - and _, got {show(value)}")
+    return value
+
+
+def _folder(value: Any) -> str:
+    """Accept a path below some folder, written plainly: no address, no way up, nothing hidden."""
+    names = value.split("/") if isinstance(value, str) else []
+    if not 1 <= len(names) <= _MAX_FOLDERS or not all(map(_NAME.fullmatch, names)):
+        raise refuse("invalid_value", f"must be a folder in the model root, such as demo/best, got {show(value)}")
+    return str(value)
+
+
+class LoadModelRequest(Body):
+    """POST /admin/models."""
+
+    name: Annotated[str, Converted(_model_name)]  # in the API; one that is served already is swapped
+    directory: Annotated[str, Converted(_folder)]  # below the model root
 
 
 class LimitFields(Body):

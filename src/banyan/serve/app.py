@@ -21,6 +21,7 @@ from banyan.serve.recording import Recorder
 from banyan.serve.request_frame import RequestFrame, error_response
 from banyan.serve.routes import (
     admin_keys,
+    admin_models,
     chat,
     completions,
     embeddings,
@@ -51,6 +52,7 @@ _ROUTERS = (
     runs,
     metrics,
     admin_keys,
+    admin_models,
     health,
     page,
 )

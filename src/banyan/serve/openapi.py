@@ -23,6 +23,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     token_schemas.DetokenizeRequest,
     admin_schemas.NewKeyRequest,
     admin_schemas.ChangeKeyRequest,
+    admin_schemas.LoadModelRequest,
     schemas.FeedbackRequest,
     schemas.OutputsQuery,
     run_schemas.RunsQuery,

@@ -21,10 +21,12 @@ from banyan.core.logging import log_event
 from banyan.serve.auth import ensure_first_key
 from banyan.serve.http_protocol import StrictProtocol
 from banyan.serve.listening import TlsFiles, check_exposure, listen, url_of
-from banyan.serve.opening import ModelChoice, app_with_models, swap_models
+from banyan.serve.model_choice import ModelChoice
+from banyan.serve.opening import app_with_models
 from banyan.serve.parts import ServerParts
 from banyan.serve.retention_loop import keeping
 from banyan.serve.settings import ServerSettings
+from banyan.serve.swapping import reload_models
 from banyan.store.retention import RetentionPolicy
 from banyan.store.sql_store import open_store
 
@@ -83,7 +85,7 @@ def serve(
         name = app.state.parts.model.facts.name
         started = Started(url=url_of(listener, has_tls=has_tls), model_name=name, first_key=first_key)
         log_event(logger, "serving", url=started.url, model=name, needs_key=settings.needs_key)
-        reload = partial(swap_models, app, models)
+        reload = partial(reload_models, app)
         run_app(app, listener, tls=tls, on_ready=lambda: on_start(started), reload=reload)
     log_event(logger, "stopped")
 

@@ -17,16 +17,17 @@ router = APIRouter()
 @router.get("/v1/models", summary="List the models")
 async def models(request: Request) -> Response:
     """List the model that is served, and each of its adapters."""
-    return JSONResponse({"object": "list", "data": [_describe(served) for served in parts_of(request).models]})
+    return JSONResponse({"object": "list", "data": [describe_model(served) for served in parts_of(request).models]})
 
 
 @router.get("/v1/models/{name}", summary="Describe a model")
 async def model(request: Request, name: str) -> Response:
     """Describe one model, or one adapter."""
-    return JSONResponse(_describe(parts_of(request).choose(name).model))
+    return JSONResponse(describe_model(parts_of(request).choose(name).model))
 
 
-def _describe(served: ServedModel) -> dict[str, Any]:
+def describe_model(served: ServedModel) -> dict[str, Any]:
+    """Return what is told about a model."""
     facts = served.facts
     return {
         "id": facts.name,
