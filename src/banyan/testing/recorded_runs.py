@@ -37,6 +37,7 @@ def record_tiny_run(store: SqlStore, folder: Path, *, name: str = "grove", num_s
     add_losses(folder, range(1, num_steps // 2 + 1))
     for step in (10, 20):
         store.runs.record_metric(run.run_id, step=step, name="score", value=step / 100).result(10)
+        store.runs.record_metric(run.run_id, step=step, name="novels/perplexity", value=900.0 - step).result(10)
     store.runs.record_event(run.run_id, kind="started", step=0).result(10)
     detail = {"signal": "slow_step", "value": 2.5, "threshold": 1.5, "action": "reported", "recent": [[1, 2.0, 3.0]]}
     store.runs.record_event(run.run_id, kind="alarm", step=12, detail=detail).result(10)

@@ -29,7 +29,8 @@ def test_a_run_is_seen_while_it_goes_on(server: RunningServer, watcher: httpx.Cl
     assert (story["num_steps"], story["newest"]["step"], story["newest"]["grad_norm"]) == (40, 20, None)
     assert story["task_losses"]["steps"] == list(range(1, 21))
     assert story["task_losses"]["curves"][TASKS[1]][9] == pytest.approx(4.9)
-    assert story["scores"] == {"steps": [10, 20], "curves": {"score": [0.1, 0.2]}}
+    scores = {"novels/perplexity": [890.0, 880.0], "score": [0.1, 0.2]}
+    assert story["scores"] == {"steps": [10, 20], "curves": scores}
     alarm = {"signal": "slow_step", "value": 2.5, "threshold": 1.5, "action": "reported"}
     assert [(event["kind"], event["detail"]) for event in story["events"]] == [("started", {}), ("alarm", alarm)]
     add_losses(tmp_path / "grove", range(21, 41))

@@ -9,6 +9,7 @@ import { currentLanguage, hasWord, word } from "./words.js";
 const NUM_RUNS = 100;
 const REFRESH_MILLISECONDS = 3000; // while the run goes on
 const SILENT_SECONDS = 120; // without a new loss, before the page says so
+const MAIN_SCORE = "score"; // the others have scales of their own, and are drawn when they are wanted
 const ALARMS = ["alarm", "step_skipped", "rewound", "rate_lowered", "scores_shrunk", "stopped", "checkpoint_failed", "checkpoint_quarantined"];
 
 export function makeTraining() {
@@ -86,7 +87,7 @@ function makeRun(id) {
   const progress = make("progress", { wordLabel: "training.progress" });
   const facts = make("p", { class: "hint" });
   const losses = makeCurves("training.losses", "training.losses.about");
-  const scores = makeCurves("training.scores", "training.scores.about");
+  const scores = makeCurves("training.scores", "training.scores.about", MAIN_SCORE);
   const samples = makeSamples(id);
   const events = make("section", { class: "card" });
   const head = make("section", { class: "card" }, state, progress, facts);
@@ -125,8 +126,9 @@ function factsOf(run) {
   });
 }
 
-// A drawing with a box for each curve, and its figures as a table that is made when it is opened.
-function makeCurves(titleKey, aboutKey) {
+// A drawing with a box for each curve, and its figures as a table that is made when it is opened. At first the `main`
+// curve is drawn alone, where there is one of this name.
+function makeCurves(titleKey, aboutKey, main) {
   const drawing = make("div", { class: "drawing" });
   const legend = make("div", { class: "legend", role: "group", wordLabel: "chart.shown" });
   const place = make("div", { class: "figures-place", tabindex: 0, role: "region", wordLabel: "chart.figures" });
@@ -147,8 +149,10 @@ function makeCurves(titleKey, aboutKey) {
     node.hidden = !curves.steps.length;
     if (JSON.stringify(curves) === JSON.stringify(data)) return;
     data = curves;
-    for (const name of Object.keys(curves.curves).filter((each) => !looks.has(each))) {
+    const names = Object.keys(curves.curves);
+    for (const name of names.filter((each) => !looks.has(each))) {
       looks.set(name, lookOf(looks.size));
+      if (names.includes(main) && name !== main) hidden.add(name);
       legend.append(box(name, looks.get(name), hidden, draw));
     }
     draw();
@@ -157,7 +161,7 @@ function makeCurves(titleKey, aboutKey) {
 }
 
 function box(name, look, hidden, draw) {
-  const input = make("input", { type: "checkbox", checked: true, onchange: () => {
+  const input = make("input", { type: "checkbox", checked: !hidden.has(name), onchange: () => {
     if (input.checked) hidden.delete(name);
     else hidden.add(name);
     draw();
