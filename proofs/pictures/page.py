@@ -40,7 +40,7 @@ def lines(cells: Cells, sets: Sequence[PictureSet] = SETS) -> list[str]:
     if done:
         told += ["", *_anchor_table(cells, done), "", *_reasons(cells, done)]
     for own in done:
-        told += ["", *_sheets(cells, own)]
+        told += _sheets(cells, own)
     return told
 
 
@@ -121,7 +121,7 @@ def _images(cells: Cells, own: PictureSet) -> Iterator[tuple[str, Path, str]]:
 
 def _sheets(cells: Cells, own: PictureSet) -> Iterator[str]:
     for name, _, words in _images(cells, own):
-        yield from (f"{own.title}: {words}.", "", f"![{own.title}, {name}](images/{_image_name(own, name)})", "")
+        yield from ("", f"{own.title}: {words}.", "", f"![{own.title}, {name}](images/{_image_name(own, name)})")
 
 
 def _image_name(own: PictureSet, name: str) -> str:

@@ -71,6 +71,15 @@ def test_one_grey_picture_among_coloured_ones_does_not_make_the_judge_blind_to_c
     assert train_judge_of(recipe, reporter=SilentReporter(), directory=tmp_path).description.channels == 3
 
 
+def test_a_judge_of_one_label_has_nothing_to_tell_apart(tmp_path: Path) -> None:
+    picture = {"width": 4, "height": 4, "channels": 1, "pixels": [9] * 16}
+    (tmp_path / "rows.jsonl").write_text("\n".join([json.dumps({"image": picture, "label": "cat"})] * 3))
+    keys = {"kind": "picture_judge", "name": "cats", "data": {"train": str(tmp_path / "rows.jsonl")}}
+    with pytest.raises(DataError, match="cats: all pictures of data.train have the label 'cat'") as caught:
+        train_judge_of(config_from_mapping(JudgeRecipe, keys), reporter=SilentReporter(), directory=tmp_path)
+    assert "a folder for each class" in (caught.value.hint or "")
+
+
 def test_as_many_broken_pictures_are_left_out_as_the_recipe_allows(tmp_path: Path) -> None:
     whole = {"width": 4, "height": 4, "channels": 1, "pixels": [9] * 16}
     rows = [{"image": whole, "label": number % 2} for number in range(4)] + [{"image": "missing.png", "label": 1}]

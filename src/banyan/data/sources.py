@@ -14,7 +14,7 @@ from banyan.data.formats import read_conll, read_json, read_jsonl, read_parquet,
 from banyan.data.languages import language_code
 from banyan.data.opening import check_readable, read_lines, suffix_of
 from banyan.data.picture_arrays import idx_files, is_idx, read_idx, read_npz
-from banyan.data.picture_folders import list_pictures, read_pictures
+from banyan.data.picture_folders import PICTURE_SUFFIXES, list_pictures, read_pictures
 from banyan.data.tables import read_csv, read_tsv
 
 _TEXT = ".txt .text .md .markdown .rst .py .js .ts .c .h .cpp .java .go .rs .rb .sh .sql .html .xml .tex .org .log"
@@ -157,7 +157,8 @@ def _detect_folder(folder: Path) -> str:
     files = [path for path in list_files(folder) if path.suffix.lower() != ".txt" or not pictures]
     if not pictures and not files:
         raise FileError(
-            f"{folder} holds no file of a known kind.", hint="known: " + " ".join(sorted(_FORMAT_OF_SUFFIX))
+            f"{folder} holds no file of a known kind.",
+            hint="known: " + " ".join(sorted({*_FORMAT_OF_SUFFIX, *PICTURE_SUFFIXES})) + ", and IDX files",
         )
     return "pictures" if pictures > len(files) else "folder"
 

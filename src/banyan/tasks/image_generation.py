@@ -100,7 +100,7 @@ class ImageGeneration(Task[PictureExample]):
     def example_from_text(self, text: str) -> PictureExample:
         """Ask for a picture."""
         if not text.strip():
-            raise InputError(f"task {self.name} cannot draw a blank wish.")
+            raise InputError(f"task {self.name} cannot draw a blank wish.", hint="say what to draw, such as a cat")
         return PictureExample(caption=text)
 
     def prompt(self, example: PictureExample, vocabulary: Vocabulary, *, max_tokens: int) -> Prompt:

@@ -20,10 +20,11 @@ from banyan.core.config import config, config_from_mapping, config_to_mapping, r
 from banyan.core.errors import BanyanError, CheckpointError, ConfigError, DataError, FileError
 from banyan.core.files import atomic_write_bytes, sha256_of
 from banyan.core.paths import runs_directory
-from banyan.core.types import Image
+from banyan.core.types import Image, Row
 from banyan.model.picture_judge import MIN_IMAGE_SIZE, PictureJudge
 from banyan.model.vision.autoencoder import MAX_IMAGE_SIZE
 from banyan.tasks.config import TaskConfig, TaskDataConfig, build_task
+from banyan.tasks.picture_classification import PictureClassification
 from banyan.tasks.pictures import fit_picture
 from banyan.tasks.reading import read_examples
 from banyan.tokenizers.pictures import image_to_array
@@ -148,14 +149,13 @@ def train_judge_of(recipe: JudgeRecipe, *, reporter: Reporter, directory: Path |
     directory = directory or runs_directory() / recipe.name
     reporter.stage("read data")
     splits = load_splits(_task_config(recipe), seed=recipe.seed)
+    _check_labels(recipe, splits.described_by)
     task = build_task(_task_config(recipe), rows=splits.described_by)
     train, held_out = (
         [one for one in read_examples(task, rows, max_bad_fraction=recipe.data.max_bad_share).examples if one.label]
         for rows in (splits.train, splits.test or splits.validation)
     )
     labels = tuple(label for label in task.spec()["labels"] if label)
-    if len(labels) < 2:
-        raise DataError(f"{recipe.name}: a judge needs pictures of at least two labels, got {list(labels)}.")
     size = recipe.image_size or max(train[0].image.width, train[0].image.height)
     channels = recipe.channels or max(one.image.channels for one in train)
     _check_size(size)
@@ -182,6 +182,20 @@ def train_judge_of(recipe: JudgeRecipe, *, reporter: Reporter, directory: Path |
     )
     judge = SavedJudge(net=net, description=description, sha256="", learned_from=np.unique(_digests_of(pixels)))
     return _save(_measured(judge, held_out), recipe, directory)
+
+
+def _check_labels(recipe: JudgeRecipe, rows: Sequence[Row]) -> None:
+    """Make sure that there is something to tell apart.
+
+    Raises: DataError otherwise, or if the rows have no labels.
+    """
+    found = PictureClassification.fields_from_rows(rows, columns=recipe.data.columns)["labels"]
+    if len(set(found) - {""}) < 2:
+        raise DataError(
+            f"{recipe.name}: all pictures of data.train have the label {found[0]!r}; a judge learns to tell at least "
+            "two labels apart.",
+            hint="give a folder for each class, or name the column of the labels: columns: {label: my_column}",
+        )
 
 
 def _task_config(recipe: JudgeRecipe) -> TaskConfig:
