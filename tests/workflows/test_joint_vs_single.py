@@ -5,12 +5,13 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from banyan.core.config import config_from_mapping
-from banyan.core.errors import ConfigError, UnknownNameError
+from banyan.core.errors import ConfigError, DivergedError, UnknownNameError
 from banyan.workflows import joint_vs_single as study
 from banyan.workflows.joint_vs_single import Study, TwinQuestion, joint_vs_single
 from banyan.workflows.recipe import Recipe
@@ -124,6 +125,16 @@ def test_a_task_whose_learning_rate_nothing_could_choose_is_refused_before_anyth
     with pytest.raises(ConfigError, match="cannot be compared: sizes has 0 validation examples") as refused:
         _asked(dataclasses.replace(recipe, tasks=tasks), tmp_path)
     assert refused.value.hint == "set tasks.sizes.data.validation, or validation_fraction"
+
+
+def test_a_run_without_any_score_is_an_error_and_no_score_of_zero(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unscored = SimpleNamespace(recipe=recipe, result=SimpleNamespace(stopped_by="steps", best_score=None))
+    monkeypatch.setattr("banyan.workflows.twin_runs.train", lambda *_, **__: unscored)
+    with pytest.raises(DivergedError, match="none of its validation scores is a number"):
+        _asked(recipe, tmp_path)
+    assert not list(tmp_path.glob("cells/*"))
 
 
 def test_what_is_done_is_not_done_again(
