@@ -43,7 +43,7 @@ async def opened_model(request: Request) -> Response:
         await load_beside(request.app, asked.name, directory)
     except BanyanError as error:
         # Whole in the log alone: what it says may hold the places of files.
-        log_event(logger, "model_not_opened", name=asked.name, error=error.message)
+        log_event(logger, "model_not_opened", model=asked.name, error=error.message)
         message = f"{asked.directory} cannot be served as {asked.name}; the log of the server says why"
         raise bad_request("model_not_loadable", message, param="directory") from error
     return JSONResponse(describe_model(parts_of(request).choose(asked.name).model))
