@@ -92,6 +92,7 @@ class Loop:
     def step(self) -> float:
         parts = {"optimizer": self.optimizer, "loss_function": self.loss_function, "balance": self.balance}
         began = time.perf_counter()
+        self.freed.before_step(drop=self.optimizer.zero_grad)
         batch = batch_of(*self.stream.next())
         if self.update is not None:
             result = lean_step(self.model, batch, update=self.update, **parts)

@@ -1,6 +1,7 @@
 import platform
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -94,3 +95,11 @@ def test_freed_memory_is_kept_until_a_long_step_or_a_minute_ends_or_goes_back_at
     kept, after = map(float, done.stdout.split())
     assert (kept > 100) == is_kept
     assert (after < 100) == is_free
+
+
+def test_what_a_long_step_has_left_is_dropped_before_the_next_one() -> None:
+    freed, dropped = FreedMemory(), list[float]()
+    for seconds in (0.1, 60.0):
+        freed.after_step(step_seconds=seconds)
+        freed.before_step(drop=partial(dropped.append, seconds))
+    assert dropped == [60.0]

@@ -80,6 +80,7 @@ class Stepper:
         factor = self._rate_factor(step, progress)
         place = {**parts.loader.state(), "step": step}
         started = time.perf_counter()
+        self._freed.before_step(drop=parts.optimizer.zero_grad)
         torch.manual_seed(step_seed(parts.seed, step))
         parts.optimizer.prepare_step(step, rate_factor=factor)
         with explained_memory_errors(micro_batch_seqs=config.micro_batch_seqs, seq_len=config.seq_len):
