@@ -7,13 +7,15 @@ TORCH ?= torch==2.13.0
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TEST_PROCESSES ?= 2
+# Which Python runs the proof with Ray, where that is kept apart from the rest.
+RAY_PYTHON ?= $(BIN)/python
 # Data sets kept beside the checkout, if any; without them the tests that need them skip and say so.
 BANYAN_DATA ?= $(wildcard $(abspath ../shared/data))
 ifneq ($(BANYAN_DATA),)
 export BANYAN_DATA
 endif
 
-.PHONY: demo test test-browser test-postgres lint types format tiny wheel-check proof-training proof-training-short proof-distributed proof-transfer proof-joint proof-pictures proof-serving clean help
+.PHONY: demo test test-browser test-postgres lint types format tiny wheel-check proof-training proof-training-short proof-distributed proof-transfer proof-joint proof-pictures proof-serving proof-ray clean help
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -68,6 +70,10 @@ proof-pictures: $(VENV)/.ready-dev ## Five sets, from files to figures of what i
 
 proof-serving: $(VENV)/.ready-dev ## A thousand stored answers, given again bit for bit in five companies (docs/proofs/serving.md)
 	$(BIN)/python -m proofs.serving $(PROOF)
+
+proof-ray: $(VENV)/.ready-dev ## Two replicas under Ray Serve over one PostgreSQL, one killed in the middle (docs/guides/serving.md)
+	$(RAY_PYTHON) -c 'import ray.serve, psycopg' 2>/dev/null || $(PIP) install --editable '.[ray,postgres]'
+	.ci/with-postgres $(RAY_PYTHON) -m proofs.ray_serve
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python >= 3.11 is needed; set PYTHON=…"; exit 2; }
