@@ -62,7 +62,7 @@ class FreedMemory:
         """After a step too long to notice, `drop` what it left for others to see, and give that back as well.
 
         Gradients that are dropped inside a step leave holes into which what it makes does not all fit: with 124 million
-        weights, 80 MiB at the peak. To get that memory anew costs 2 % of such a step.
+        weights, 49 MiB at the peak. To get that memory anew costs 2 % of such a step.
         """
         if not self._was_long:
             return False
