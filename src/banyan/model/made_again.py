@@ -2,8 +2,8 @@
 
 A matrix product keeps what goes into it. Where that is a norm or a bend of something that is kept as well, both lie in
 memory. Made again by the same routine from the same numbers, it is the same to the last bit.
-By sizes, 216 of the 582 MiB of activations of GPT-2's 124 million weights and 1,024 tokens; measured, 61 to 110 MiB less
-at the peak of such a step, whose time did not change by more than it differs from step to step (0.4 %).
+By sizes, 216 of the 582 MiB of activations of GPT-2's 124 million weights and 1,024 tokens; measured, 61 to 110 MiB
+less at the peak of such a step, whose time did not change by more than it differs from step to step (0.4 %).
 """
 
 from __future__ import annotations
