@@ -11,9 +11,13 @@ import httpx
 import pytest
 
 from banyan.serve.answer_schemas import ANSWERS
+from banyan.serve.model_choice import ModelChoice
+from banyan.serve.opening import app_with_models
+from banyan.serve.settings import ServerSettings
 from banyan.store.keys import create_key
+from banyan.store.sql_store import SqlStore
 from banyan.testing.recorded_runs import record_tiny_run
-from banyan.testing.serving import RunningServer
+from banyan.testing.serving import ServerThread
 
 HELLO = [{"role": "user", "content": "hello"}]
 FILLED: dict[tuple[str, str], list[dict[str, Any]]] = {
@@ -37,16 +41,27 @@ FILLED: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("POST", "/v1/feedback"): [{"id": "{output}", "rating": 1}],
     ("POST", "/admin/keys"): [{"name": "guest", "limits": {"max_concurrent": 1}}],
     ("POST", "/admin/keys/{key}"): [{"training_ok": True}],
+    ("POST", "/admin/models"): [{"name": "spare", "directory": "tiny"}],
 }
-PLACES = {"{output_id}": "{output}", "{key_id}": "{key}", "{run_id}": "{run}", "/models/{name}": "/models/tiny"}
+PLACES = {
+    "{output_id}": "{output}",
+    "{key_id}": "{key}",
+    "{run_id}": "{run}",
+    "/admin/models/{name}": "/admin/models/spare",
+    "/models/{name}": "/models/tiny",
+}
 
 
 @pytest.fixture(scope="module")
-def boss(server: RunningServer) -> Iterator[httpx.Client]:
-    key = create_key(server.store.database, name="boss", scopes=("admin",)).secret
-    headers = {"Authorization": f"Bearer {key}"}
-    with httpx.Client(base_url=server.url, headers=headers, timeout=30, verify=False) as client:
-        yield client
+def boss(model_directory: Path, store: SqlStore) -> Iterator[httpx.Client]:
+    choice = ModelChoice(directory=model_directory, device="cpu", num_slots=2, root=model_directory.parent)
+    with app_with_models(choice, store, settings=ServerSettings(needs_key=False)) as app:
+        server = ServerThread(app)
+        try:
+            with httpx.Client(base_url=server.url, timeout=30, verify=False) as client:
+                yield client
+        finally:
+            server.stop()
 
 
 def filled() -> list[tuple[str, str, str, dict[str, Any] | None]]:
@@ -64,11 +79,11 @@ def filled() -> list[tuple[str, str, str, dict[str, Any] | None]]:
     return asked
 
 
-def test_every_answer_is_what_the_description_says(server: RunningServer, boss: httpx.Client, tmp_path: Path) -> None:
+def test_every_answer_is_what_the_description_says(store: SqlStore, boss: httpx.Client, tmp_path: Path) -> None:
     names = {
         "{output}": boss.post("/v1/completions", json={"model": "tiny", "prompt": "a", "max_tokens": 2}).json()["id"],
-        "{key}": create_key(server.store.database, name="other").key.key_id,
-        "{run}": record_tiny_run(server.store, tmp_path / "grove"),
+        "{key}": create_key(store.database, name="other").key.key_id,
+        "{run}": record_tiny_run(store, tmp_path / "grove"),
     }
     seen = set()
     for method, route, path, body in filled():
