@@ -168,13 +168,14 @@ def _rows() -> dict[str, list[dict[str, Any]]]:
         "language_modeling": [{"text": text(n, 4 + n % 23)} for n in range(90)],
         "classification": [{"text": text(n, 5), "label": ["warm", "cold"][n % 2]} for n in range(40)],
         "image_generation": [
-            {"image": _picture(n % 3), "text": f"picture {n % 3}", "label": str(n % 3)} for n in range(30)
+            {"image": _picture(n), "text": f"picture {n % 3}", "label": str(n % 3)} for n in range(30)
         ],
     }
 
 
-def _picture(label: int) -> dict[str, Any]:
-    pixels = [255 if (x + y * label) % 3 == 0 else 16 * label for y in range(4) for x in range(4)]
+def _picture(number: int) -> dict[str, Any]:
+    """One of three patterns, each picture on a ground of its own: pictures that are alike are held out together."""
+    pixels = [255 if (x + y * (number % 3)) % 3 == 0 else 8 * number for y in range(4) for x in range(4)]
     return {"width": 4, "height": 4, "channels": 1, "pixels": pixels}
 
 
