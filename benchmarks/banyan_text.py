@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from benchmarks.peers.text_trial import Trial, read_trial
 from torch import Tensor
 
 from banyan.core.config import config_from_mapping
@@ -30,6 +29,7 @@ from banyan.train.optimizer import OptimizerConfig, build_optimizer
 from banyan.train.precision import in_precision
 from banyan.train.schedule import ScheduleConfig, learning_rate_factor
 from banyan.train.step import train_step
+from benchmarks.peers.text_trial import Trial, read_trial
 
 TASK = "text"
 CLOCK_TICKS = 10_000  # the parts of a run whose schedule follows the clock
@@ -58,7 +58,7 @@ class TextWindows:
             mask=MaskKind.CAUSAL,
         )
 
-    def varied(self, sequence: TokenSequence, generator: np.random.Generator) -> TokenSequence:
+    def varied(self, sequence: TokenSequence, generator: np.random.Generator, *, index: int) -> TokenSequence:
         return sequence
 
 

@@ -1,6 +1,6 @@
 """The loss of a run whose weights move during the backward pass, beside that of an ordinary run.
 
-    python benchmarks/low_memory_loss.py [--steps 400] [--recipe prose-adamw]
+    python benchmarks/low_memory_loss.py [--quick] [--steps 400] [--recipe prose-adamw]
 
 Both learn the same batches of the recipes of `fault_injection.py`, taken at once. Real text: BANYAN_DATA.
 """
@@ -44,20 +44,22 @@ def at_once(bench: Bench, *, is_lean: bool) -> Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="80 steps")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--recipe", choices=list(RECIPES), default="prose-adamw")
     options = parser.parse_args()
+    steps = 80 if options.quick else options.steps
     if not os.environ.get("BANYAN_DATA"):
         raise SystemExit("set BANYAN_DATA to the folder of the data sets")
     torch.set_flush_denormal(True)
     ends, curves = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        bench = prepare(options.recipe, steps=options.steps, folder=Path(folder))
+        bench = prepare(options.recipe, steps=steps, folder=Path(folder))
         for name, is_lean in (("ordinary", False), ("in the backward pass", True)):
             heard = Losses()
             ends[name] = run(at_once(bench, is_lean=is_lean), heard=heard)
             curves[name] = heard.losses
-    for step in sorted({options.steps * part // 4 for part in range(1, 5)}):
+    for step in sorted({steps * part // 4 for part in range(1, 5)}):
         means = {name: statistics.fmean(losses[step - STRETCH : step]) for name, losses in curves.items()}
         print(f"step {step:>5}: " + ", ".join(f"{name} {loss:.4f}" for name, loss in means.items()))
     ratio = ends["in the backward pass"] / ends["ordinary"]
