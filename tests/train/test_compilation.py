@@ -89,6 +89,11 @@ def test_a_run_is_compiled_where_it_says_so_or_is_long(choice: Any, run_flops: f
     assert is_worth_compiling(choice, run_flops=run_flops) == expected
 
 
+@pytest.mark.parametrize(("choice", "expected"), [("auto", False), (True, True)])
+def test_a_wide_float32_model_on_a_cpu_is_compiled_only_where_a_recipe_says_so(choice: Any, expected: bool) -> None:
+    assert is_worth_compiling(choice, run_flops=1e20, float32_width=768) == expected
+
+
 def test_a_missing_compiler_is_a_reason_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_compiler(*arguments: Any, **options: Any) -> Any:
         raise RuntimeError("No working C++ compiler found\nand more")

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from banyan.testing.training import HEADS, SEQ_LEN, tiny_learner
+from banyan.train import compilation
 from banyan.train import configured_loss as module
 from banyan.train.config import TrainConfig
 from banyan.train.configured_loss import configured_loss, run_flops
@@ -32,6 +33,17 @@ def test_a_missing_compiler_is_one_line_of_the_log(
 
 def test_several_processes_do_not_compile() -> None:
     assert configured_loss(LOSS, model=tiny_learner(), config=config(compile=True), world_size=2) is LOSS
+
+
+@pytest.mark.parametrize(("precision", "is_asked_for"), [("float32", False), ("int8", True)])
+def test_a_wide_model_is_compiled_where_its_products_are_faster_than_float32(
+    precision: Any, is_asked_for: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(compilation, "MAX_WIDTH_ON_CPU", 1)
+    monkeypatch.setattr(module, "compiler_problem", lambda: asked.append(True) or "no compiler")
+    configured_loss(LOSS, model=tiny_learner(), config=config(steps=10**12, precision=precision))
+    assert bool(asked) == is_asked_for
 
 
 def test_the_arithmetic_of_a_run_grows_with_its_steps() -> None:

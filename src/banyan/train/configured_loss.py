@@ -29,7 +29,9 @@ def configured_loss(
     """
     computed = in_precision(loss_function, model=model, precision=config.precision, products=config.products)
     has_one_size = world_size == 1 and config.balance.method != "db_mtl"
-    is_compiled = has_one_size and is_worth_compiling(config.compile, run_flops=run_flops(model, config))
+    is_compiled = has_one_size and is_worth_compiling(
+        config.compile, run_flops=run_flops(model, config), float32_width=_float32_width(model, config)
+    )
     if is_compiled and (problem := compiler_problem()):
         LOG.warning("compile=false reason=%r", problem)
         is_compiled = False
@@ -37,6 +39,13 @@ def configured_loss(
         computed = with_head_apart(computed, model=model)
     is_sparing = world_size == 1 and _widest_activation(model, config) >= MIN_WIDEST
     return with_blocks(computed, model=model, is_compiled=is_compiled, is_lean=config.low_memory, is_sparing=is_sparing)
+
+
+def _float32_width(model: nn.Module, config: TrainConfig) -> int:
+    """Return how wide a model is whose products are made in float32 on a CPU; 0 for any other."""
+    if not isinstance(model, Transformer) or model.device.type != "cpu" or config.precision not in ("auto", "float32"):
+        return 0
+    return model.config.embed_dim
 
 
 def _widest_activation(model: nn.Module, config: TrainConfig) -> int:
