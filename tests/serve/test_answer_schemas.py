@@ -12,12 +12,10 @@ import pytest
 
 from banyan.serve.answer_schemas import ANSWERS
 from banyan.serve.model_choice import ModelChoice
-from banyan.serve.opening import app_with_models
-from banyan.serve.settings import ServerSettings
 from banyan.store.keys import create_key
 from banyan.store.sql_store import SqlStore
 from banyan.testing.recorded_runs import record_tiny_run
-from banyan.testing.serving import ServerThread
+from banyan.testing.serving import client_of_models
 
 HELLO = [{"role": "user", "content": "hello"}]
 FILLED: dict[tuple[str, str], list[dict[str, Any]]] = {
@@ -55,13 +53,8 @@ PLACES = {
 @pytest.fixture(scope="module")
 def boss(model_directory: Path, store: SqlStore) -> Iterator[httpx.Client]:
     choice = ModelChoice(directory=model_directory, device="cpu", num_slots=2, root=model_directory.parent)
-    with app_with_models(choice, store, settings=ServerSettings(needs_key=False)) as app:
-        server = ServerThread(app)
-        try:
-            with httpx.Client(base_url=server.url, timeout=30, verify=False) as client:
-                yield client
-        finally:
-            server.stop()
+    with client_of_models(choice, store) as client:
+        yield client
 
 
 def filled() -> list[tuple[str, str, str, dict[str, Any] | None]]:

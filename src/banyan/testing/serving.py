@@ -18,6 +18,8 @@ from banyan.runtime.loaded_model import LoadedModel
 from banyan.serve.app import create_app
 from banyan.serve.listening import listen, url_of
 from banyan.serve.local_model import LocalModel
+from banyan.serve.model_choice import ModelChoice
+from banyan.serve.opening import app_with_models
 from banyan.serve.parts import ServerParts
 from banyan.serve.served_model import PieceListener, ServedModel
 from banyan.serve.server import DrainingServer, server_config
@@ -111,3 +113,15 @@ def running_server(
         yield RunningServer(url=thread.url, key=key, app=app, store=store, thread=thread)
     finally:
         thread.stop()
+
+
+@contextmanager
+def client_of_models(choice: ModelChoice, store: SqlStore) -> Iterator[httpx.Client]:
+    """Open models as the command does, serve them without keys for the time of the block, and give a client of them."""
+    with app_with_models(choice, store, settings=ServerSettings(needs_key=False)) as app:
+        thread = ServerThread(app)
+        try:
+            with httpx.Client(base_url=thread.url, timeout=60, verify=False) as client:
+                yield client
+        finally:
+            thread.stop()

@@ -11,13 +11,11 @@ import pytest
 
 from banyan.core.model_directory import MANIFEST
 from banyan.serve.model_choice import ModelChoice
-from banyan.serve.opening import app_with_models
-from banyan.serve.settings import ServerSettings
 from banyan.store.audit import list_audit
 from banyan.store.keys import create_key
 from banyan.store.sql_store import SqlStore, open_store
 from banyan.testing.model_directories import save_tiny_model
-from banyan.testing.serving import RunningServer, ServerThread
+from banyan.testing.serving import RunningServer, client_of_models
 
 PATH = "/admin/models"
 
@@ -42,13 +40,8 @@ def own_store() -> Iterator[SqlStore]:
 @pytest.fixture(scope="module")
 def admin(root: Path, own_store: SqlStore) -> Iterator[httpx.Client]:
     choice = ModelChoice(directory=root / "one", name="main", device="cpu", num_slots=2, root=root)
-    with app_with_models(choice, own_store, settings=ServerSettings(needs_key=False)) as app:
-        server = ServerThread(app)
-        try:
-            with httpx.Client(base_url=server.url, timeout=60, verify=False) as client:
-                yield client
-        finally:
-            server.stop()
+    with client_of_models(choice, own_store) as client:
+        yield client
 
 
 def names(client: httpx.Client) -> dict[str, str]:
