@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -13,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from proofs.training.processes import Child, start_banyan
+from proofs.training.processes import Child, import_what_a_run_needs, start_banyan
 from proofs.training.recipes import needs_parent, recipe_of
 
 _WORDS = (
@@ -74,6 +75,13 @@ class Bench:
             assert digest == digest_of(again.run), f"two undisturbed {kind} runs differ: nothing can be compared"
             self._golden[kind] = Golden(run_directory=place.run, seconds=child.seconds, digest=digest)
         return self._golden[kind]
+
+
+@contextmanager
+def open_bench(directory: Path) -> Iterator[Bench]:
+    """Import what runs need, once for all of them, and give the bench."""
+    import_what_a_run_needs()
+    yield Bench(directory)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 from banyan.core.errors import BanyanError, CheckpointError
 from banyan.core.model_directory import MANIFEST, verify_manifest
+from proofs.evidence import Cell
 from proofs.training.bench import Bench, Place, digest_of
-from proofs.training.evidence import Cell
 from proofs.training.hostile import hostile_directory
 from proofs.training.processes import run_here
 from proofs.training.recipes import NUM_STEPS

@@ -13,8 +13,8 @@ from banyan.core.config import config_to_mapping
 from banyan.core.files import atomic_write_json, sha256_of
 from banyan.data.corpus import CORPUS_FILE, ShardEntry, read_report
 from banyan.data.shards import ShardWriter
+from proofs.evidence import Cell
 from proofs.training.bench import Bench, Place
-from proofs.training.evidence import Cell
 
 _STEPS = ("train.steps=4", "train.evaluate_every=4")
 

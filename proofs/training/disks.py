@@ -4,45 +4,22 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import sqlite3
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from banyan.core.model_directory import verify_manifest
+from proofs.evidence import Cell, NotPossibleHereError
+from proofs.small_disk import leave_free, small_disk
 from proofs.training.bench import Bench, Place, digest_of, json_lines, weights_digest
-from proofs.training.evidence import Cell, NotPossibleHereError
 
 _NOBODY = 65534
 _SMALL_MB = 8  # of the small disks
 
 
-@contextmanager
-def small_disk(place: Path, *, num_bytes: int, options: str = "") -> Iterator[Path]:
-    """Give a file system of its own, in memory."""
-    place.mkdir(parents=True, exist_ok=True)
-    words = ["mount", "-t", "tmpfs", "-o", f"size={num_bytes},mode=0777{options}", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(words, capture_output=True, check=False).returncode:
-        raise NotPossibleHereError("needs the right to mount a tmpfs")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
 def _checkpoint_bytes(bench: Bench) -> int:
     files = (bench.golden("pretraining").run_directory / "last").resolve().iterdir()
     return sum(path.stat().st_size for path in files)
-
-
-def _leave(disk: Path, num_bytes: int) -> Path:
-    """Fill a disk until so much is free, and return the file that does it."""
-    ballast = disk / "ballast"
-    ballast.write_bytes(bytes(max(0, shutil.disk_usage(disk).free - num_bytes)))
-    return ballast
 
 
 def slow_steps(seconds: float) -> None:
@@ -71,13 +48,13 @@ def full_while_saving(bench: Bench, trial: str) -> str:
     place = bench.place(f"full-{trial}".replace(" ", "-"))
     with small_disk(place.run.parent, num_bytes=_SMALL_MB << 20) as disk:
         if trial == "from the start":
-            _leave(disk, int(1.3 * size))
+            leave_free(disk, int(1.3 * size))
             said = place.train().expect(6, "need ", " free")
             assert not place.last_step(), "it trained"
             return f"exit 6 before step 1: {said.strip().splitlines()[-2][:80]}"
         child = place.train(fault=lambda: slow_steps(0.05))
         _wait_for_checkpoint(place)
-        ballast = _leave(disk, int(0.3 * size))
+        ballast = leave_free(disk, int(0.3 * size))
         if trial == "until the end":
             child.expect(6, "the disk is full")
             failures = place.events("checkpoint_failed")
@@ -105,7 +82,7 @@ def database_full(bench: Bench, trial: str) -> str:
         database = {"environment": {"BANYAN_DATABASE": f"sqlite:///{disk / 'banyan.db'}"}}
         child = place.train(fault=lambda: slow_steps(0.02), **database)
         _wait_for_checkpoint(place)
-        ballast = _leave(disk, 0)
+        ballast = leave_free(disk, 0)
         child.expect(0)
         assert digest_of(place.run) == golden.digest, "the final state differs from that of the undisturbed run"
         waiting = len(json_lines(place.run / "unrecorded.jsonl"))

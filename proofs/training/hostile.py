@@ -7,15 +7,17 @@ import os
 import random
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from banyan.core.model_directory import MANIFEST
 
-_TENSOR_FILES = ("model.safetensors", "optimizer.safetensors")
+# Of these the ones that a good directory has are damaged: a run's checkpoint has others than a model to be served.
+_TENSOR_FILES = ("model.safetensors", "optimizer.safetensors", "extras.safetensors", "image_tokenizer.safetensors")
 _JSON_FILES = ("model.json", "banyan.json", "state.json", "tokenizer.json", "config.json", "tokenizer_config.json")
+_FILES = (*_TENSOR_FILES, *_JSON_FILES)
 _COMMAND = b"touch /tmp/banyan-was-here"
 _PICKLES = (
     b"cos\nsystem\n(S'" + _COMMAND + b"'\ntR.",
@@ -49,6 +51,11 @@ def hostile_directory(good: Path, directory: Path, number: int) -> str:
     return f"{harm.__name__.strip('_')} {what}"
 
 
+def _any_of(directory: Path, names: Sequence[str], chance: random.Random, *more: str) -> str:
+    """Draw one of the files that a directory has, or one of more names."""
+    return chance.choice((*(name for name in names if (directory / name).exists()), *more))
+
+
 def _write_manifest(directory: Path, **extra: Any) -> None:
     files = {
         path.relative_to(directory).as_posix(): {
@@ -66,7 +73,7 @@ def _write_manifest(directory: Path, **extra: Any) -> None:
 
 
 def _pickle(directory: Path, chance: random.Random) -> str:
-    name = chance.choice((*_TENSOR_FILES, *_JSON_FILES))
+    name = _any_of(directory, _FILES, chance)
     content = chance.choice(_PICKLES)
     header = struct.pack("<Q", len(content)) if chance.random() < 0.3 else b""  # dressed up as a header
     (directory / name).write_bytes(header + content + bytes(chance.randrange(64)))
@@ -74,7 +81,7 @@ def _pickle(directory: Path, chance: random.Random) -> str:
 
 
 def _header_length(directory: Path, chance: random.Random) -> str:
-    path = directory / chance.choice(_TENSOR_FILES)
+    path = directory / _any_of(directory, _TENSOR_FILES, chance)
     data = path.read_bytes()
     length = chance.choice(
         (2**60, 2**63, 2**64 - 1, 0, 1, len(data), len(data) - 8, 100_000_001, chance.getrandbits(64))
@@ -84,7 +91,7 @@ def _header_length(directory: Path, chance: random.Random) -> str:
 
 
 def _header(directory: Path, chance: random.Random) -> str:
-    path = directory / chance.choice(_TENSOR_FILES)
+    path = directory / _any_of(directory, _TENSOR_FILES, chance)
     data = path.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     header, payload = json.loads(data[8 : 8 + length]), data[8 + length :]
@@ -111,7 +118,7 @@ def _header(directory: Path, chance: random.Random) -> str:
 
 
 def _deep_header(directory: Path, chance: random.Random) -> str:
-    path = directory / chance.choice(_TENSOR_FILES)
+    path = directory / _any_of(directory, _TENSOR_FILES, chance)
     text = b'{"a":' * chance.choice((100, 10_000, 1_000_000)) + b"1"
     path.write_bytes(struct.pack("<Q", len(text)) + text)
     return f"{path.name} {len(text)} bytes"
@@ -121,7 +128,7 @@ def _deep_header(directory: Path, chance: random.Random) -> str:
 
 
 def _json_value(directory: Path, chance: random.Random) -> str:
-    path = directory / chance.choice(_JSON_FILES)
+    path = directory / _any_of(directory, _JSON_FILES, chance)
     content = json.loads(path.read_text())
     place, key = _random_place(content, chance)
     value = chance.choice(_VALUES)
@@ -142,7 +149,7 @@ def _random_place(content: Any, chance: random.Random) -> tuple[Any, Any]:
 
 
 def _json_bomb(directory: Path, chance: random.Random) -> str:
-    name = chance.choice((*_JSON_FILES, MANIFEST))
+    name = _any_of(directory, _JSON_FILES, chance, MANIFEST)
     bombs = (
         b"[" * 200_000,
         b'{"a":' * 200_000,
@@ -182,7 +189,7 @@ def _manifest_value(directory: Path, chance: random.Random) -> str:
 
 
 def _link(directory: Path, chance: random.Random) -> str:
-    name = chance.choice((*_TENSOR_FILES, *_JSON_FILES, MANIFEST, "more.json", "folder"))
+    name = _any_of(directory, _FILES, chance, MANIFEST, "more.json", "folder")
     target = chance.choice(("/etc/passwd", "/dev/zero", "/proc/self/mem", "..", name, "/nowhere"))
     path = directory / name
     path.unlink(missing_ok=True)
@@ -193,7 +200,7 @@ def _link(directory: Path, chance: random.Random) -> str:
 
 
 def _pipe(directory: Path, chance: random.Random) -> str:
-    name = chance.choice((*_TENSOR_FILES, *_JSON_FILES, MANIFEST, "more.json"))
+    name = _any_of(directory, _FILES, chance, MANIFEST, "more.json")
     path = directory / name
     path.unlink(missing_ok=True)
     if name != MANIFEST:
@@ -203,7 +210,7 @@ def _pipe(directory: Path, chance: random.Random) -> str:
 
 
 def _sparse(directory: Path, chance: random.Random) -> str:
-    name = chance.choice((*_TENSOR_FILES, *_JSON_FILES, MANIFEST, "more.bin"))
+    name = _any_of(directory, _FILES, chance, MANIFEST, "more.bin")
     with (directory / name).open("r+b" if (directory / name).exists() else "wb") as file:
         file.truncate(10 << 30)
     if name != MANIFEST:
@@ -220,7 +227,7 @@ def _write_manifest_of_sparse(directory: Path, name: str) -> None:
 
 
 def _random_bytes(directory: Path, chance: random.Random) -> str:
-    path = directory / chance.choice((*_TENSOR_FILES, *_JSON_FILES))
+    path = directory / _any_of(directory, _FILES, chance)
     data = bytearray(path.read_bytes())
     at = chance.randrange(min(len(data), 3000))  # where the structure is
     kind = chance.randrange(3)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from banyan.core.model_directory import verify_manifest
+from proofs.evidence import Cell
 from proofs.training.bench import Bench, Place, digest_of
-from proofs.training.evidence import Cell
 from proofs.training.processes import Child
 from proofs.training.recipes import KINDS, NUM_STEPS
 

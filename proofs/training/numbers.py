@@ -14,9 +14,9 @@ from typing import Any
 from safetensors.numpy import load_file
 
 from banyan.core.model_directory import verify_manifest
+from proofs.evidence import Cell
 from proofs.training.bench import Bench, Place, digest_of, json_lines
 from proofs.training.disks import slow_steps
-from proofs.training.evidence import Cell
 
 _POISONED_STEP = 17
 _POISON = 1e38

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from proofs.evidence import Cell
 from proofs.training.bench import Bench, Golden, Place, digest_of, json_lines
-from proofs.training.evidence import Cell
 from proofs.training.recipes import NUM_STEPS
 
 _MAX_WAIT_SECONDS = 300.0

@@ -6,18 +6,17 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from banyan.core.model_directory import MANIFEST, write_manifest
+from proofs.evidence import Cell
+from proofs.postgres import own_postgres
 from proofs.training.bench import Bench, Place, digest_of, weights_digest
 from proofs.training.disks import UNRECORDED, recorded_events, slow_steps
-from proofs.training.evidence import Cell, NotPossibleHereError
 from proofs.training.processes import run_here
 from proofs.training.recipes import NUM_STEPS
 
@@ -175,50 +174,17 @@ def _sqlite(place: Place) -> Iterator[tuple[Any, ...]]:
 
 @contextmanager
 def _postgres() -> Iterator[tuple[Any, ...]]:
-    """Start a PostgreSQL of our own on a Unix socket; what it takes to stop it at once, start it and read it."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
-    try:
-        import psycopg
-    except ImportError as error:
-        raise NotPossibleHereError("needs the extra banyan-gpt[postgres]") from error
-    if not found or os.geteuid() != 0:
-        raise NotPossibleHereError("needs PostgreSQL on this machine, and root to run it as its own user")
-    binaries = found[-1].parent
-    with tempfile.TemporaryDirectory() as name:
-        os.chmod(name, 0o755)
-        shutil.chown(name, "postgres")
-        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
+    """Start a PostgreSQL of our own: what it takes to stop it at once, start it and read it."""
+    with own_postgres() as server:
+        address = server.create("proof")
 
-        def control(*words: str) -> None:
-            options = f"-k {name} -c listen_addresses=''"
-            command = [
-                *as_user,
-                str(binaries / "pg_ctl"),
-                "-D",
-                f"{name}/data",
-                "-w",
-                "-l",
-                f"{name}/log",
-                "-o",
-                options,
-            ]
-            subprocess.run([*command, *words], check=True, stdout=subprocess.DEVNULL)
+        def read() -> list[tuple[int, str]]:
+            import psycopg  # an extra, which is there where the server could be started
 
-        make = [*as_user, str(binaries / "initdb"), "-D", f"{name}/data", "-U", "banyan", "--auth=trust"]
-        subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
-        control("start")
-        try:
-            subprocess.run([*as_user, str(binaries / "createdb"), "-h", name, "-U", "banyan", "proof"], check=True)
+            with psycopg.connect(f"host={server.folder} user=banyan dbname=proof") as connection:
+                return list(connection.execute("SELECT step, kind FROM run_events").fetchall())
 
-            def read() -> list[tuple[int, str]]:
-                with psycopg.connect(f"host={name} user=banyan dbname=proof") as connection:
-                    return list(connection.execute("SELECT step, kind FROM run_events").fetchall())
-
-            address = f"postgresql+psycopg://banyan@/proof?host={name}"
-            yield address, lambda: control("-m", "immediate", "stop"), lambda: control("start"), read
-        finally:
-            with suppress(subprocess.CalledProcessError):  # it is down already, if the trial failed in the middle
-                control("-m", "immediate", "stop")
+        yield address, server.stop, server.start, read
 
 
 # ------------------------------------------------------------------------------- another recipe, another version

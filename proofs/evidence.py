@@ -7,17 +7,19 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+from proofs.marks import write_between
 
 
 class NotPossibleHereError(Exception):
     """The trial needs something this machine or this version does not have; it is neither passed nor failed."""
 
 
-_BEGIN, _END = "<!-- written by make proof-training -->", "<!-- end -->"
-Trial = Callable[[Any, str], str]  # (bench, name of the trial) → what was seen
+# (bench, name of the trial) → what was seen; it raises AssertionError where what was to hold does not.
+Trial: TypeAlias = Callable[[Any, str], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,17 +27,22 @@ class Cell:
     """One row of the matrix: a fault, and how often it is tried."""
 
     number: str  # D-01
-    fault: str  # what is done to the run
+    fault: str  # what is done
     passes_if: str
     trials: tuple[str, ...]
     run: Trial
-    quick: tuple[str, ...] = ()  # those of the 90-second form
-    kind_of: Callable[[str], str] | None = None  # of recipe, by trial, where a row tries several
+    quick: tuple[str, ...] = ()  # those of the short form
+    kind_of: Callable[[str], str] | None = None  # of trial, by its name, where a row tries several kinds
+    trial_size: str = ""  # what one trial is, where it is many attempts: "1,000 requests"
 
     @property
     def size(self) -> int:
         """How many trials there are."""
         return len(self.trials)
+
+    def short(self) -> Cell:
+        """Return the row with the trials of its short form alone."""
+        return replace(self, trials=self.quick, trial_size="")
 
 
 @dataclass(kw_only=True)
@@ -70,7 +77,7 @@ class Findings:
         return sum(self.trials.get(trial, {}).get("outcome") == outcome for trial in cell.trials)
 
     def count_by_kind(self, cell: Cell) -> str:
-        """Return how many trials have passed of each kind of recipe; empty where a row tries one kind."""
+        """Return how many trials have passed of each kind; empty where a row tries one kind."""
         if cell.kind_of is None:
             return ""
         sizes = Counter(map(cell.kind_of, cell.trials))
@@ -94,7 +101,8 @@ def table(cells: Iterable[Cell], folder: Path) -> list[str]:
         done = [found for trial, found in findings.trials.items() if trial in cell.trials]
         state, passed = findings.state(cell), findings.count(cell, "passed")
         why = next((found["seen"] for found in done if found["outcome"] == "not possible"), "")
-        shown = f"{passed} of {cell.size}" if state in ("passed", "in part") else state
+        of_size = f" × {cell.trial_size}" if cell.trial_size else ""
+        shown = f"{passed} of {cell.size}{of_size}" if state in ("passed", "in part") else state
         note = why or (done[0]["seen"] if cell.size == 1 and passed else findings.count_by_kind(cell))
         result = f"{shown} ({note})" if note else shown
         seconds = sum(found["seconds"] for found in done)
@@ -102,8 +110,8 @@ def table(cells: Iterable[Cell], folder: Path) -> list[str]:
     return lines
 
 
-def write_page(path: Path, cells: Sequence[Cell], folder: Path) -> None:
-    """Put what is known between the two marks of the page."""
+def write_page(path: Path, cells: Sequence[Cell], folder: Path, *, begin: str, end: str) -> None:
+    """Put what is known between two marks of a page."""
     found = [trial for cell in cells for trial in Findings.read(folder, cell.number).trials.values()]
     passed = [trial for trial in found if trial["outcome"] == "passed"]
     dates = sorted({trial["date"] for trial in passed}) or ["never"]
@@ -113,7 +121,4 @@ def write_page(path: Path, cells: Sequence[Cell], folder: Path) -> None:
         f"{len(passed):,} trials have passed between {dates[0]} and {dates[-1]}, on {len(codes)} states of the "
         f"sources; machine: {machine}."
     )
-    before, _, rest = path.read_text("utf-8").partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    middle = "\n".join(("", "", summary, "", *table(cells, folder), "", ""))
-    path.write_text(f"{before}{_BEGIN}{middle}{_END}{after}", "utf-8")
+    write_between(path, begin, end, [summary, "", *table(cells, folder)])

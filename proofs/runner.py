@@ -5,46 +5,48 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
 
-from proofs.training.bench import Bench
-from proofs.training.evidence import Cell, Findings, NotPossibleHereError
-from proofs.training.processes import import_what_a_run_needs
+from proofs.evidence import Cell, Findings, NotPossibleHereError
+
+OpenBench: TypeAlias = Callable[[Path], AbstractContextManager[Any]]  # makes what trials start from, below a folder
 
 
 class Runner:
-    """Does trials and remembers how they ended."""
+    """Does trials and remembers how they ended; `open_bench` makes what they all start from."""
 
-    def __init__(self, folder: Path, *, code: str, date: str) -> None:
+    def __init__(self, folder: Path, open_bench: OpenBench, *, code: str, date: str) -> None:
         self.num_failed = 0
         self._folder = folder
+        self._open_bench = open_bench
         self._code = code
         self._date = date
 
-    def run(self, cells: Iterable[Cell], *, seconds: float, quick: bool, again: bool) -> None:
+    def run(self, cells: Iterable[Cell], *, seconds: float, again: bool) -> None:
         """Do trials until all are done or the time is up; `again` repeats those that passed."""
         deadline = time.monotonic() + seconds
         self._folder.mkdir(parents=True, exist_ok=True)
-        import_what_a_run_needs()
         with TemporaryDirectory(dir=self._folder, prefix="work-", ignore_cleanup_errors=True) as work:
             Path(work).chmod(0o755)  # for the trial that becomes another user
-            bench = Bench(Path(work))
-            for cell, trial in self._waiting(cells, quick=quick, again=again):
-                if time.monotonic() > deadline:
-                    sys.stderr.write("the time is up; call again to go on\n")
-                    break
-                self._try(bench, cell, trial)
+            with self._open_bench(Path(work)) as bench:
+                for cell, trial in self._waiting(cells, again=again):
+                    if time.monotonic() > deadline:
+                        sys.stderr.write("the time is up; call again to go on\n")
+                        break
+                    self._try(bench, cell, trial)
 
-    def _waiting(self, cells: Iterable[Cell], *, quick: bool, again: bool) -> Iterator[tuple[Cell, str]]:
+    def _waiting(self, cells: Iterable[Cell], *, again: bool) -> Iterator[tuple[Cell, str]]:
         for cell in cells:
             findings = Findings.read(self._folder, cell.number)
-            for trial in cell.quick if quick else cell.trials:
+            for trial in cell.trials:
                 if again or not findings.is_settled(trial, code=self._code):
                     yield cell, trial
 
-    def _try(self, bench: Bench, cell: Cell, trial: str) -> None:
+    def _try(self, bench: Any, cell: Cell, trial: str) -> None:
         started = time.perf_counter()
         outcome = "passed"
         try:

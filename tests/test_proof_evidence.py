@@ -1,0 +1,52 @@
+"""What proofs share: trials are done once, and noted at once."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+from proofs.evidence import Cell, Findings, NotPossibleHereError, table, write_page
+from proofs.runner import Runner
+
+
+def _cell() -> Cell:
+    def run(bench: object, trial: str) -> str:
+        if trial == "bad":
+            raise AssertionError("it broke")
+        if trial == "elsewhere":
+            raise NotPossibleHereError("needs a moon")
+        return "well"
+
+    return Cell(number="D-99", fault="f", passes_if="p", trials=("good", "bad", "elsewhere"), run=run)
+
+
+def test_a_trial_that_passed_is_not_done_again_and_one_that_failed_is_when_the_code_has_changed(
+    tmp_path: Path,
+) -> None:
+    done = []
+    for code in ("a", "a", "b"):
+        runner = Runner(tmp_path, nullcontext, code=code, date="2026-01-01")
+        runner.run([_cell()], seconds=60, again=False)
+        done.append(runner.num_failed)
+    assert done == [1, 0, 1]
+    findings = Findings.read(tmp_path, "D-99")
+    assert {name: trial["outcome"] for name, trial in findings.trials.items()} == {
+        "good": "passed",
+        "bad": "failed",
+        "elsewhere": "not possible",
+    }
+    assert "1 FAILED (needs a moon)" in table([_cell()], tmp_path)[-1]
+
+
+def test_a_page_shows_the_table_between_its_marks_and_how_large_a_trial_is(tmp_path: Path) -> None:
+    cell = Cell(number="D-98", fault="f", passes_if="p", trials=("1", "2"), run=lambda *_: "", trial_size="50 requests")
+    Findings(path=tmp_path / "D-98.json").note(
+        "2", outcome="passed", seen="well", seconds=1.0, code="a", date="2026-01-01"
+    )
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- a -->old<!-- b -->after\n")
+    write_page(page, [cell], tmp_path, begin="<!-- a -->", end="<!-- b -->")
+    written = page.read_text()
+    assert written.startswith("before\n<!-- a -->\n") and written.endswith("<!-- b -->after\n")
+    assert "old" not in written and "1 trials have passed" in written
+    assert "| D-98 | f | p | 1 of 2 × 50 requests | 1 |" in written
