@@ -22,6 +22,7 @@ from banyan.serve.served_model import Piece, PieceListener
 from banyan.store.key_types import StoreMode
 from banyan.store.keys import create_key
 from banyan.store.sql_store import SqlStore, open_store
+from banyan.store.types import RequestState
 from banyan.testing.serving import RunningServer, ScriptedModel, running_server
 
 CONTINUE = {"model": "tiny", "prompt": "The banyan", "max_tokens": 6, "temperature": 1}
@@ -113,6 +114,7 @@ def test_what_failed_may_be_asked_again(loaded: LoadedModel) -> None:
 
 def test_what_cannot_be_kept_is_an_error_with_a_status_or_in_the_place_of_the_end(model: LocalModel) -> None:
     with open_store("sqlite://") as store, running_server(model, store) as server, server.client() as client:
+        deadline = time.monotonic() + 20
         refuse_rows = "CREATE TRIGGER full BEFORE INSERT ON idempotent_answers BEGIN SELECT RAISE(ABORT, 'full'); END"
         with store.database.write() as connection:
             connection.execute(text(refuse_rows))
@@ -124,6 +126,11 @@ def test_what_cannot_be_kept_is_an_error_with_a_status_or_in_the_place_of_the_en
         assert json.loads(failure.removeprefix("data: "))["error"]["code"] == "storage_unavailable"
         assert (done, end, ended_well(streamed.content)) == ("data: [DONE]", "", False)
         assert server.parts.claimed == set()
+        # Answer and kept answer are one transaction, so no row claims what its client was not given.
+        while open_ones := [own for own in store.queries.newest() if own.answer is None]:
+            assert time.monotonic() < deadline, open_ones
+            time.sleep(0.05)
+        assert {own.state for own in store.queries.newest()} == {RequestState.FAILED}
 
 
 def test_nothing_is_kept_of_a_key_that_keeps_nothing(server: RunningServer) -> None:

@@ -196,10 +196,14 @@ async def recorded(
 async def _begin(parts: ServerParts, stored: StoredRequest, spent: Spent) -> Record:
     """Commit a request and return its record; one that cannot be committed costs its key nothing."""
     try:
-        return await parts.recorder.begin(replace(stored, store_mode=str(parts.caller.store_mode)))
+        record = await parts.recorder.begin(replace(stored, store_mode=str(parts.caller.store_mode)))
     except BaseException:
         spent.tokens = 0
         raise
+    if parts.caller.held is not None:
+        record.hold_back()
+        parts.caller.held.append(record)
+    return record
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """Asking twice under one `Idempotency-Key` gives the first answer again, byte for byte, without any work.
 
-The answer is committed before its last byte is sent, for a day (see store/retention.py). What a server process is still
+What was answered and what is kept for the next asking are committed together before the last byte is sent, so that a
+process that dies leaves both or neither; it is kept for a day (see store/retention.py). What a server process is still
 answering is refused with 409; several processes know of each other's answers only once they are committed.
 """
 
@@ -9,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -22,11 +24,13 @@ from banyan.core.logging import log_event
 from banyan.serve.errors import ApiError, as_api_error, bad_request, conflict, where_raised
 from banyan.serve.frames import DONE, ended_well, event
 from banyan.serve.parts import ServerParts
+from banyan.serve.recording import Record
 from banyan.serve.request_frame import error_response
 from banyan.store.codec import canonical_json, pack_bytes, unpack_bytes
 from banyan.store.key_types import StoreMode
-from banyan.store.rows import PutRow
+from banyan.store.rows import PutRow, WriteOperation
 from banyan.store.schema import IdempotentAnswerRow
+from banyan.store.sql_store import SqlStore
 from banyan.store.times import utc_microseconds
 
 logger = logging.getLogger("banyan.serve")
@@ -51,9 +55,11 @@ class Claim:
 
     place: tuple[str, str]  # the id of the API key, and the idempotency key
     body_sha256: str
+    store: SqlStore
     is_kept: bool
     chunks: list[bytes] = field(default_factory=list)
     num_bytes: int = 0
+    records: list[Record] = field(default_factory=list)  # whose answers wait to be committed with what is sent
 
     def hear(self, chunk: bytes) -> None:
         """Remember a piece of the answer, unless it becomes too long to be kept."""
@@ -77,7 +83,9 @@ class IdempotentAnswers:
         try:
             await self._app(scope, receive, _Watch(scope, receive, send))
         finally:
-            _give_back(scope)
+            if (claim := _give_back(scope)) is not None:
+                for record in claim.records:
+                    await record.forsake()
 
 
 class _Watch:
@@ -121,8 +129,9 @@ class _Watch:
         """Keep a whole answer and give its claim back; return what the client must hear if it could not be kept."""
         request_id = self._scope["state"]["request_id"]
         try:
-            if self._status == 200:
-                await _keep(self._scope, claim, self._media_type)
+            kept = self._kept_row(claim)
+            for record in claim.records:
+                await record.settle(partial(claim.store.finish, also=kept))
         except Exception as error:
             where = where_raised(error)
             log_event(logger, "answer_not_kept", level=logging.ERROR, request_id=request_id, error=where)
@@ -131,21 +140,41 @@ class _Watch:
             _give_back(self._scope)  # before its end is heard, so that whoever asks at once is not refused
         return None
 
+    def _kept_row(self, claim: Claim) -> WriteOperation | None:
+        """Return what keeps a whole answer for the next asking; None if this one is not to be kept."""
+        content = b"".join(claim.chunks)
+        if self._status != 200 or not claim.is_kept or len(content) < claim.num_bytes:
+            return None
+        if self._media_type.startswith("text/event-stream") and not ended_well(content):
+            return None
+        row = {
+            "api_key_id": claim.place[0],
+            "idempotency_key": claim.place[1],
+            "request_id": self._scope["state"]["request_id"],
+            "body_sha256": claim.body_sha256,
+            "media_type": self._media_type,
+            "content": pack_bytes(content),
+            "created_at": utc_microseconds(),
+        }
+        return PutRow(table=IdempotentAnswerRow, values=row, key=("api_key_id", "idempotency_key"))
 
-def _give_back(scope: Scope) -> None:
-    claim = scope.get("state", {}).pop("claim", None)
+
+def _give_back(scope: Scope) -> Claim | None:
+    """Let others use the key of a claim, and return it if it was still held."""
+    claim: Claim | None = scope.get("state", {}).pop("claim", None)
     if claim is not None:
         scope["app"].state.parts.claimed.discard(claim.place)
+    return claim
 
 
-async def claim_answer(request: Request, parts: ServerParts, body: dict[str, Any]) -> None:
-    """Claim the answer to a request that carries an idempotency key; without one nothing happens.
+async def claim_answer(request: Request, parts: ServerParts, body: dict[str, Any]) -> ServerParts:
+    """Claim the answer to a request that carries an idempotency key, and return the parts to answer it with.
 
     Raises: AlreadyAnswered if its answer is known; ApiError 400 or 409 if the key cannot be used for it.
     """
     given = request.headers.get(HEADER)
     if given is None or not _PATHS.fullmatch(request.url.path):
-        return
+        return parts
     if not _KEY.fullmatch(given):
         raise bad_request("invalid_value", f"{HEADER} must be 1-128 visible ASCII characters")
     caller = parts.caller
@@ -155,11 +184,12 @@ async def claim_answer(request: Request, parts: ServerParts, body: dict[str, Any
         raise _conflict("this Idempotency-Key is being answered")
     parts.claimed.add(place)  # before the first await, so that no second request comes between
     # The layer outside gives the claim back, whatever happens from here on.
-    request.scope["state"]["claim"] = Claim(place, digest, is_kept=caller.store_mode is StoreMode.FULL)
+    claim = Claim(place, digest, store=parts.store, is_kept=caller.store_mode is StoreMode.FULL)
+    request.scope["state"]["claim"] = claim
     known = await asyncio.to_thread(_find, parts, place)
     if known is None:
-        return
-    request.scope["state"]["claim"].is_kept = False
+        return replace(parts, caller=replace(caller, held=claim.records))
+    claim.is_kept = False
     if known.body_sha256 != digest:
         raise _conflict("Idempotency-Key was used with a different request")
     content = unpack_bytes(known.content)
@@ -177,25 +207,6 @@ def _find(parts: ServerParts, place: tuple[str, str]) -> Any:
     wanted = select(table.__table__).where(table.api_key_id == place[0], table.idempotency_key == place[1])
     with parts.store.database.read() as connection:
         return connection.execute(wanted).first()
-
-
-async def _keep(scope: Scope, claim: Claim, media_type: str) -> None:
-    content = b"".join(claim.chunks)
-    if not claim.is_kept or len(content) < claim.num_bytes:
-        return
-    if media_type.startswith("text/event-stream") and not ended_well(content):
-        return
-    row = {
-        "api_key_id": claim.place[0],
-        "idempotency_key": claim.place[1],
-        "request_id": scope["state"]["request_id"],
-        "body_sha256": claim.body_sha256,
-        "media_type": media_type,
-        "content": pack_bytes(content),
-        "created_at": utc_microseconds(),
-    }
-    put = PutRow(table=IdempotentAnswerRow, values=row, key=("api_key_id", "idempotency_key"))
-    await asyncio.shield(asyncio.wrap_future(scope["app"].state.parts.store.submit(put)))
 
 
 def _conflict(message: str) -> ApiError:

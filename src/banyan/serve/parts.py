@@ -10,7 +10,7 @@ from banyan.serve.admission import Admission
 from banyan.serve.errors import not_found
 from banyan.serve.metrics import Metrics
 from banyan.serve.quotas import Quotas
-from banyan.serve.recording import Recorder
+from banyan.serve.recording import Record, Recorder
 from banyan.serve.run_folders import RunFolders
 from banyan.serve.served_model import ServedModel
 from banyan.serve.settings import ServerSettings
@@ -24,6 +24,7 @@ class Caller:
 
     key: ApiKey | None = None  # None: where no key is needed
     headers: dict[str, str] = field(default_factory=dict)  # what the head of the answer will tell, besides
+    held: list[Record] | None = None  # where records go whose answers are committed with what is sent, not before
 
     @property
     def store_mode(self) -> StoreMode:

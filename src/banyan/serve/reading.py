@@ -41,7 +41,7 @@ async def receive(request: Request, schema: type[M], *, scope: str = "infer") ->
     limits = parts.settings
     body = await read_object(request, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_seconds)
     asked = await asyncio.to_thread(validate, schema, body) if _takes_long(request, body) else validate(schema, body)
-    await claim_answer(request, parts, body)
+    parts = await claim_answer(request, parts, body)
     return Received(parts=parts.choose(getattr(asked, "model", None)), body=body, asked=asked)
 
 

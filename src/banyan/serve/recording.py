@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, TypeAlias
 
 from banyan.core.errors import StoreError
-from banyan.core.logging import log_event
-from banyan.serve.errors import ApiError
+from banyan.serve.errors import ApiError, as_api_error
+from banyan.serve.owed_ends import OwedEnds
 from banyan.store.key_types import StoreMode
 from banyan.store.privacy import kept_answer, kept_request
 from banyan.store.times import MICROSECONDS, utc_microseconds
-from banyan.store.types import AnswerStore, RequestState, StoredAnswer, StoredOutput, StoredRequest
-
-logger = logging.getLogger("banyan.serve")
+from banyan.store.types import AnswerStore, RequestId, RequestState, StoredAnswer, StoredOutput, StoredRequest
 
 CLIENT_GONE_STATUS = 499  # never sent; it says in the database that the client left
+FinishingWrite: TypeAlias = Callable[[RequestId, StoredAnswer], Future[Any]]  # as the `finish` of a store
 
 
 class Recorder:
@@ -25,6 +26,7 @@ class Recorder:
 
     def __init__(self, store: AnswerStore, *, progress_seconds: float) -> None:
         self._store = store
+        self._owed = OwedEnds(store)
         self._progress_seconds = progress_seconds
 
     async def begin(self, request: StoredRequest) -> Record:
@@ -39,6 +41,7 @@ class Recorder:
         except asyncio.CancelledError:
             await record.cancel((), num_completion_tokens=0)  # written after the beginning, in order
             raise
+        record.owed = self._owed  # only what has begun can owe its end
         return record
 
 
@@ -56,6 +59,10 @@ class Record:
         self._first_token_at: int | None = None
         self._noted_at = time.monotonic()
         self._is_ended = False
+        self._is_store_away = False  # as its answer was to be written
+        self._holds_back = False
+        self._held: StoredAnswer | None = None  # that waits to be settled
+        self.owed: OwedEnds | None = None
 
     @property
     def first_token_seconds(self) -> float | None:
@@ -75,11 +82,41 @@ class Record:
     async def complete(
         self, outputs: Sequence[StoredOutput], *, num_completion_tokens: int, num_cached_tokens: int = 0
     ) -> None:
-        """Commit the whole answer; only afterwards may its last byte be sent.
+        """Commit the whole answer, unless it is held back; only after the commit may its last byte be sent.
 
         Raises: StoreError if it could not be committed.
         """
-        await self._end(RequestState.COMPLETED, 200, None, outputs, num_completion_tokens, num_cached_tokens)
+        answer = self._ended(RequestState.COMPLETED, 200, None, outputs, num_completion_tokens, num_cached_tokens)
+        if answer is not None and self._holds_back:
+            self._held = answer
+        elif answer is not None:
+            await self._commit_completed(answer)
+
+    def hold_back(self) -> None:
+        """Let `complete` keep the answer until it is settled."""
+        self._holds_back = True
+
+    async def settle(self, write: FinishingWrite | None = None) -> None:
+        """Commit an answer that was held back, if there is one; `write` may add to the transaction.
+
+        Raises: StoreError if it could not be committed; the request has failed then.
+        """
+        answer, self._held = self._held, None
+        if answer is None:
+            return
+        try:
+            await self._commit_completed(answer, write)
+        except StoreError as error:
+            problem = as_api_error(error, request_id=self._request_id)
+            await self.fail(problem, answer.outputs, num_completion_tokens=answer.num_completion_tokens)
+            raise
+
+    async def forsake(self) -> None:
+        """Commit that nobody was there any more for an answer that is still held back."""
+        answer, self._held = self._held, None
+        if answer is not None:
+            self._is_ended = False
+            await self.cancel(answer.outputs, num_completion_tokens=answer.num_completion_tokens)
 
     async def fail(self, error: ApiError, outputs: Sequence[StoredOutput], *, num_completion_tokens: int) -> None:
         """Commit that there is no answer, with what had been written of it."""
@@ -97,13 +134,18 @@ class Record:
     async def _end_quietly(
         self, state: RequestState, status: int, code: str, outputs: Sequence[StoredOutput], num_tokens: int
     ) -> None:
-        try:
-            await self._end(state, status, code, outputs, num_tokens)
-        except StoreError as error:
-            # The client is told about the first error; this second one is for whoever runs the server.
-            log_event(logger, "record_lost", level=logging.ERROR, request_id=self._request_id, error=error)
+        """Write an end now, or when the store is back: the client is told about the first error, not about this one."""
+        answer = self._ended(state, status, code, outputs, num_tokens)
+        if answer is None:
+            return
+        if not self._is_store_away:
+            with suppress(StoreError):
+                await self._commit(answer)
+                return
+        if self.owed is not None:
+            self.owed.add(self._request_id, kept_answer(answer, self._mode))
 
-    async def _end(
+    def _ended(
         self,
         state: RequestState,
         status: int,
@@ -111,11 +153,12 @@ class Record:
         outputs: Sequence[StoredOutput],
         num_tokens: int,
         num_cached_tokens: int = 0,
-    ) -> None:
+    ) -> StoredAnswer | None:
+        """Return the end of the request as it is stored; None if it has one already."""
         if self._is_ended:
-            return
+            return None
         self._is_ended = True
-        answer = StoredAnswer(
+        return StoredAnswer(
             state=state,
             outputs=tuple(outputs),
             http_status=status,
@@ -125,5 +168,15 @@ class Record:
             admitted_at=self._admitted_at,
             first_token_at=self._first_token_at,
         )
+
+    async def _commit_completed(self, answer: StoredAnswer, write: FinishingWrite | None = None) -> None:
+        try:
+            await self._commit(answer, write)
+        except StoreError:
+            self._is_ended, self._is_store_away = False, True  # whoever hears of it says how the request ends instead
+            raise
+
+    async def _commit(self, answer: StoredAnswer, write: FinishingWrite | None = None) -> None:
         # Shielded: a client who leaves now must not stop the commit half-way.
-        await asyncio.shield(asyncio.wrap_future(self._store.finish(self._request_id, kept_answer(answer, self._mode))))
+        finish = write or self._store.finish
+        await asyncio.shield(asyncio.wrap_future(finish(self._request_id, kept_answer(answer, self._mode))))

@@ -100,3 +100,23 @@ class ChangeRow:
     def payload(self) -> Mapping[str, Any]:
         """Return table, key and values."""
         return {"table": self.table.__tablename__, "key": dict(self.key), "values": dict(self.values)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Together:
+    """Several writes of which none may be there without the others."""
+
+    operations: tuple[WriteOperation, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """That of all of them."""
+        return sum(operation.num_bytes for operation in self.operations)
+
+    def apply(self, connection: Connection) -> list[Any]:
+        """Apply them in order."""
+        return [operation.apply(connection) for operation in self.operations]
+
+    def payload(self) -> Mapping[str, Any]:
+        """Return those of all of them."""
+        return {"together": [operation.payload() for operation in self.operations]}

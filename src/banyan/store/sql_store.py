@@ -22,7 +22,7 @@ from banyan.store.operations import (
 )
 from banyan.store.queries import StoreQueries
 from banyan.store.recovery import end_instance, recover, register_instance
-from banyan.store.rows import WriteOperation
+from banyan.store.rows import Together, WriteOperation
 from banyan.store.runs import RunLog
 from banyan.store.times import utc_microseconds
 from banyan.store.types import RequestId, StoredAnswer, StoredFeedback, StoredRequest
@@ -77,9 +77,14 @@ class SqlStore:
         """Note what has been answered so far; may be dropped under load."""
         self._writer.submit(NoteProgress(request_id=request_id, text=partial_text, at=self._clock()))
 
-    def finish(self, request_id: RequestId, answer: StoredAnswer) -> Future[None]:
-        """Write the end of a request with all its outputs, once; later calls change nothing."""
-        return self._writer.submit(FinishRequest(request_id=request_id, answer=answer), is_owed=True)
+    def finish(self, request_id: RequestId, answer: StoredAnswer, *, also: WriteOperation | None = None) -> Future[Any]:
+        """Write the end of a request with all its outputs, once; later calls change nothing.
+
+        `also` is committed together with it, or not at all.
+        """
+        finish: WriteOperation = FinishRequest(request_id=request_id, answer=answer)
+        whole = finish if also is None else Together(operations=(finish, also))
+        return self._writer.submit(whole, is_owed=True)
 
     def record(self, request: StoredRequest, answer: StoredAnswer) -> Future[RequestId]:
         """Write a request and its answer in one step, as batch work does."""
