@@ -1,0 +1,1 @@
+"""The goals of a server that loses nothing and opens no door, each tried at its stated size."""
