@@ -169,6 +169,8 @@ def test_nobody_sees_what_another_key_asked(server: RunningServer, client: httpx
     with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {other.secret}"}) as neighbour:
         assert neighbour.get("/v1/outputs").json()["data"] == []
         assert neighbour.get("/v1/outputs", params={"q": "secret"}).json()["data"] == []
+        before = [neighbour.get("/v1/outputs", params={"before": key}) for key in (mine, "0" * 26)]
+        assert [(each.status_code, each.text.replace(mine, "0" * 26)) for each in before] == [(400, before[1].text)] * 2
         missing = neighbour.get(f"/v1/outputs/{'0' * 26}")
         hidden = neighbour.get(f"/v1/outputs/{mine}")
         assert (hidden.status_code, hidden.json()) == (missing.status_code, missing.json())

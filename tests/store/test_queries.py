@@ -1,6 +1,7 @@
 import pytest
 
 from banyan.core.errors import ConfigError, InputError
+from banyan.store.keys import create_key
 from banyan.store.queries import RequestFilter
 from banyan.store.sql_store import SqlStore
 from banyan.store.types import RequestState, StoredAnswer, StoredExchange, StoredOutput
@@ -113,3 +114,14 @@ def test_counts_tell_how_much_is_stored(store: SqlStore) -> None:
 def test_a_limit_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="limit=0"):
         RequestFilter(limit=0)
+
+
+def test_what_came_with_another_key_is_as_missing_as_what_never_came(store: SqlStore) -> None:
+    mine, other = (create_key(store.database, name=name).key.key_id for name in ("mine", "other"))
+    key = record(store, "a", api_key_id=mine)
+    assert store.queries.show(key, api_key_id=mine).request.request_id == key
+    for whose in (key, "0" * 26, "last"):
+        with pytest.raises(InputError, match="there is no stored request"):
+            store.queries.show(whose, api_key_id=other)
+    with pytest.raises(InputError, match="there is no stored request"):
+        store.queries.newest(RequestFilter(before_id=key, api_key_id=other))

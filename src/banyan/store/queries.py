@@ -23,6 +23,7 @@ from banyan.store.schema import ApiKeyRow, DeadLetterRow, FeedbackRow, ModelRow,
 from banyan.store.types import RequestState, StoredArtifact, StoredExchange
 
 _PAGE_ROWS = 200
+_ID_CHARACTERS = 26  # of a ULID
 _MIN_ID_CHARACTERS = 6
 _NOT_SAID = ("model", "user", "role", "response_format", "stream_options")  # keys of a body that hold settings
 
@@ -81,13 +82,13 @@ class StoreQueries:
             left = None if left is None else left - len(page)
             wanted = replace(wanted, before_id=page[-1].request.request_id)
 
-    def show(self, request_id: str) -> StoredExchange:
-        """Return one request by its id, the beginning of its id, or `last` for the newest.
+    def show(self, request_id: str, *, api_key_id: str | None = None) -> StoredExchange:
+        """Return one request by its id, the beginning of its id, or `last` for the newest; with a key, one of its own.
 
         Raises: InputError if none fits, or several do.
         """
         with self._database.read() as connection:
-            key = _find_id(connection, request_id)
+            key = _find_id(connection, request_id, api_key_id)
             return load_exchanges(connection, [key])[0]
 
     def search(self, text: str, wanted: RequestFilter | None = None) -> Iterator[StoredExchange]:
@@ -178,7 +179,7 @@ def conditions(connection: Connection, wanted: RequestFilter) -> Iterator[Column
     if wanted.since is not None:
         yield RequestRow.received_at >= wanted.since
     if wanted.before_id is not None:
-        yield _older_than(connection, wanted.before_id)
+        yield _older_than(connection, wanted.before_id, wanted.api_key_id)
 
 
 def may_train() -> ColumnElement[bool]:
@@ -191,23 +192,35 @@ def may_train() -> ColumnElement[bool]:
     return and_(is_allowed, RequestRow.store_mode.in_((str(StoreMode.FULL), str(StoreMode.REDACTED))))
 
 
-def _older_than(connection: Connection, request_id: str) -> ColumnElement[bool]:
-    at = connection.scalar(select(RequestRow.received_at).where(RequestRow.id == request_id))
+def _older_than(connection: Connection, request_id: str, api_key_id: str | None) -> ColumnElement[bool]:
+    at = connection.scalar(select(RequestRow.received_at).where(RequestRow.id == request_id, *_of(api_key_id)))
     if at is None:
         raise InputError(f"there is no stored request {request_id!r}.")
     same_time = and_(RequestRow.received_at == at, RequestRow.id < request_id)
     return or_(RequestRow.received_at < at, same_time)
 
 
-def _find_id(connection: Connection, text: str) -> str:
+def _of(api_key_id: str | None) -> Iterator[ColumnElement[bool]]:
+    """Yield the condition that a request came with a key.
+
+    Asked of the database, what is somebody else's takes as long as what is not there.
+    """
+    if api_key_id is not None:
+        yield RequestRow.api_key_id == api_key_id
+
+
+def _find_id(connection: Connection, text: str, api_key_id: str | None) -> str:
     is_there = RequestRow.erased_at.is_(None)
-    newest = select(RequestRow.id).where(is_there)
+    newest = select(RequestRow.id).where(is_there, *_of(api_key_id))
     newest = newest.order_by(RequestRow.received_at.desc(), RequestRow.id.desc()).limit(2)
     if text == "last":
         found = list(connection.scalars(newest))[:1]
     else:
         is_usable = text.isascii() and text.isalnum() and len(text) >= _MIN_ID_CHARACTERS
-        found = list(connection.scalars(newest.where(RequestRow.id.startswith(text.upper())))) if is_usable else []
+        # A whole id is looked up; a LIKE would read every request there is.
+        is_whole = len(text) == _ID_CHARACTERS
+        fits = RequestRow.id == text.upper() if is_whole else RequestRow.id.startswith(text.upper())
+        found = list(connection.scalars(newest.where(fits))) if is_usable else []
     if not found:
         raise InputError(f"there is no stored request {text!r}.", hint="banyan outputs list shows the newest")
     if len(found) > 1:

@@ -108,14 +108,12 @@ async def _show(request: Request, output_id: str) -> StoredExchange:
     match = _ID.fullmatch(output_id)
     if match is None:
         raise not_found()
+    show = parts_of(request).store.queries.show
     try:
-        exchange = await asyncio.to_thread(parts_of(request).store.queries.show, match[1])
+        exchange = await asyncio.to_thread(show, match[1], api_key_id=_owner(request))
     except InputError as error:
         raise not_found() from error
-    owner, whose = _owner(request), exchange.request.api_key_id
-    if owner is not None and whose != owner:
-        raise not_found()
-    if key_id_of(request) not in (None, whose):
+    if key_id_of(request) not in (None, exchange.request.api_key_id):
         await note(request, "output.read", object_id=exchange.request.request_id)
     return exchange
 
