@@ -178,8 +178,20 @@ def test_the_writer_survives_a_mistake_of_ours(store: SqlStore, caplog: pytest.L
         def payload(self) -> Mapping[str, Any]:
             raise RuntimeError("bug in the report of the bug")
 
-    assert isinstance(store.submit(Broken(1)).exception(10), RuntimeError)
-    assert store.begin(tiny_request()).result(10)
+    writes = [store.submit(Broken(1)), *(store.begin(tiny_request()) for _ in range(20)), store.submit(Broken(2))]
+    assert [type(writes[place].exception(10)) for place in (0, -1)] == [RefusedRowError] * 2
+    assert all(write.result(10) for write in writes[1:-1])
+
+
+def test_what_json_cannot_write_is_a_dead_letter_that_says_so(store: SqlStore) -> None:
+    circle: dict[str, Any] = {}
+    circle["again"] = circle
+    writes = [store.begin(tiny_request(**changes)) for changes in ({"params": circle}, {}, {"params": {(1, 2): 3}}, {})]
+    assert [type(write.exception(10)) for write in writes[::2]] == [RefusedRowError] * 2
+    assert all(write.result(10) for write in writes[1::2])
+    with store.database.read() as connection:
+        payloads = list(connection.scalars(select(DeadLetterRow.payload).order_by(DeadLetterRow.at)))
+    assert payloads == ['{"unwritable": "RecursionError"}', '{"unwritable": "TypeError"}']
 
 
 def test_a_cancelled_future_stops_nobody(store: SqlStore) -> None:

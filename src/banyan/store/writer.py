@@ -188,15 +188,15 @@ class GroupWriter:
         """Put a refused write among the dead letters and fail its future."""
         name = type(waiting.operation).__name__
         reason = error.message if isinstance(error, BanyanError) else f"{type(error).__name__}: {_reason(error)}"
-        row = {
-            "id": new_ulid(),
-            "at": utc_microseconds(),
-            "source": name,
-            "payload": dead_letter_json(waiting.operation),
-            "error": _ascii(reason),
-        }
         kept = "it is kept in dead_letters"
         try:
+            row = {
+                "id": new_ulid(),
+                "at": utc_microseconds(),
+                "source": name,
+                "payload": dead_letter_json(waiting.operation),
+                "error": _ascii(reason),
+            }
             with self._database.transaction() as connection:
                 connection.execute(insert(DeadLetterRow).values(row))
         except Exception as failure:
@@ -207,8 +207,11 @@ class GroupWriter:
 
 
 def dead_letter_json(operation: WriteOperation) -> str:
-    """Write everything in an operation as ASCII JSON that any database can hold."""
-    return json.dumps(operation.payload(), ensure_ascii=True, default=_json_default)
+    """Write everything in an operation as ASCII JSON that any database can hold; or why JSON cannot."""
+    try:
+        return json.dumps(operation.payload(), ensure_ascii=True, default=_json_default)
+    except (TypeError, ValueError, RecursionError) as error:  # names that are no texts, values that hold themselves
+        return json.dumps({"unwritable": type(error).__name__})
 
 
 def _json_default(value: Any) -> Any:
