@@ -28,6 +28,9 @@ def test_every_setting_is_the_recipe_with_one_thing_changed() -> None:
     plain = read_recipe(RECIPE)
     resolved = [read_recipe(RECIPE, overrides=setting.changes) for setting in ABLATIONS]
     assert resolved[0] == plain and len({recipe.fingerprint for recipe in resolved}) == len(ABLATIONS)
+    by_method = {recipe.mixture.method: recipe for recipe in resolved}
+    for method in ("equal", "proportional"):
+        assert all(task.rate is None for task in by_method[method].tasks) and not by_method[method].mixture.rates
 
 
 def test_goals_and_groups_name_tasks_of_the_recipe() -> None:
@@ -84,9 +87,10 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "two.yaml"
 
 
-def _proof(recipe: Path, folder: Path, *changes: str) -> Proof:
-    forms = (Form(name="short", minutes=1, seeds=(0,)), LONG)
-    sizes = Sizes(forms=forms, settings=ABLATIONS[:2], seeds=(0,), steps=2)
+def _proof(recipe: Path, folder: Path, *changes: str, of_form: tuple[str, ...] = ()) -> Proof:
+    forms = (Form(name="short", minutes=1, seeds=(0,), changes=of_form), LONG)
+    settings = (ABLATIONS[0], next(one for one in ABLATIONS if one.name == "uncertainty"))
+    sizes = Sizes(forms=forms, settings=settings, seeds=(0,), steps=2)
     return Proof(recipe, folder, changes=changes, sizes=sizes, reporter=SilentReporter())
 
 
@@ -141,6 +145,8 @@ def test_what_another_recipe_or_scoring_made_does_not_count_and_is_said_once(
     assert runs.directory("short-0", changed) != runs.directory("short-0", asked)
     assert "1 of 1 runs" in "\n".join(_proof(recipe, tmp_path).lines("short"))
     assert "0 of 1 runs" in "\n".join(_proof(recipe, tmp_path, "optimizer.learning_rate=0.5").lines("short"))
+    told = "\n".join(_proof(recipe, tmp_path, of_form=("tasks.sst2.rate=0.3",)).lines("short"))
+    assert "0 of 1 runs" in told and "The recipe with `tasks.sst2.rate=0.3`." in told
     monkeypatch.setattr("proofs.joint.runs._MAX_TEST", 50)
     assert Runs(tmp_path, reporter=Heard()).result("short-0", asked) is None
 

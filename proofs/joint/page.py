@@ -24,12 +24,19 @@ def quality_lines(results: Results, forms: Sequence[Form] = (SHORT, LONG)) -> li
     lines: list[str] = []
     for form in forms:
         done = runs_of(results, form)
-        lines += [f"### {form.name} form, {form.minutes:g} minutes a run", "", _extent(done, len(form.seeds)), ""]
+        lines += [f"### {form.name} form, {form.minutes:g} minutes a run", "", *_changes(form)]
+        lines += [_extent(done, len(form.seeds)), ""]
         if done:
             lines += [*_quality_table(done), "", *_calibration_table(done), ""]
     if any(runs_of(results, form) for form in forms):
         lines += ["![what each task scored](images/joint-quality.png)", ""]
     return [*lines, "### Goals", "", *_goal_lines(results)]
+
+
+def _changes(form: Form) -> Iterator[str]:
+    if form.changes:
+        yield f"The recipe with {', '.join(f'`{change}`' for change in form.changes)}."
+        yield ""
 
 
 def runs_of(results: Results, form: Form) -> list[RunResult]:

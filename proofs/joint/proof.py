@@ -127,7 +127,7 @@ class Proof:
         steps = self._sizes.steps
         if seed != form.seeds[0] and (first := self._result(page.quality_name(form, form.seeds[0]))) is not None:
             steps = first.steps
-        return with_length(self._recipe_with(), minutes=form.minutes, steps=steps, seed=seed)
+        return with_length(self._recipe_with(form.changes), minutes=form.minutes, steps=steps, seed=seed)
 
     def _of_setting(self, setting: Setting, seed: int) -> Recipe:
         """Return the recipe of an ablation: as long as the first run of the recipe as it is, or as its cost allows."""

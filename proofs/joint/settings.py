@@ -20,6 +20,7 @@ class Form:
     name: str
     minutes: float
     seeds: tuple[int, ...]
+    changes: tuple[str, ...] = ()  # of the recipe, as on the command line
 
 
 SHORT = Form(name="short", minutes=90, seeds=(0, 1, 2))
@@ -42,12 +43,14 @@ def _each(names: tuple[str, ...], key: str, value: str) -> tuple[str, ...]:
     return tuple(f"tasks.{name}.{key}={value}" for name in names)
 
 
+_TASKS = ("prose", "own_text", "instructions", "booking", *CLASSIFIERS, *_SPANS, *_WRITERS, *_TAGGERS)
+_NO_RATES = _each(_TASKS, "rate", "null")  # whatever shares the recipe gives
 _MASKS_OFF = _each(("prose", "own_text"), "masks", "null")
 
 ABLATIONS = (
     Setting(name="as the recipe is", factor="–"),
-    Setting(name="equal shares", factor="mixing", changes=("mixture.method=equal",)),
-    Setting(name="shares by size", factor="mixing", changes=("mixture.method=proportional",)),
+    Setting(name="equal shares", factor="mixing", changes=("mixture={method: equal}", *_NO_RATES)),
+    Setting(name="shares by size", factor="mixing", changes=("mixture={method: proportional}", *_NO_RATES)),
     Setting(
         name="running text first",
         factor="mixing",
