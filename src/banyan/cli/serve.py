@@ -18,6 +18,24 @@ from banyan.store.times import parse_age
 
 app = typer.Typer(add_completion=False)
 
+Host = Annotated[str, typer.Option(help="Address to listen on; others than this machine need keys and TLS.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")]
+Database = Annotated[str | None, typer.Option(help="Database URL; every request and answer is stored there.")]
+NoAuth = Annotated[bool, typer.Option("--no-auth", help="Ask for no key; only on this machine's own address.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Listen on other addresses without TLS.")]
+Certificate = Annotated[Path | None, typer.Option(help="TLS certificate (PEM).")]
+CertificateKey = Annotated[Path | None, typer.Option(help="TLS key (PEM).")]
+Name = Annotated[str | None, typer.Option(help="The model's name in the API; its folder's name if not given.")]
+Adapters = Annotated[
+    list[str] | None, typer.Option(help="name=DIR: an adapter to answer under, too; may be given many times.")
+]
+Base = Annotated[
+    Path | None, typer.Option(help="Where the model of an adapter lies, if MODEL is one and that has moved.")
+]
+Others = Annotated[
+    list[str] | None, typer.Option(help="name=DIR: a model beside the first one; may be given many times.")
+]
+Slots = Annotated[int, typer.Option(min=1, help="Answers written at once.")]
 PrefixCacheMib = Annotated[
     int, typer.Option(min=0, help="Memory of each model for beginnings of prompts; 0: none are remembered.")
 ]
@@ -38,33 +56,19 @@ KeepFacts = Annotated[
 @app.command(name="serve")
 def serve_command(
     model: Annotated[Path, typer.Argument(help="A model directory, for example runs/demo/best")],
-    host: Annotated[str, typer.Option(help="Address to listen on; others than this machine need keys and TLS.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
-    database: Annotated[
-        str | None, typer.Option(help="Database URL; every request and answer is stored there.")
-    ] = None,
-    no_auth: Annotated[bool, typer.Option("--no-auth", help="Ask for no key; only on this machine's own address.")] = (
-        False
-    ),
-    insecure: Annotated[bool, typer.Option("--insecure", help="Listen on other addresses without TLS.")] = False,
-    ssl_certfile: Annotated[Path | None, typer.Option(help="TLS certificate (PEM).")] = None,
-    ssl_keyfile: Annotated[Path | None, typer.Option(help="TLS key (PEM).")] = None,
-    name: Annotated[
-        str | None, typer.Option(help="The model's name in the API; its folder's name if not given.")
-    ] = None,
-    adapter: Annotated[
-        list[str] | None, typer.Option(help="name=DIR: an adapter to answer under, too; may be given many times.")
-    ] = None,
-    base: Annotated[
-        Path | None, typer.Option(help="Where the model of an adapter lies, if MODEL is one and that has moved.")
-    ] = None,
-    also: Annotated[
-        list[str] | None, typer.Option(help="name=DIR: a model beside the first one; may be given many times.")
-    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    database: Database = None,
+    no_auth: NoAuth = False,
+    insecure: Insecure = False,
+    ssl_certfile: Certificate = None,
+    ssl_keyfile: CertificateKey = None,
+    name: Name = None,
+    adapter: Adapters = None,
+    base: Base = None,
+    also: Others = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    slots: Annotated[int, typer.Option(min=1, help="Answers written at once.")] = 16,
+    slots: Slots = 16,
     prefix_cache_mib: PrefixCacheMib = PREFIX_CACHE_MIB,
     max_held_tokens: MaxHeldTokens = None,
     prompt_lookup: LookupOption = 0,
@@ -76,9 +80,6 @@ def serve_command(
 
     Example: banyan serve runs/demo/best --port 8000 --adapter reviews=runs/reviews/best
     """
-    if (ssl_certfile is None) != (ssl_keyfile is None):
-        raise ConfigError("--ssl-certfile and --ssl-keyfile belong together; give both.")
-    tls = TlsFiles(certificate=ssl_certfile, key=ssl_keyfile) if ssl_certfile and ssl_keyfile else None
     models = ModelChoice(
         directory=model,
         name=name,
@@ -99,10 +100,20 @@ def serve_command(
         database=database or default_database_url(),
         no_auth=no_auth,
         insecure=insecure,
-        tls=tls,
+        tls=_tls_files(ssl_certfile, ssl_keyfile),
         retention=RetentionPolicy(content_seconds=parse_age(keep_content), facts_seconds=parse_age(keep_facts)),
         on_start=announce,
     )
+
+
+def _tls_files(certificate: Path | None, key: Path | None) -> TlsFiles | None:
+    """Return the files of TLS, if there are any.
+
+    Raises: ConfigError for one without the other.
+    """
+    if (certificate is None) != (key is None):
+        raise ConfigError("--ssl-certfile and --ssl-keyfile belong together; give both.")
+    return TlsFiles(certificate=certificate, key=key) if certificate and key else None
 
 
 def _named_folders(given: list[str], *, option: str) -> dict[str, Path]:
