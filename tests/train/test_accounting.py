@@ -96,11 +96,11 @@ def test_the_parts_of_memory_add_up() -> None:
         num_tokens=96,
         num_targets=9,
         has_average=True,
-        num_snapshots=3,
+        has_beginning=True,
         base_bytes=7,
     )
     assert parts.weights == parts.gradients == parts.average == 4 * counts.total
-    assert parts.snapshots == 3 * (parts.weights + parts.optimizer) and parts.base == 7
+    assert parts.beginning == parts.weights + parts.average and parts.base == 7
     assert parts.total == (
-        3 * parts.weights + parts.optimizer + parts.snapshots + parts.activations + parts.logits + parts.base
+        3 * parts.weights + parts.optimizer + parts.beginning + parts.activations + parts.logits + parts.base
     )

@@ -15,6 +15,10 @@ def folder_with(run: Path, *steps: int) -> CheckpointFolder:
     return folder
 
 
+def always(step: int) -> bool:
+    return True
+
+
 def damage(folder: CheckpointFolder, step: int) -> None:
     path = folder.path(step) / "weights"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
@@ -111,9 +115,15 @@ def test_links_are_relative_and_can_be_moved(tmp_path: Path) -> None:
 
 def test_a_purge_keeps_the_newest_and_the_protected(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, 1, 2, 3, 4)
-    folder.purge(keep=2, protect=1)
+    folder.purge(keep=2, is_regular=always, protect=1)
     assert folder.steps() == [1, 3, 4]
     assert len(list(folder.directory.iterdir())) == 3
+
+
+def test_a_purge_keeps_as_many_regular_ones_whatever_was_saved_between_them(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, 10, 20, 25, 30, 33)
+    folder.purge(keep=2, is_regular=lambda step: step % 10 == 0, protect=None)
+    assert folder.steps() == [20, 30, 33]
 
 
 def test_a_checkpoint_the_run_went_back_from_is_out_of_sight_until_the_run_comes_by_again(tmp_path: Path) -> None:
@@ -121,8 +131,8 @@ def test_a_checkpoint_the_run_went_back_from_is_out_of_sight_until_the_run_comes
     folder.hide(4)
     assert folder.steps() == [1] and folder.newest_valid() == (1, [])
     folder_with(tmp_path, 3)
-    folder.purge(keep=9, protect=None)
+    folder.purge(keep=9, is_regular=always, protect=None)
     assert (folder.directory / "step-00000004.abandoned").is_dir()
     folder_with(tmp_path, 5)
-    folder.purge(keep=9, protect=None)
+    folder.purge(keep=9, is_regular=always, protect=None)
     assert not (folder.directory / "step-00000004.abandoned").exists()

@@ -483,6 +483,13 @@ def test_a_run_evaluates_and_saves_ten_times_unless_told_otherwise() -> None:
     assert TrainConfig(evaluate_every=7).evaluation_interval == 7
 
 
+def test_a_long_run_saves_more_often_so_that_it_need_not_go_back_far() -> None:
+    assert TrainConfig(steps=50_000).checkpoint_interval == 1000
+    assert TrainConfig(steps=50_000, checkpoint_every=5000).checkpoint_interval == 5000
+    regular = [step for step in range(26) if TrainConfig(steps=25, checkpoint_every=10).is_regular(step)]
+    assert regular == [10, 20, 25]
+
+
 def test_the_end_is_told_once_and_callbacks_are_always_closed(tmp_path: Path) -> None:
     calls: list[str] = []
 

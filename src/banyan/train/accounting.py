@@ -38,7 +38,7 @@ class MemoryParts:
     gradients: int
     optimizer: int  # what its rules remember of every weight
     average: int  # the moving average of the weights, where one is kept
-    snapshots: int  # of weights and optimizer, to go back to
+    beginning: int  # a copy of the first weights, to go back to
     activations: int  # what the forward pass keeps for the backward pass
     logits: int  # of as many positions that carry loss as are scored at once
     base: int  # the program, its libraries, and the data
@@ -130,8 +130,7 @@ def memory_parts(
     num_tokens: int,
     num_targets: int,
     has_average: bool = False,
-    num_snapshots: int = 0,
-    has_first_snapshot: bool = False,
+    has_beginning: bool = False,
     base_bytes: int = 0,
     number_bytes: int = _FLOAT_BYTES,
     learning: WeightCounts | None = None,
@@ -141,20 +140,19 @@ def memory_parts(
 
     `number_bytes` is the size of one number of an activation. Weights and what moves them stay in float32. `learning`
     counts those that are not frozen; None: all of them. `work` is what the recipe's keys make of a step. Logits are
-    those of one block of the output layer, which never makes all of them. In the first snapshot, if it is still among
-    those that are held, the optimizer remembers nothing yet.
+    those of one block of the output layer, which never makes all of them.
     """
     learning = learning or counts
     weights, learned = counts.total * _FLOAT_BYTES, learning.total * _FLOAT_BYTES
-    remembered = optimizer_bytes(learning, optimizer)
     floats = activation_floats(config, computes_blocks_twice=work.computes_blocks_twice)
     num_scored = min(work.row_copies * num_targets, max(1, BLOCK_LOGITS // config.text_vocab_size))
+    average = learned if has_average else 0
     return MemoryParts(
         weights=weights,
         gradients=gradient_numbers(config, learning, work) * _FLOAT_BYTES,
-        optimizer=remembered,
-        average=learned if has_average else 0,
-        snapshots=num_snapshots * (weights + remembered) - remembered * (has_first_snapshot and num_snapshots > 0),
+        optimizer=optimizer_bytes(learning, optimizer),
+        average=average,
+        beginning=weights + average if has_beginning else 0,
         activations=work.row_copies * num_tokens * floats * number_bytes,
         logits=num_scored * config.text_vocab_size * _FLOAT_BYTES * work.logit_copies,
         base=base_bytes,

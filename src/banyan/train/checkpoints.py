@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,10 +107,12 @@ class CheckpointFolder:
         except OSError as error:
             raise as_write_error(error, link) from error
 
-    def purge(self, *, keep: int, protect: int | None) -> None:
-        """Remove all but the newest `keep` checkpoints and the protected one."""
-        for step in self.steps()[:-keep]:
-            if step != protect:
+    def purge(self, *, keep: int, is_regular: Callable[[int], bool], protect: int | None) -> None:
+        """Remove all but the newest checkpoint, the newest `keep` of those at regular steps, and the protected one."""
+        steps = self.steps()
+        kept = {steps[-1], protect, *[step for step in steps if is_regular(step)][-keep:]}
+        for step in steps:
+            if step not in kept:
                 self.discard(step)
         for hidden in self.directory.glob("step-*.abandoned"):
             if hidden.name <= f"{self.path(self.steps()[-1]).name}.abandoned":  # the run has come by again

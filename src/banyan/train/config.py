@@ -33,8 +33,8 @@ class TrainConfig:
     embedding_noise: float = 0.0  # of the embeddings while learning, NEFTune's alpha (5 to 15 there); 0: none
     clip_norm: float | None = 1.0  # longest gradient; null: not clipped
     evaluate_every: int | None = None  # steps; null: ten times a run
-    checkpoint_every: int | None = None  # steps; null: ten times a run
-    keep_checkpoints: int = 2  # the newest; the best one is always kept
+    checkpoint_every: int | None = None  # steps; null: ten times a run, and every train.health.snapshot_every
+    keep_checkpoints: int = 2  # the newest regular ones; the best and the last are always kept
     early_stop_patience: int | None = None  # evaluations without a better score; null: never
     background_saves: bool = True  # write checkpoints while training goes on, from a second copy in memory
     log_every: int = 10  # steps
@@ -100,5 +100,9 @@ class TrainConfig:
 
     @property
     def checkpoint_interval(self) -> int:
-        """Steps between two checkpoints."""
-        return self.checkpoint_every or max(1, self.steps // 10)
+        """Steps between two regular checkpoints."""
+        return self.checkpoint_every or min(max(1, self.steps // 10), self.health.snapshot_every)
+
+    def is_regular(self, step: int) -> bool:
+        """Whether every run of this length saves at a step, however its scores are and wherever it is interrupted."""
+        return step > 0 and (step % self.checkpoint_interval == 0 or step >= self.steps)

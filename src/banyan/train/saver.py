@@ -6,64 +6,23 @@ a time: the next save waits for it, and so does whoever needs to know what lies 
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from torch import Tensor, nn
-
 from banyan.core.errors import SpaceError
-from banyan.core.files import as_write_error, check_room
-from banyan.model.adapters import saved_weights
+from banyan.core.files import check_room
 from banyan.train.callbacks import CheckpointRecord, EventRecord
 from banyan.train.checkpoints import CheckpointFolder, Quarantined
-from banyan.train.division import Division
-from banyan.train.optimizer import ModelOptimizer
 from banyan.train.ranks import ALONE, Ranks
-from banyan.train.state import (
-    STATE_FILE,
-    Progress,
-    RestoredState,
-    WeightFiles,
-    frozen_copy,
-    frozen_tensors,
-    read_state,
-    restore_state,
-    save_state,
-)
+from banyan.train.save_job import SHARDS, SavedParts, SaveJob, take_job, write_job
+from banyan.train.state import STATE_FILE, Progress, RestoredState, read_state, restore_state
 
-SHARDS = "shards"  # folder of a checkpoint whose tensors the ranks have written in pieces
 MAX_FAILED_SAVES = 3  # in a row; then the run ends
-_OPTIMIZER_FACTOR = 2  # bytes of AdamW's memory for a byte of weights; no optimizer here has more
 SaveRecord: TypeAlias = CheckpointRecord | EventRecord
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SavedParts:
-    """All that a checkpoint is made of, beside the progress and the place in the data."""
-
-    model: nn.Module
-    optimizer: ModelOptimizer
-    division: Division  # how both lie on the ranks
-    weight_files: WeightFiles
-    settings: Mapping[str, Any]  # the configs of the run, as plain values
-    sidecars: Mapping[str, bytes]  # files that make a checkpoint a whole model directory
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Job:
-    """One checkpoint to write: everything in it as it was when the save was asked for."""
-
-    model: nn.Module
-    optimizer_tensors: Mapping[str, Tensor]
-    progress: Progress
-    loader_state: Mapping[str, Any]
-    abandoned: frozenset[int]
-    shards: Future[None] | None  # pieces that the ranks are writing; None: the tensors above are all
 
 
 class RunSaver:
@@ -74,18 +33,20 @@ class RunSaver:
         run_directory: Path,
         *,
         parts: SavedParts,
-        keep: int,
+        keep: int,  # regular checkpoints, the newest
+        is_regular: Callable[[int], bool] = lambda step: True,
         ranks: Ranks = ALONE,
         in_background: bool = False,
     ) -> None:
         self._folder = CheckpointFolder(run_directory)
         self._parts = parts
         self._keep = keep
+        self._is_regular = is_regular
         self._ranks = ranks
         self._in_background = in_background
         self._is_told_at_once = ranks.world_size == 1  # several ranks agree on what became of a save at the next one
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="banyan-save")
-        self._pending: tuple[_Job, Future[CheckpointRecord]] | None = None
+        self._pending: tuple[SaveJob, Future[CheckpointRecord]] | None = None
         self._failed_saves = 0
         self._saved_best: tuple[int | None, float | None] = (None, None)
         self._abandoned: set[int] = set()  # saved on a way that the run has gone back from
@@ -98,7 +59,7 @@ class RunSaver:
         if self._ranks.is_main:
             self._folder.clean()
             self._folder.require_fresh()
-            check_room(self._folder.run_directory, num_bytes=2 * self._checkpoint_bytes())
+            check_room(self._folder.run_directory, num_bytes=2 * self._parts.checkpoint_bytes)
         return None, []
 
     def restore(self) -> tuple[RestoredState | None, list[EventRecord]]:
@@ -109,7 +70,7 @@ class RunSaver:
         """
         step, quarantined = self._newest_valid()
         if self._ranks.is_main:
-            check_room(self._folder.run_directory, num_bytes=self._checkpoint_bytes())
+            check_room(self._folder.run_directory, num_bytes=self._parts.checkpoint_bytes)
         events = [
             EventRecord(step=step or 0, kind="checkpoint_quarantined", detail={"path": str(q.path), "reason": q.reason})
             for q in quarantined
@@ -152,14 +113,19 @@ class RunSaver:
 
         return self._ranks.from_main(look), quarantined
 
-    def restore_before(self, step: int) -> Progress | None:
-        """Give model and optimizer the newest checkpoint up to a step, or the oldest; None if there is none."""
+    def regular_steps(self) -> list[int]:
+        """Return the steps whose checkpoints are there in every run of this recipe, the oldest first.
+
+        Those of an interrupt are not among them, nor is that of a best score at a step that is not regular.
+        """
         self._wait()
-        steps = self._ranks.from_main(self._folder.steps)
-        if not steps:
-            return None
-        chosen = max((s for s in steps if s <= step), default=steps[0])
-        return self._read(chosen).progress
+        return self._ranks.from_main(
+            lambda: [step for step in self._folder.steps() if self._is_regular(step) and step not in self._abandoned]
+        )
+
+    def bring_back(self, step: int) -> Progress:
+        """Give model and optimizer the checkpoint of a step, and return how far the run had come."""
+        return self._read(step).progress
 
     def abandon_after(self, step: int) -> None:
         """Take the later checkpoints as not there; they are removed once a new one is saved."""
@@ -176,7 +142,14 @@ class RunSaver:
         records = self.finished(progress, wait=True)
         in_background = self._in_background and not must_succeed
         with self._parts.optimizer.averaged():
-            job = self._job(progress, loader_state, is_copy=in_background and self._ranks.is_main)
+            job = take_job(
+                self._parts,
+                progress,
+                loader_state=loader_state,
+                abandoned=frozenset(self._abandoned),
+                shards=self._folder.shards(progress.step),
+                is_copy=in_background and self._ranks.is_main,
+            )
             if self._ranks.is_main:
                 self._pending = (job, self._thread.submit(self._write, job))
                 if not in_background:
@@ -194,6 +167,7 @@ class RunSaver:
         """
         if self._pending is None or not (wait or (self._is_told_at_once and self._pending[1].done())):
             return []
+        self._wait()
         (job, future), self._pending = self._pending, None
         try:
             record = future.result()
@@ -201,10 +175,9 @@ class RunSaver:
             return [self._note_failure(error, job, progress, must_succeed=must_succeed)]
         self._failed_saves = 0
         self._saved_best = (job.progress.best_step, job.progress.best_score)
-        self._abandoned -= job.abandoned
         return [record]
 
-    def _note_failure(self, error: SpaceError, job: _Job, progress: Progress, *, must_succeed: bool) -> EventRecord:
+    def _note_failure(self, error: SpaceError, job: SaveJob, progress: Progress, *, must_succeed: bool) -> EventRecord:
         if progress.best_step == job.progress.best_step:  # the new best was lost with the save
             progress.best_step, progress.best_score = self._saved_best
         self._failed_saves += 1
@@ -214,8 +187,12 @@ class RunSaver:
 
     def _wait(self) -> None:
         """Let the save in the background come to its end; `finished` still tells of it."""
-        if self._pending is not None:
-            self._pending[1].exception()
+        if self._pending is None:
+            return
+        job, future = self._pending
+        if future.exception() is None:  # what it took out of sight is so once: the run may go back from there again
+            self._abandoned -= job.abandoned
+            self._pending = (replace(job, abandoned=frozenset()), future)
 
     def has(self, step: int) -> bool:
         """Whether a step has a checkpoint."""
@@ -230,42 +207,16 @@ class RunSaver:
         best = progress.best_step
         return best if best is not None and self.has(best) else progress.step
 
-    def _job(self, progress: Progress, loader_state: Mapping[str, Any], *, is_copy: bool) -> _Job:
-        shards = self._parts.division.begin_shards(self._folder.shards(progress.step))
-        whole = self._parts.division.gather()
-        tensors = whole.optimizer.tensors()
-        return _Job(
-            model=frozen_copy(whole.model) if is_copy else whole.model,
-            optimizer_tensors=frozen_tensors(tensors) if is_copy else tensors,
-            progress=copy.deepcopy(progress),
-            loader_state=copy.deepcopy(loader_state),
-            abandoned=frozenset(self._abandoned),
-            shards=shards,
-        )
-
-    def _write(self, job: _Job) -> CheckpointRecord:
+    def _write(self, job: SaveJob) -> CheckpointRecord:
         """Write a checkpoint, let the links name it, and remove what is no longer kept."""
         started = time.perf_counter()
         progress, path = job.progress, self._folder.path(job.progress.step)
-        # Saved by an interrupt, then evaluated on resume: the weights are the same.
-        if not path.is_dir() or progress.step in job.abandoned:
-            with self._folder.new(progress.step) as directory:
-                if job.shards is not None:
-                    _take_in(job.shards, self._folder.shards(progress.step), directory / SHARDS)
-                save_state(
-                    directory,
-                    model=job.model,
-                    weight_files=self._parts.weight_files,
-                    optimizer_tensors=job.optimizer_tensors,
-                    progress=progress,
-                    loader_state=job.loader_state,
-                    settings=self._parts.settings,
-                    sidecars=self._parts.sidecars,
-                )
+        with self._folder.new(progress.step) as directory:
+            write_job(job, self._parts, directory, shards=self._folder.shards(progress.step))
         for step in job.abandoned - {progress.step}:
             self._folder.hide(step)
         self._link(progress)
-        self._folder.purge(keep=self._keep, protect=progress.best_step)
+        self._folder.purge(keep=self._keep, is_regular=self._is_regular, protect=progress.best_step)
         return CheckpointRecord(
             step=progress.step,
             path=path,
@@ -274,25 +225,9 @@ class RunSaver:
             seconds=time.perf_counter() - started,
         )
 
-    def _checkpoint_bytes(self) -> int:
-        """Return how large a checkpoint is at most."""
-        own = saved_weights(self._parts.model).values()
-        weights = sum(parameter.numel() * parameter.element_size() for parameter in own)
-        num_copies = 1 + _OPTIMIZER_FACTOR + self._parts.optimizer.is_averaging
-        return num_copies * weights + sum(map(len, self._parts.sidecars.values()))
-
     def _link(self, progress: Progress) -> None:
         self._folder.link("last", progress.step)
         self._folder.link("best", self.best_step(progress))
-
-
-def _take_in(writing: Future[None], written: Path, path: Path) -> None:
-    """Move the pieces of all ranks into a checkpoint, once they are written."""
-    try:
-        writing.result()
-        written.rename(path)
-    except OSError as error:
-        raise error if isinstance(error, SpaceError) else as_write_error(error, path) from error
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any], *, prefix: str = "") -> dict[str, list[Any]]:

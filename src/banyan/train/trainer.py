@@ -5,51 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from torch import nn
 
-from banyan.core.config import config_to_mapping
 from banyan.core.errors import DataError, DivergedError, SpaceError
 from banyan.core.locks import hold_directory
 from banyan.core.types import HeadSpec
 from banyan.data.batch import BatchLoader
-from banyan.model.transformer import Transformer
-from banyan.train.backward_update import backward_update
-from banyan.train.balance import TaskBalance, default_balance
-from banyan.train.balance_config import task_groups
-from banyan.train.balance_methods import balance_method
+from banyan.train.balance import TaskBalance
 from banyan.train.callbacks import Callback, EventRecord, FitResult, Record, RunStart, tell
 from banyan.train.config import TrainConfig
-from banyan.train.configured_loss import configured_loss
-from banyan.train.conflicts import ConflictMonitor
 from banyan.train.evaluations import Evaluations, Evaluator
-from banyan.train.health.data import DataShape
 from banyan.train.health.watch import HealthWatch
 from banyan.train.interrupt import InterruptWatch
 from banyan.train.layer_rates import LayerRates
-from banyan.train.loss_plot import LossPlot
-from banyan.train.losses import joint_loss
 from banyan.train.memory import settle_freed_memory
-from banyan.train.optimizer import ModelOptimizer, OptimizerConfig
+from banyan.train.optimizer import OptimizerConfig
 from banyan.train.precision import device_of
 from banyan.train.ranks import ALONE, Ranks
-from banyan.train.recovery import Recovery
 from banyan.train.remedies import LowerRate, Remedy, Rewind, ShrinkScores, Stop
-from banyan.train.run_files import EventsFile, MetricsFile, TensorBoard
-from banyan.train.saver import RunSaver, SavedParts
+from banyan.train.run_parts import RunSettings, run_files, run_saver, run_watch, step_parts
 from banyan.train.schedule import ScheduleConfig
 from banyan.train.score_bound import shrink_scores
-from banyan.train.snapshots import SnapshotRing
+from banyan.train.skips import note_skip
 from banyan.train.state import Progress, TransformerFiles, WeightFiles, readable_state
 from banyan.train.step import LossFunction
-from banyan.train.stepper import StepParts, Stepper, StepTaken
-
-MAX_SKIPPED, SKIP_WINDOW = 10, 100  # so many updates that no sound model makes, among so many, end a run
-UNSOUND = ("not_finite", "diverged")
+from banyan.train.stepper import Stepper, StepTaken
 
 
 class Trainer:
@@ -88,62 +71,27 @@ class Trainer:
         self._evaluations = Evaluations(evaluator, config=config)
         self._progress = Progress()
         self._ranks = ranks
-        loss_function = loss_function or partial(joint_loss, task_heads=tuple(task_heads))
-        model_optimizer = _optimizer_of(model, optimizer, config=config, layer_rates=layer_rates, ranks=ranks)
-        balance = balance or default_balance(cast(Transformer, model), task_heads)
-        parts = StepParts(
-            model=model,
+        settings = RunSettings(train=config, optimizer=optimizer, schedule=schedule, seed=seed)
+        parts = step_parts(
+            model,
+            settings,
             loader=loader,
-            optimizer=model_optimizer,
-            loss_function=configured_loss(loss_function, model=model, config=config, world_size=ranks.world_size),
+            task_names=task_names,
+            task_heads=task_heads,
             balance=balance,
-            config=config,
-            schedule=schedule,
-            learning_rate=optimizer.learning_rate,
-            task_names=self._task_names,
-            seed=seed,
+            loss_function=loss_function,
+            layer_rates=layer_rates,
             ranks=ranks,
-            update=backward_update(model, model_optimizer, config=config, world_size=ranks.world_size),
-            balance_method=balance_method(config.balance, balance),
-            task_groups=task_groups(config.balance, self._task_names, world_size=ranks.world_size),
-            conflicts=_monitor_of(model, loss_function, config=config, num_tasks=balance.num_tasks, ranks=ranks),
         )
         self._optimizer = parts.optimizer
         self._stepper = Stepper(parts)
-        settings = {"train": config, "optimizer": optimizer, "schedule": schedule, "seed": seed}
-        self._saver = _saver_of(
-            parts,
-            run_directory,
-            weight_files=weight_files or TransformerFiles(),
-            settings=config_to_mapping(settings),
-            sidecars=sidecars or {},
+        files = weight_files or TransformerFiles()
+        self._saver = run_saver(parts, settings, run_directory, weight_files=files, sidecars=sidecars or {})
+        written = run_files(model, run_directory, log_every=config.log_every)
+        self._callbacks: tuple[Callback, ...] = (*written, *callbacks) if ranks.is_main else ()
+        self._watch, self._recovery = run_watch(
+            parts, self._stepper, self._saver, task_heads=task_heads, layer_rates=layer_rates
         )
-        files = _files_of(model, run_directory, log_every=config.log_every)
-        self._callbacks: tuple[Callback, ...] = (*files, *callbacks) if ranks.is_main else ()
-        self._watch, self._recovery = self._watched(parts, task_heads, layer_rates)
-
-    def _watched(
-        self, parts: StepParts, task_heads: Sequence[HeadSpec | None], layer_rates: LayerRates | None
-    ) -> tuple[HealthWatch | None, Recovery | None]:
-        """Return what looks after the run, if anything may."""
-        config = parts.config.health
-        if parts.update is not None:  # its gradient is not known in time; the update itself shortens what is too long
-            config = replace(config, rescale=False)
-        if not config.watch or parts.ranks.is_model_divided:  # it looks at whole weights and layers
-            return None, None
-        watch = HealthWatch(
-            config,
-            model=parts.model,
-            balance=parts.balance,
-            task_names=parts.task_names,
-            shape=_shape_of(parts.model, task_heads),
-            clip_norm=parts.config.clip_norm,
-            losses_of=self._stepper.losses_of,
-            redraw=self._stepper.redraw,
-            layer_rates=layer_rates,
-        )
-        snapshots = SnapshotRing(parts.model, holders=[parts.optimizer], max_bytes=config.max_snapshot_bytes)
-        return watch, Recovery(watch, snapshots=snapshots, saver=self._saver, snapshot_every=config.snapshot_every)
 
     def fit(
         self,
@@ -177,6 +125,8 @@ class Trainer:
                     callback.close()
 
     def _begin(self, notes: Sequence[EventRecord], *, resume: bool, restart_data: bool) -> None:
+        if self._recovery is not None:
+            self._recovery.remember_beginning()
         restored, events = self._saver.restore() if resume else self._saver.check_fresh()
         if restored is not None:
             self._progress = restored.progress
@@ -194,17 +144,15 @@ class Trainer:
         for event in (EventRecord(step=step, kind=kind), *events, *(replace(note, step=step) for note in notes)):
             self._tell(event)
         self.model.train()
-        if self._recovery is not None:
-            self._recovery.begin(self._progress)
 
     def _loop(self, watch: InterruptWatch) -> None:
-        if not self._must_stop(watch) and self._evaluate_if_due():  # what an interrupted run still owed
-            self._save()
+        if self._evaluations.is_owed(self._progress) and not self._must_stop(watch):  # by an interrupted run
+            self._evaluate_if_due()
+            self._save()  # also where it is not the best: the run may go back to here, and must then know of it
         while not (self._must_stop(watch) or self._is_complete() or self._evaluations.has_stalled(self._progress)):
             self._step()
             is_best = not self._must_stop(watch) and self._evaluate_if_due()
-            step = self._progress.step  # 0 where the run has gone back to its beginning: nothing is learned there
-            if is_best or (step and step % self._config.checkpoint_interval == 0):
+            if is_best or self._config.is_regular(self._progress.step):
                 self._save()
 
     def _must_stop(self, watch: InterruptWatch) -> bool:
@@ -244,12 +192,10 @@ class Trainer:
 
     def _look_after(self, taken: StepTaken) -> list[Remedy]:
         """Let the watch see what a step did; tell what it says, and return what it asks for."""
-        if self._watch is None or self._recovery is None:
+        if self._watch is None:
             return []
         remedies = self._watch.after_step(taken.record, input_seconds=taken.input_seconds)
         self._tell_of_health(self._watch)
-        if taken.result.is_applied:
-            self._recovery.after_step(self._progress)
         return remedies
 
     def _apply(self, remedy: Remedy) -> None:
@@ -274,23 +220,11 @@ class Trainer:
                 raise (DataError if remedy.is_data else DivergedError)(remedy.reason, hint=remedy.hint)
 
     def _note_skip(self, taken: StepTaken) -> None:
-        """Report an update that was not made, and end the run if the model keeps failing."""
-        progress, result = self._progress, taken.result
-        signal = result.verdict.signal
-        detail = {"signal": signal, "loss": str(result.loss), "grad_norm": str(result.grad_norm), "data": taken.place}
-        self._tell(EventRecord(step=progress.step, kind="step_skipped", detail=detail))
-        if signal not in UNSOUND:
-            return
-        recent = [step for step in progress.skipped_steps if step > progress.step - SKIP_WINDOW]
-        progress.skipped_steps = [*recent, progress.step]
-        if len(progress.skipped_steps) >= MAX_SKIPPED:
-            saved = f"last good checkpoint: {self._run_directory / 'last'}"
-            reason = (
-                f"{MAX_SKIPPED} of the last {SKIP_WINDOW} updates could not be made: the loss or the gradient was not "
-                f"finite, or far from all before; the run stopped at step {progress.step}."
-            )
-            hint = f"lower optimizer.learning_rate and optimizer.matrix_learning_rate; {saved}"
-            self._apply(Stop(reason=reason, hint=hint))
+        """Tell of an update that was not made, and end the run if the model keeps failing."""
+        event, end = note_skip(taken, self._progress, run_directory=self._run_directory)
+        self._tell(event)
+        if end is not None:
+            self._apply(end)
 
     def _tell_of_health(self, watch: HealthWatch) -> None:
         for event in watch.take_events():
@@ -323,71 +257,3 @@ class Trainer:
 
     def _tell(self, record: Record) -> None:
         tell(self._callbacks, record)
-
-
-def _monitor_of(
-    model: nn.Module, loss_function: LossFunction, *, config: TrainConfig, num_tasks: int, ranks: Ranks
-) -> ConflictMonitor | None:
-    """Return what looks for conflicts of the tasks, with a loss that is not compiled: its batches differ in size."""
-    if ranks.world_size > 1:  # each has but its share of a batch, and perhaps of the weights
-        return None
-    return ConflictMonitor(model, loss_function=loss_function, num_tasks=num_tasks, every=config.conflicts_every)
-
-
-def _optimizer_of(
-    model: nn.Module, optimizer: OptimizerConfig, *, config: TrainConfig, layer_rates: LayerRates | None, ranks: Ranks
-) -> ModelOptimizer:
-    """Return what moves the weights, each layer at its rate, with their average beside them where one is kept."""
-    built = ranks.optimizer_of(model, optimizer)
-    if layer_rates is not None:
-        built.differ_by_layer(layer_rates)
-    if config.average is not None:
-        built.keep_average(config.average, num_steps=config.steps)
-    return built
-
-
-def _saver_of(
-    parts: StepParts,
-    run_directory: Path,
-    *,
-    weight_files: WeightFiles,
-    settings: Mapping[str, Any],
-    sidecars: Mapping[str, bytes],
-) -> RunSaver:
-    """Return what saves the run."""
-    saved = SavedParts(
-        model=parts.model,
-        optimizer=parts.optimizer,
-        division=parts.ranks.division_of(parts.model, parts.optimizer),
-        weight_files=weight_files,
-        settings=settings,
-        sidecars=sidecars,
-    )
-    config = parts.config
-    return RunSaver(
-        run_directory,
-        parts=saved,
-        keep=config.keep_checkpoints,
-        ranks=parts.ranks,
-        in_background=config.background_saves,
-    )
-
-
-def _files_of(model: nn.Module, run_directory: Path, *, log_every: int) -> tuple[Callback, ...]:
-    """Return the files that every run writes down what happens in."""
-    return (
-        EventsFile(run_directory),
-        MetricsFile(run_directory, log_every=log_every),
-        TensorBoard(run_directory, log_every=log_every),
-        LossPlot(run_directory, unit="nats" if isinstance(model, Transformer) else ""),
-    )
-
-
-def _shape_of(model: nn.Module, task_heads: Sequence[HeadSpec | None]) -> DataShape | None:
-    if not isinstance(model, Transformer):
-        return None
-    return DataShape(
-        vocab_size=model.config.vocab_size,
-        first_image_id=model.config.text_vocab_size,
-        is_word_task=tuple(head is None for head in task_heads),
-    )

@@ -21,7 +21,6 @@ from banyan.model.transformer import Transformer
 from banyan.train.accounting import WeightCounts, count_weights
 from banyan.train.callbacks import Callback, CheckpointRecord, EvaluationRecord, RunStart, StepRecord
 from banyan.train.run_files import EVENTS_FILE, METRICS_FILE, TENSORBOARD_DIRECTORY
-from banyan.train.snapshots import NUM_SNAPSHOTS
 from banyan.workflows.learning import new_loader, prepare_learning
 from banyan.workflows.material import Material, gather_material
 from banyan.workflows.recipe import Recipe
@@ -155,7 +154,7 @@ class _Trial:
         """Return what the process holds before it learns, without the weights, and the seconds of a step.
 
         Trainer and callbacks know each other, so that a trial that is over is held until somebody looks for circles:
-        its weights, gradients, optimizer and snapshots would count as if the second trial had needed them.
+        its weights, gradients and optimizer would count as if the second trial had needed them.
         """
         watch = self._train(_FIRST_STEPS, dataclasses.replace(self._material, validation={}))
         shutil.rmtree(self._directory / "checkpoints")
@@ -163,7 +162,9 @@ class _Trial:
             (self._directory / link).unlink(missing_ok=True)
         gc.collect()
         give_back_freed_memory()
-        return max(0, watch.start_bytes - _WEIGHT_BYTES * num_weights), watch.last_step_seconds
+        weight_bytes = _WEIGHT_BYTES * num_weights
+        num_copies = 1 + self._recipe.train.health.keeps_beginning(weight_bytes)
+        return max(0, watch.start_bytes - num_copies * weight_bytes), watch.last_step_seconds
 
     def _train(self, num_steps: int, material: Material) -> _Stopwatch:
         half = -(-num_steps // 2)  # score and save in the middle: what that holds meets what a step holds
@@ -173,7 +174,6 @@ class _Trial:
             evaluate_every=half,
             checkpoint_every=half,
             early_stop_patience=None,
-            health=dataclasses.replace(self._recipe.train.health, snapshot_every=self._snapshot_every(num_steps)),
         )
         recipe = dataclasses.replace(self._recipe, train=shortened)
         watch = _Stopwatch()
@@ -186,14 +186,6 @@ class _Trial:
                 callbacks=[recorder, watch],
             )
         return watch
-
-    def _snapshot_every(self, num_steps: int) -> int:
-        """Return an interval at which the probe comes to hold as many snapshots as the run will.
-
-        A run too short to take a second one holds that of its beginning, in which the optimizer remembers nothing yet.
-        """
-        num_later = self._recipe.train.steps // self._recipe.train.health.snapshot_every
-        return max(1, num_steps // min(NUM_SNAPSHOTS, num_later)) if num_later else num_steps + 1
 
     def _log_bytes(self) -> int:
         files = (self._directory / METRICS_FILE, self._directory / EVENTS_FILE)

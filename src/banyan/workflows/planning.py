@@ -11,7 +11,6 @@ import psutil
 from banyan.train.accounting import MemoryParts, WeightCounts, flops_per_token, memory_parts
 from banyan.train.balance_config import task_groups
 from banyan.train.loss_plot import MIN_PAUSE_SECONDS
-from banyan.train.snapshots import NUM_SNAPSHOTS
 from banyan.train.step_work import StepWork, step_work
 from banyan.workflows.plan_probe import Measured, ProbeReport
 from banyan.workflows.planned_devices import (
@@ -229,7 +228,6 @@ def _memory(
 ) -> MemoryParts:
     """Return the memory by formula; each of `num_shares` processes has its share of the rows."""
     passes = recipe.train.accumulation_steps * num_shares
-    num_snapshots, has_first = _snapshots(recipe, report)
     return memory_parts(
         report.model,
         report.weights,
@@ -237,22 +235,12 @@ def _memory(
         num_tokens=-(-recipe.train.batch_seqs // passes) * recipe.train.seq_len,
         num_targets=-(-report.targets_per_step // passes),
         has_average=recipe.train.average is not None,
-        num_snapshots=num_snapshots,
-        has_first_snapshot=has_first,
+        has_beginning=recipe.train.health.keeps_beginning(_WEIGHT_BYTES * report.weights.total),
         base_bytes=base_bytes,
         number_bytes=number_bytes,
         learning=report.learning,
         work=_work(recipe),
     )
-
-
-def _snapshots(recipe: Recipe, report: ProbeReport) -> tuple[int, bool]:
-    """Return how many copies the watch over the run's health holds at its end, and whether the first is among them."""
-    health = recipe.train.health
-    size = 3 * _WEIGHT_BYTES * report.weights.total  # as the ring itself reckons
-    taken = 1 + report.steps // health.snapshot_every
-    held = min(NUM_SNAPSHOTS, health.max_snapshot_bytes // size, taken) if health.watch else 0
-    return held, held == taken
 
 
 def _calibrated_memory(recipe: Recipe, report: ProbeReport, probe: Measured) -> MemoryParts:

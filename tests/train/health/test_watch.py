@@ -80,7 +80,7 @@ TRAIN = {"checkpoint_every": 10, "log_every": 5}
 
 
 def rewound_run(directory: Path) -> Heard:
-    """Run forty steps that go back once, from step 33 to the snapshot of step 0."""
+    """Run forty steps that go back once, from step 33 to the checkpoint of step 20."""
     heard = Heard()
     tiny_trainer(directory, steps=40, train=TRAIN, loss_function=poisoned_thrice(), callbacks=[heard]).fit()
     return heard
@@ -93,10 +93,10 @@ def weights(directory: Path) -> bytes:
 def test_updates_that_keep_failing_send_the_run_back_with_a_lower_rate_and_the_data_goes_on(tmp_path: Path) -> None:
     heard = rewound_run(tmp_path)
     (rewound,) = (event for event in heard.events if event.kind == "rewound")
-    assert (rewound.step, rewound.detail["from_step"], rewound.detail["learning_rate_scale"]) == (0, 33, 0.7)
+    assert (rewound.step, rewound.detail["from_step"], rewound.detail["learning_rate_scale"]) == (20, 33, 0.7)
     state = read_json(tmp_path / "last" / "state.json")
     assert state["step"] == 40 and state["learning_rate_scale"] == 0.7
-    assert sum(place["num_rows"] for place in state["loader"]["places"].values()) == (33 + 40) * 4
+    assert sum(place["num_rows"] for place in state["loader"]["places"].values()) == (33 + 20) * 4
     assert [line["step"] for line in read_json_lines(tmp_path / "metrics.jsonl")] == [1, *range(5, 41, 5)]
     checkpoints = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert checkpoints == ["step-00000030", "step-00000040"]
@@ -112,13 +112,13 @@ def test_a_run_resumed_after_it_went_back_ends_with_the_same_bits(tmp_path: Path
             self.has_gone_back |= record.kind == "rewound"
 
         def on_step(self, record: Any) -> None:
-            if self.has_gone_back and record.step == 17:
+            if self.has_gone_back and record.step == 27:
                 os.kill(os.getpid(), signal.SIGINT)
 
     stopped = tiny_trainer(
         tmp_path / "stopped", steps=40, train=TRAIN, loss_function=poisoned_thrice(), callbacks=[Stop()]
     ).fit()
-    assert (stopped.steps, stopped.stopped_by) == (17, "interrupt")
+    assert (stopped.steps, stopped.stopped_by) == (27, "interrupt")
     tiny_trainer(tmp_path / "stopped", steps=40, train=TRAIN).fit(resume=True)
     assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
     whole, resumed = (read_json(tmp_path / name / "last" / "state.json") for name in ("whole", "stopped"))

@@ -23,8 +23,8 @@ class HealthConfig:
     probe_every: int = 8  # steps between two looks at every weight's gradient and update
     activation_probe_every: int = 50  # steps between two looks into the layers, on two rows of the batch
     noise_probe_every: int = 200  # steps between two looks at how noisy the gradient is, where batches have parts
-    snapshot_every: int = 200  # steps between two copies of the weights to go back to
-    max_snapshot_bytes: int = 256 << 20  # memory for up to three copies; larger models go back to a checkpoint
+    snapshot_every: int = 1000  # steps between two checkpoints at most, for a run goes back to one
+    max_snapshot_bytes: int = 256 << 20  # memory for the first weights, to go back to before there is a checkpoint
 
     def __post_init__(self) -> None:
         for name in ("probe_every", "activation_probe_every", "noise_probe_every", "snapshot_every"):
@@ -32,3 +32,7 @@ class HealthConfig:
                 raise ConfigError(f"train.health.{name}={getattr(self, name)} must be 1 or more.")
         if self.max_snapshot_bytes < 0:
             raise ConfigError(f"train.health.max_snapshot_bytes={self.max_snapshot_bytes} must be 0 or more.")
+
+    def keeps_beginning(self, weight_bytes: int) -> bool:
+        """Whether a run whose weights are so large keeps a copy of the first ones, to go back to."""
+        return self.watch and self.rewind and weight_bytes <= self.max_snapshot_bytes
