@@ -131,6 +131,18 @@ def dotted(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
+def full_names(tree: ast.AST) -> dict[str, str]:
+    """What a file calls a module by another name: {"t": "torch"} for `import torch as t`."""
+    aliases = (alias for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names)
+    return {alias.asname: alias.name for alias in aliases if alias.asname}
+
+
+def full_name(node: ast.AST, full: dict[str, str]) -> str:
+    """`torch.load` for t.load, and `eval` for builtins.eval."""
+    first, dot, rest = dotted(node).partition(".")
+    return f"{full.get(first, first)}{dot}{rest}".removeprefix("builtins.")
+
+
 # ------------------------------------------------------------------------------------------------ rules
 
 
@@ -149,11 +161,12 @@ def lower_rooms_do_without_torch(file: SourceFile) -> Iterator[str]:
 
 def nothing_can_run_foreign_code(file: SourceFile) -> Iterator[str]:
     for node, name in imports_of(file.tree):
-        if name.split(".")[0] in FORBIDDEN_MODULES:
+        if name.split(".")[0] in FORBIDDEN_MODULES or name in FORBIDDEN_CALLS:
             yield file.breach(node, f"imports {name}")
+    full = full_names(file.tree)
     for node in ast.walk(file.tree):
-        if isinstance(node, ast.Call) and dotted(node.func) in FORBIDDEN_CALLS:
-            yield file.breach(node, f"calls {dotted(node.func)}")
+        if isinstance(node, ast.Call) and (name := full_name(node.func, full)) in FORBIDDEN_CALLS:
+            yield file.breach(node, f"calls {name}")
         if isinstance(node, ast.keyword) and (node.arg, getattr(node.value, "value", None)) in FORBIDDEN_ARGUMENTS:
             yield file.breach(node.value, f"passes {node.arg}")
 
@@ -225,6 +238,15 @@ RULES: list[tuple[Rule, str, str]] = [
     (nothing_can_run_foreign_code, "cli/demo.py", "subprocess.run(command, shell=True)"),
     (nothing_can_run_foreign_code, "core/config.py", "yaml.load(text)"),
     (nothing_can_run_foreign_code, "tasks/base.py", "eval(answer)"),
+    (nothing_can_run_foreign_code, "tasks/base.py", "exec(answer)"),
+    (nothing_can_run_foreign_code, "tasks/base.py", "import builtins\nbuiltins.exec(answer)"),
+    (nothing_can_run_foreign_code, "model/checkpoint.py", "import torch as t\nt.load(path)"),
+    (nothing_can_run_foreign_code, "model/checkpoint.py", "from torch import load"),
+    (nothing_can_run_foreign_code, "model/checkpoint.py", "from joblib import load"),
+    (nothing_can_run_foreign_code, "train/state.py", "torch.save(weights, path)"),
+    (nothing_can_run_foreign_code, "transfer/formats.py", "read(path, weights_only=False)"),
+    (nothing_can_run_foreign_code, "transfer/hugging_face.py", "AutoModel.from_pretrained(x, trust_remote_code=True)"),
+    (nothing_can_run_foreign_code, "cli/env.py", "os.system(command)"),
     (init_files_are_tables_of_contents, "model/__init__.py", "def load(): ..."),
     (init_files_are_tables_of_contents, "model/__init__.py", "TASKS.add('x', X())"),
     (only_the_command_line_prints, "train/trainer.py", "print(loss)"),

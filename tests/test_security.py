@@ -32,7 +32,8 @@ FETCHERS = {
     "smtplib",
     "socketserver",
 }
-SECRET = re.compile(r"(secret|password|digest|token|key_sha256)$")
+SECRET = re.compile(r"(secret|password|key_sha256)$")
+SECRET_OF_A_KEY = re.compile(r"(secret|password|digest|token|key_sha256)$")  # where nothing but keys is looked up
 LOGGED = {  # fields of log lines that cannot hold what a user wrote; `error` is a place in our code or a store's reason
     "level", "request_id", "endpoint", "code", "error", "reason", "operation", "url", "model", "needs_key", "requests",
     "count", "path", "sha256",
@@ -77,13 +78,14 @@ def a_server_fetches_nothing(path: str, tree: ast.Module) -> Iterator[str]:
 
 
 def secrets_are_compared_in_constant_time(path: str, tree: ast.Module) -> Iterator[str]:
-    if path not in ("serve/auth.py", "store/keys.py"):
+    if not path.startswith(("serve/", "store/", "cli/")):
         return
+    names = SECRET_OF_A_KEY if path in ("serve/auth.py", "store/keys.py") else SECRET
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare) and any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
             sides = [node.left, *node.comparators]
             is_column = any(isinstance(side, ast.Attribute) and name_of(side.value).endswith("Row") for side in sides)
-            if not is_column and any(SECRET.search(name_of(side)) for side in sides):
+            if not is_column and any(names.search(name_of(side)) for side in sides):
                 yield f"{path}:{node.lineno}: compares a secret with =="
 
 
@@ -118,6 +120,7 @@ RULES: list[tuple[Rule, str, str]] = [
     (a_server_fetches_nothing, "serve/images.py", "from httpx import get"),
     (secrets_are_compared_in_constant_time, "store/keys.py", "found = digest == row.key_sha256"),
     (secrets_are_compared_in_constant_time, "serve/auth.py", "if secret != expected: pass"),
+    (secrets_are_compared_in_constant_time, "serve/routes/page.py", "if given.secret == key.secret: pass"),
     (log_lines_hold_only_known_fields, "serve/chat.py", "log_event(logger, 'asked', prompt=prompt)"),
     (log_lines_hold_only_known_fields, "serve/chat.py", "logger.info(f'asked {prompt}')"),
     (every_route_asks_for_a_scope, "serve/routes/new.py", "@router.get('/x')\nasync def x(request): return 1"),

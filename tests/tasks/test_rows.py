@@ -7,6 +7,7 @@ from banyan.tasks.rows import (
     list_column,
     needed_columns,
     rename_columns,
+    row_from_json,
     source_text,
     text_column,
 )
@@ -50,6 +51,12 @@ def test_a_list_column_holds_a_list() -> None:
     assert list_column({"tags": ("O",)}, "tags") == ["O"]
     with pytest.raises(DataError, match="must hold a list, got str"):
         list_column({"tags": "O"}, "tags")
+
+
+@pytest.mark.parametrize("text", ["{", '{"a":' * 100_000, '{"a": ' + "9" * 5_000 + "}"], ids=["no", "deep", "long"])
+def test_a_row_of_json_that_cannot_be_read_is_an_error_in_the_data(text: str) -> None:
+    with pytest.raises(DataError, match="no JSON that can be read"):
+        row_from_json(text)
 
 
 def test_a_template_never_reaches_into_a_value() -> None:

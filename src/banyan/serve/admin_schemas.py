@@ -16,8 +16,11 @@ Limit = Annotated[int, Whole(1, _MAX_LIMIT)]
 
 
 def _scopes(value: Any) -> list[str]:
-    if not isinstance(value, list) or not value or not all(scope in SCOPES for scope in value):
-        raise refuse("invalid_value", f"must be a list of {', '.join(SCOPES)}, got {show(value)}")
+    rule = f"must be a list of {', '.join(SCOPES)}"
+    if not isinstance(value, list) or not value:
+        raise refuse("invalid_value", f"{rule}, got {show(value)}")
+    if wrong := [scope for scope in value if scope not in SCOPES]:
+        raise refuse("invalid_value", f"{rule}, got {show(wrong[0])} among them")
     return value
 
 

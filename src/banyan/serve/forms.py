@@ -10,7 +10,7 @@ from pydantic import WithJsonSchema
 from banyan.core.errors import ConfigError, InputError
 from banyan.infer.forms.form import MAX_CHOICES, form_of
 from banyan.infer.sampling import SamplingConfig
-from banyan.serve.rules import refuse, show
+from banyan.serve.rules import refuse, show, show_content
 
 ANY_OBJECT = '{"type": "object"}'
 ResponseFormat = WithJsonSchema(
@@ -37,7 +37,8 @@ def json_schema_of(value: Any) -> str | None:
     if kind == "json_object":
         return ANY_OBJECT
     if kind != "json_schema":
-        raise refuse("unsupported_value", f"must be of type text, json_object or json_schema, got {show(value)}")
+        shown = show(kind or value)
+        raise refuse("unsupported_value", f"must be of type text, json_object or json_schema, got {shown}")
     wrapped = value.get("json_schema")
     schema = wrapped.get("schema") if isinstance(wrapped, dict) else None
     if not isinstance(schema, dict):
@@ -56,7 +57,7 @@ def choices_of(value: Any) -> tuple[str, ...]:
     Raises: a refusal for anything but different texts, none of them empty.
     """
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise refuse("invalid_type", f"must be an array of texts, got {show(value)}")
+        raise refuse("invalid_type", f"must be an array of texts, got {show_content(value)}")
     if not 1 <= len(value) <= MAX_CHOICES:
         raise refuse("out_of_range", f"must have 1 to {MAX_CHOICES} texts, got {len(value)}")
     try:

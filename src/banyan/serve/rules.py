@@ -19,9 +19,16 @@ def refuse(code: str, sentence: str) -> PydanticCustomError:
 
 
 def show(value: Any) -> str:
-    """Write a refused value as JSON, shortened."""
+    """Write a refused value as JSON, shortened; a list or an object may hold a user's text, and is only named."""
+    if isinstance(value, dict | list | tuple):
+        return "an object" if isinstance(value, dict) else "an array"
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + "…"
+
+
+def show_content(value: Any) -> str:
+    """Do the same for a field that is there for a user's text: a text is only named, too."""
+    return "a string" if isinstance(value, str) else show(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validat
 from banyan.core.errors import InputError
 from banyan.serve.forms import ResponseFormat, choices_of, json_schema_of
 from banyan.serve.incoming_pictures import MAX_PICTURES, reencoded
-from banyan.serve.rules import Converted, Length, OneOf, Only, Real, Whole, refuse, show
+from banyan.serve.rules import Converted, Length, OneOf, Only, Real, Whole, refuse, show, show_content
 from banyan.store.types import RequestState
 
 MAX_CHOICES = 8  # of one request, `n`
@@ -111,7 +111,8 @@ def _one_prompt(item: Any) -> str | tuple[int, ...]:
     if isinstance(item, list) and item:
         for index, token in enumerate(item):
             if type(token) is not int or token < 0:
-                raise refuse("invalid_value", f"holds {show(token)} at place {index}, which is not a valid token id")
+                shown = show_content(token)
+                raise refuse("invalid_value", f"holds {shown} at place {index}, which is not a valid token id")
         return tuple(item)
     if item in ("", []):
         raise refuse("empty_input", "must not be empty")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import WithJsonSchema, model_validator
 
-from banyan.serve.rules import Converted, Length, refuse, show
+from banyan.serve.rules import Converted, Length, refuse, show_content
 from banyan.serve.schemas import MAX_MESSAGES, MAX_PROMPT_CHARACTERS, Body, ChatMessage
 
 MAX_TOKENS = 65_536  # ids of one request
@@ -14,12 +14,13 @@ MAX_TOKENS = 65_536  # ids of one request
 
 def _token_ids(value: Any) -> tuple[int, ...]:
     if not isinstance(value, list):
-        raise refuse("invalid_type", f"must be an array of token ids, got {show(value)}")
+        raise refuse("invalid_type", f"must be an array of token ids, got {show_content(value)}")
     if len(value) > MAX_TOKENS:
         raise refuse("out_of_range", f"must have at most {MAX_TOKENS} ids, got {len(value)}")
     for index, token in enumerate(value):
         if type(token) is not int or token < 0:
-            raise refuse("invalid_value", f"holds {show(token)} at place {index}, which is not a valid token id")
+            shown = show_content(token)
+            raise refuse("invalid_value", f"holds {shown} at place {index}, which is not a valid token id")
     return tuple(value)
 
 

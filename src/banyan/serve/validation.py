@@ -12,12 +12,13 @@ from pydantic_core import ErrorDetails
 from starlette.datastructures import QueryParams
 
 from banyan.serve.errors import ApiError, bad_request
-from banyan.serve.rules import show
+from banyan.serve.rules import show, show_content
 from banyan.serve.strict_json import check_text
 
 M = TypeVar("M", bound=BaseModel)
 
 _NUMBERS = ("limit", "step")  # parameters of a query that are integers
+_CONTENT = frozenset({"messages", "prompt", "input", "inputs", "comment", "correction", "user", "choices", "stop"})
 _KINDS = {
     "string_type": "a string",
     "bool_type": "true or false",
@@ -68,7 +69,8 @@ def _as_api_error(problem: ErrorDetails, schema: type[BaseModel]) -> ApiError:
     if "sentence" in problem.get("ctx", {}):
         return bad_request(kind, f"{path} {problem['ctx']['sentence']}".strip(), param=path or None)
     expected = _KINDS.get(kind, "of another type")
-    return bad_request("invalid_type", f"{path} must be {expected}, got {show(problem['input'])}", param=path)
+    shown = show_content(problem["input"]) if _CONTENT & set(problem["loc"]) else show(problem["input"])
+    return bad_request("invalid_type", f"{path} must be {expected}, got {shown}", param=path)
 
 
 def field_path(location: tuple[int | str, ...]) -> str:

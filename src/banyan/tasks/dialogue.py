@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from banyan.tasks.fitting import answer_room, end_answer
 from banyan.tasks.metrics.answers import measure_answers
 from banyan.tasks.metrics.measurement import Measurement
 from banyan.tasks.picture_talk import cells_of, lay_out, see_messages
-from banyan.tasks.rows import read_each, rename_columns
+from banyan.tasks.rows import read_each, rename_columns, row_from_json
 from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.layout import Conversation, Turn
 from banyan.tokenizers.vocabulary import Vocabulary
@@ -93,11 +93,8 @@ class Dialogue(Task[DialogueExample]):
             raise InputError(f"task {self.name} cannot answer a blank message.")
         row: Row = {"messages": [{"role": "user", "content": text}]}
         if text.lstrip().startswith('{"'):
-            try:
-                row = json.loads(text)
-                return self.parse(row, with_answer=False)
-            except (json.JSONDecodeError, DataError):
-                row = {"messages": [{"role": "user", "content": text}]}  # a person may ask about a piece of JSON
+            with suppress(DataError):  # a person may ask about a piece of JSON
+                return self.parse(row_from_json(text), with_answer=False)
         return self.parse(row, with_answer=False)
 
     def prompt(self, example: DialogueExample, vocabulary: Vocabulary, *, max_tokens: int) -> Prompt:

@@ -207,7 +207,7 @@ def _all_captions(
     value = column(row, name)
     captions = tuple(value) if isinstance(value, list | tuple) else (value,)
     if not captions or not all(isinstance(text, str) and text.strip() for text in captions):
-        raise DataError(f"column {name!r} must hold a caption, or a list of captions, got {value!r:.60}.")
+        raise DataError(f"column {name!r} must hold a caption, or a list of captions, got {type(value).__name__}.")
     return captions
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -17,7 +16,7 @@ from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.answers import measure_answers
 from banyan.tasks.metrics.measurement import Measurement
 from banyan.tasks.preprocessing import UNIT_STEPS
-from banyan.tasks.rows import list_column, needed_columns, read_each, rename_columns, text_column
+from banyan.tasks.rows import list_column, needed_columns, read_each, rename_columns, row_from_json, text_column
 from banyan.tasks.units import Unit, encode_units, split_units
 from banyan.tokenizers.vocabulary import Vocabulary
 
@@ -122,8 +121,8 @@ class QuestionAnswering(Task[QuestionExample]):
         question, found, context = text.partition(_SEPARATOR)
         if text.lstrip().startswith("{"):
             try:
-                return self.parse(json.loads(text), with_answer=False)
-            except (json.JSONDecodeError, DataError) as error:
+                return self.parse(row_from_json(text), with_answer=False)
+            except DataError as error:
                 raise InputError(f"task {self.name} cannot read the question ({error}).") from error
         if not found or not question.strip() or not context.strip():
             raise InputError(

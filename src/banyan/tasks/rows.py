@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
@@ -13,6 +14,17 @@ from banyan.core.types import Row
 T = TypeVar("T")
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def row_from_json(text: str) -> Any:
+    """Return the row that somebody wrote as JSON on one line.
+
+    Raises: DataError for what is no JSON, is nested without end, or holds a number of thousands of digits.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"it is no JSON that can be read: {error}") from error
 
 
 def rename_columns(row: Row, columns: Mapping[str, str]) -> Row:

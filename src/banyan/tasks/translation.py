@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from banyan.tasks.augmentation.config import NOISE
 from banyan.tasks.augmentation.passage import Passage, WordSplitter, split_passage
 from banyan.tasks.metrics.measurement import Measurement
 from banyan.tasks.metrics.translations import ScoredTranslation, measure_translations
-from banyan.tasks.rows import rename_columns, text_column
+from banyan.tasks.rows import rename_columns, row_from_json, text_column
 from banyan.tasks.text_to_text import TextToText
 
 _DIRECTION = re.compile(r"\s*([A-Za-z]{2,3}(?:-\w+)?)\s*>\s*([A-Za-z]{2,3}(?:-\w+)?)\s*:\s*(.*)", re.DOTALL)
@@ -96,9 +95,9 @@ class Translation(TextToText[TranslationExample]):
         """Read `en>de: sentence`, a JSON row, or a sentence alone where the direction is fixed."""
         try:
             if text.lstrip().startswith("{"):
-                return self.parse(json.loads(text), with_answer=False)
+                return self.parse(row_from_json(text), with_answer=False)
             return self.parse(self._row_from_line(text), with_answer=False)
-        except (json.JSONDecodeError, DataError) as error:
+        except DataError as error:
             raise InputError(
                 f"task {self.name} cannot read what to translate ({error}).",
                 hint='write the direction in front of the sentence, for example "en>de: good morning"',

@@ -102,7 +102,7 @@ def find_words(text: str, tokens: Sequence[str]) -> tuple[Unit, ...]:
     for number, token in enumerate(tokens, start=1):
         start = text.find(token, at) if token else -1
         if start < 0:
-            raise DataError(f"word {number} of the row, {token!r}, does not occur in its text after character {at}.")
+            raise DataError(f"word {number} of the row does not occur in its text after character {at}.")
         at = start + len(token)
         units.append(Unit(start=start, end=at))
     return tuple(units)
