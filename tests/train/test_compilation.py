@@ -94,6 +94,11 @@ def test_a_wide_float32_model_on_a_cpu_is_compiled_only_where_a_recipe_says_so(c
     assert is_worth_compiling(choice, run_flops=1e20, float32_width=768) == expected
 
 
+@pytest.mark.parametrize(("choice", "expected"), [("auto", True), (False, False)])
+def test_a_run_in_int8_is_compiled_however_short_it_is(choice: Any, expected: bool) -> None:
+    assert is_worth_compiling(choice, run_flops=1.0, is_int8=True) == expected
+
+
 def test_a_missing_compiler_is_a_reason_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_compiler(*arguments: Any, **options: Any) -> Any:
         raise RuntimeError("No working C++ compiler found\nand more")

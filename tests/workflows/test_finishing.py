@@ -11,9 +11,11 @@ from banyan.core.errors import CheckpointError, ConfigError, UnknownNameError
 from banyan.core.model_directory import name_of, write_manifest
 from banyan.runtime.loading import load
 from banyan.testing.transfer_runs import TransferRuns
+from banyan.train.precision import Precision
 from banyan.workflows import finishing
 from banyan.workflows.finish_recipe import FinishRecipe
-from banyan.workflows.finishing import Finish, finish_folder, finish_run
+from banyan.workflows.finishing import Finish, finish_folder, finish_run, finishing_recipe
+from banyan.workflows.recipe import with_precision
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.training import TrainingOutcome, train
 
@@ -78,6 +80,15 @@ def test_a_finished_task_is_answered_by_its_adapter_and_the_others_to_the_bit_as
         assert model.num_parameters == joint.num_parameters
     assert not (finished / "state.json").exists() and name_of(finished) == "joint"
     assert [path.name for path in (finished / "finishes").iterdir()] == ["film"]
+
+
+@pytest.mark.parametrize(("joint", "own"), [("int8", "auto"), ("float32", "float32")])
+def test_int8_that_the_joint_run_learned_in_is_not_for_an_adapter(
+    outcome: TrainingOutcome, joint: Precision, own: Precision
+) -> None:
+    recipe = with_precision(outcome.recipe, joint)
+    child = finishing_recipe(recipe, FinishRecipe(steps=30), "film", parent=outcome.result.best_checkpoint)
+    assert child.train.precision == own
 
 
 def test_a_run_that_has_another_best_model_by_now_is_finished_anew(tmp_path: Path) -> None:

@@ -9,19 +9,20 @@ import pytest
 
 from banyan.core.config import config_from_mapping, write_config
 from banyan.core.errors import ConfigError
-from banyan.workflows.recipe import Recipe
+from banyan.train.precision import Precision
+from banyan.workflows.recipe import Recipe, with_precision
 from banyan.workflows.resuming import learned_data, recipe_changes, settle_evaluations, settle_recipe
 
 
 def recipe_of(**changes: Any) -> Recipe:
     tasks = [{"name": "text", "kind": "language_modeling", "data": {"train": "/rows.jsonl"}}]
-    return config_from_mapping(Recipe, {"name": "it", "tasks": tasks, **changes})
+    return config_from_mapping(Recipe, {"name": "it", "tasks": tasks, "device": "cpu", **changes})
 
 
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
     """The directory of a run of the plain recipe."""
-    write_config(tmp_path / "recipe.yaml", settle_evaluations(recipe_of()))
+    write_config(tmp_path / "recipe.yaml", with_precision(settle_evaluations(recipe_of()), "float32"))
     return tmp_path
 
 
@@ -34,7 +35,8 @@ def begun(tmp_path: Path) -> Path:
         ({"train": {"checkpoint_every": 7}}, "train.checkpoint_every"),
         ({"train": {"health": {"watch": False}}}, "train.health.watch"),
         ({"evaluation": {"max_test_examples": 3}}, "evaluation.max_test_examples"),
-        ({"device": "cpu"}, "device"),
+        ({"device": "cpu:0"}, "device"),
+        ({"train": {"precision": "int8"}}, "train.precision"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -65,6 +67,23 @@ def test_what_decides_a_shape_or_the_order_may_not(begun: Path, changes: dict[st
 def test_a_batch_may_be_cut_in_another_way(begun: Path) -> None:
     changed = recipe_of(train={"micro_batch_seqs": 4, "accumulation_steps": 4})  # 16 rows, as before
     assert settle_recipe(changed, begun, resume=True).train.batch_seqs == 16
+
+
+@pytest.mark.parametrize(
+    ("began", "parallel", "goes_on"),
+    [
+        ("int8", {}, "int8"),
+        ("int8", {"tensor": 2}, "float32"),  # int8 needs whole matrices
+        ("bfloat16", {}, "bfloat16"),
+        ("auto", {}, "float32"),  # by an earlier version, or on a GPU
+    ],
+)
+def test_a_run_goes_on_in_the_number_format_it_began_with(
+    tmp_path: Path, began: Precision, parallel: dict[str, int], goes_on: str
+) -> None:
+    write_config(tmp_path / "recipe.yaml", with_precision(recipe_of(), began))
+    settled = settle_recipe(recipe_of(parallel=parallel), tmp_path, resume=True)
+    assert settled.train.precision == goes_on
 
 
 def test_more_steps_move_the_evaluations(begun: Path) -> None:

@@ -88,12 +88,13 @@ def fastest_products() -> Products:
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return "torch"
     x, weight = torch.ones(_PROBE_ROWS, _PROBE_WIDTH), torch.ones(_PROBE_WIDTH, _PROBE_WIDTH)
-    own = [_seconds(lambda: F.linear(x, weight)) for _ in range(_PROBE_ROUNDS)]
-    onednn = [_seconds(lambda: onednn_linear(x, weight)) for _ in range(_PROBE_ROUNDS)]
+    own = [seconds_of(lambda: F.linear(x, weight)) for _ in range(_PROBE_ROUNDS)]
+    onednn = [seconds_of(lambda: onednn_linear(x, weight)) for _ in range(_PROBE_ROUNDS)]
     return "onednn" if min(own) > MIN_GAIN * min(onednn) else "torch"
 
 
-def _seconds(work: Callable[[], Tensor]) -> float:
+def seconds_of(work: Callable[[], Tensor]) -> float:
+    """Return how long a product takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

@@ -26,14 +26,15 @@ MAX_WIDTH_ON_CPU = 640
 MAX_VARIANTS = 64  # of one block: with and without a mask, other numbers of rows, every layer's own dropout
 
 
-def is_worth_compiling(choice: Compile, *, run_flops: float, float32_width: int = 0) -> bool:
+def is_worth_compiling(choice: Compile, *, run_flops: float, float32_width: int = 0, is_int8: bool = False) -> bool:
     """Return whether to compile: as a recipe says, or if the run is long enough; the same for its resumption.
 
-    `float32_width` is that of a model whose products are made in float32 on a CPU, else 0.
+    `float32_width` is that of a model whose products are made in float32 on a CPU, else 0. In int8 every run is
+    compiled, for without it nothing is gained.
     """
     if choice != "auto":
         return choice
-    return run_flops >= MIN_RUN_FLOPS and float32_width <= MAX_WIDTH_ON_CPU
+    return is_int8 or (run_flops >= MIN_RUN_FLOPS and float32_width <= MAX_WIDTH_ON_CPU)
 
 
 def with_blocks(

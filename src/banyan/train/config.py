@@ -38,9 +38,9 @@ class TrainConfig:
     early_stop_patience: int | None = None  # evaluations without a better score; null: never
     background_saves: bool = True  # write checkpoints while training goes on, from a second copy in memory
     log_every: int = 10  # steps
-    precision: Precision = "auto"
+    precision: Precision = "auto"  # of products; auto: bfloat16 on a GPU, on a CPU as auto_precision.py says
     products: Products = "auto"  # float32 on a CPU: PyTorch's own routine or oneDNN's; auto: the faster one, measured
-    compile: Compile = "auto"  # auto: if the run is long enough to pay for it
+    compile: Compile = "auto"  # auto: if the run is long enough to pay for it; in int8 always
     low_memory: bool = False  # compute each block twice and give freed memory back: slower, for what does not fit else
     update_in_backward: bool = False  # move each weight once its gradient is known, and drop that; clips step by step
     health: HealthConfig = dataclasses.field(default_factory=HealthConfig)

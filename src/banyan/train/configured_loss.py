@@ -28,9 +28,11 @@ def configured_loss(
     Raises: ConfigError for a precision that this machine does not have.
     """
     computed = in_precision(loss_function, model=model, precision=config.precision, products=config.products)
-    has_one_size = world_size == 1 and config.balance.method != "db_mtl"
-    is_compiled = has_one_size and is_worth_compiling(
-        config.compile, run_flops=run_flops(model, config), float32_width=_float32_width(model, config)
+    is_compiled = has_one_size(config, world_size=world_size) and is_worth_compiling(
+        config.compile,
+        run_flops=run_flops(model, config),
+        float32_width=_float32_width(model, config),
+        is_int8=config.precision == "int8",
     )
     if is_compiled and (problem := compiler_problem()):
         LOG.warning("compile=false reason=%r", problem)
@@ -39,6 +41,11 @@ def configured_loss(
         computed = with_head_apart(computed, model=model)
     is_sparing = world_size == 1 and _widest_activation(model, config) >= MIN_WIDEST
     return with_blocks(computed, model=model, is_compiled=is_compiled, is_lean=config.low_memory, is_sparing=is_sparing)
+
+
+def has_one_size(config: TrainConfig, *, world_size: int) -> bool:
+    """Return whether a run's blocks meet batches of one size, in one process: others are not compiled."""
+    return world_size == 1 and config.balance.method != "db_mtl"
 
 
 def _float32_width(model: nn.Module, config: TrainConfig) -> int:

@@ -20,6 +20,7 @@ Precision = Literal["auto", "float32", "bfloat16", "int8"]
 def choose_precision(name: Precision, device: torch.device) -> torch.dtype:
     """Return the number format of the matrix products; `auto` takes bfloat16 on a GPU, and float32 on a CPU.
 
+    Whether int8 is better for a run on a CPU is settled before (`auto_precision.py`), and then stands in its recipe.
     Raises: ConfigError for bfloat16 on a CPU that has no instructions for it, where it is several times slower, and for
     int8 on a GPU, where nobody has measured it.
     """
@@ -32,7 +33,7 @@ def choose_precision(name: Precision, device: torch.device) -> torch.dtype:
     if device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
         raise ConfigError(
             "train.precision=bfloat16 is slower than float32 on this CPU, which has no instructions for it.",
-            hint="set train.precision=auto",
+            hint="set train.precision=float32",
         )
     return torch.bfloat16
 

@@ -23,6 +23,7 @@ from banyan.train.losses import joint_loss
 from banyan.train.measure import measure_step_seconds
 from banyan.workflows.learning import prepare_learning
 from banyan.workflows.material import Material, gather_material
+from banyan.workflows.number_formats import settle_formats
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import Reporter, SilentReporter
 from banyan.workflows.resuming import settle_recipe
@@ -58,6 +59,7 @@ def check_run(recipe: Recipe, *, reporter: Reporter) -> list[Check]:
         material = gather_material(recipe, Path(name), reporter=reporter)
         recipe = settle_sizes(recipe, material, reporter=reporter, device=device)
         model = new_model(recipe, material).to(device)
+        recipe = settle_formats(recipe, model, reporter=reporter)
         samples = {source.task: _spread(source) for source in material.sources}
         reporter.stage("look at the examples")
         checks = [_vocabulary(material, samples), *_targets(material, samples)]

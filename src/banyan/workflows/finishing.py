@@ -125,6 +125,7 @@ def finishing_recipe(recipe: Recipe, finish: FinishRecipe, name: str, *, parent:
         steps=finish.steps or recipe.train.steps,
         batch_ramp=None,
         seq_len_ramp=None,
+        precision="auto" if recipe.train.precision == "int8" else recipe.train.precision,  # which is for fresh weights
         balance=BalanceConfig(),
         evaluate_every=None,
         checkpoint_every=None,

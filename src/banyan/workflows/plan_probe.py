@@ -23,6 +23,7 @@ from banyan.train.callbacks import Callback, CheckpointRecord, EvaluationRecord,
 from banyan.train.run_files import EVENTS_FILE, METRICS_FILE, TENSORBOARD_DIRECTORY
 from banyan.workflows.learning import new_loader, prepare_learning
 from banyan.workflows.material import Material, gather_material
+from banyan.workflows.number_formats import settle_formats
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.run_records import RunRecorder
@@ -115,6 +116,7 @@ def _settle(recipe: Recipe, material: Material, directory: Path) -> tuple[Recipe
     recipe = settle_sizes(recipe, material, reporter=SilentReporter(), device=device)
     model = new_model(recipe, material).to(device)
     silent = SilentReporter()
+    recipe = settle_formats(recipe, model, reporter=silent)
     learning = prepare_learning(recipe, model, material, run_directory=directory, reporter=silent)
     return settle_length(recipe, model, learning, reporter=silent), model.to("meta")
 

@@ -25,6 +25,7 @@ from banyan.tasks.config import TaskConfig
 from banyan.train.config import TrainConfig
 from banyan.train.distributed.config import ParallelConfig
 from banyan.train.optimizer import OptimizerConfig
+from banyan.train.precision import Precision
 from banyan.train.schedule import ScheduleConfig
 from banyan.train.trackers import TrackingConfig
 from banyan.workflows.dial_keys import parse_budget, parse_size
@@ -278,6 +279,11 @@ def with_steps(recipe: Recipe, steps: int) -> Recipe:
 def with_products(recipe: Recipe, products: Products) -> Recipe:
     """Return the recipe with its routine for matrix products settled, so that a resumed run ends with the same bits."""
     return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, products=products))
+
+
+def with_precision(recipe: Recipe, precision: Precision) -> Recipe:
+    """Return the recipe with its number format settled, so that a resumed run goes on in it."""
+    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, precision=precision))
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:

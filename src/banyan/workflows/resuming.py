@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from banyan.core.config import config_to_mapping, read_config
+from banyan.core.devices import choose_device
 from banyan.core.errors import CheckpointError, ConfigError
 from banyan.runtime.description import read_description
 from banyan.tasks.augmentation.config import Augmentation
 from banyan.workflows.datasets import absolute_place, resolve_places
 from banyan.workflows.dial import as_dialled, has_dial
 from banyan.workflows.parent import settle_parent, tasks_of_parent, with_saved_parent
-from banyan.workflows.recipe import Recipe, with_products, with_steps
+from banyan.workflows.recipe import Recipe, with_precision, with_products, with_steps
 from banyan.workflows.replay import with_replay, with_saved_replay
 from banyan.workflows.sidecars import RECIPE_FILE
 from banyan.workflows.transfer_recipe import TransferRecipe
@@ -45,8 +46,7 @@ def settle_recipe(recipe: Recipe, run_directory: Path, *, resume: bool) -> Recip
     recipe = with_saved_replay(with_saved_parent(recipe, saved), saved)
     if has_dial(recipe):
         recipe = as_dialled(recipe, saved)
-    if recipe.train.products == "auto":  # as measured when the run began: another routine gives other last bits
-        recipe = with_products(recipe, saved.train.products)
+    recipe = _in_saved_formats(recipe, saved)
     recipe = settle_evaluations(recipe if recipe.minutes is None else with_steps(recipe, saved.train.steps))
     recipe = _with_saved_validation(recipe, saved)
     refuse_changes(saved, recipe, run_directory)
@@ -91,6 +91,17 @@ def _with_checkpoints(recipe: Recipe) -> Recipe:
         return recipe
     train = dataclasses.replace(recipe.train, checkpoint_every=recipe.train.evaluate_every)
     return dataclasses.replace(recipe, train=train)
+
+
+def _in_saved_formats(recipe: Recipe, saved: Recipe) -> Recipe:
+    """Return the recipe with the products that were chosen when the run began, where it leaves them open again."""
+    if recipe.train.products == "auto":  # another routine gives other last bits
+        recipe = with_products(recipe, saved.train.products)
+    if recipe.train.precision != "auto" or choose_device(recipe.device).type != "cpu":
+        return recipe
+    before = saved.train.precision
+    is_divided = before == "int8" and recipe.parallel.tensor > 1  # int8 needs whole matrices
+    return with_precision(recipe, "float32" if before == "auto" or is_divided else before)
 
 
 def _with_saved_validation(recipe: Recipe, saved: Recipe) -> Recipe:

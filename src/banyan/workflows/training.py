@@ -16,7 +16,6 @@ from banyan.core.locks import hold_directory
 from banyan.core.paths import runs_directory
 from banyan.core.process import end_with_launcher, process_place
 from banyan.core.types import HeadKind
-from banyan.model.products import fastest_products
 from banyan.model.transformer import Transformer, count_parameters
 from banyan.tasks.base import Task
 from banyan.tasks.image_generation import ImageGeneration
@@ -40,9 +39,10 @@ from banyan.workflows.inheriting import layer_rates_of, new_child
 from banyan.workflows.learning import Learning, heard_by, new_loader, prepare_learning, whole_batches
 from banyan.workflows.live_model import LiveEvaluator
 from banyan.workflows.material import Material, gather_material
+from banyan.workflows.number_formats import settle_formats
 from banyan.workflows.parent import tell_of_parent
-from banyan.workflows.recipe import Recipe, with_products, with_steps
-from banyan.workflows.reporter import Reporter
+from banyan.workflows.recipe import Recipe, with_steps
+from banyan.workflows.reporter import Reporter, SilentReporter
 from banyan.workflows.resuming import learned_data, recipe_changes, settle_evaluations, settle_recipe
 from banyan.workflows.run_beginning import SaveRecipe, steps_within
 from banyan.workflows.samples import SampleBook
@@ -205,8 +205,8 @@ def _settled(
 ) -> tuple[Recipe, Transformer, Learning]:
     """Return the recipe with its sizes, its steps and its validations counted, its model, and how that learns."""
     recipe = settle_sizes(recipe, material, reporter=reporter, device=device, ranks=ranks)
-    recipe = _settle_products(recipe, device, ranks)
     model = new_model(recipe, material).to(device)
+    recipe = settle_formats(recipe, model, reporter=reporter, ranks=ranks)
     learning = prepare_learning(recipe, model, material, run_directory=run_directory, reporter=reporter, ranks=ranks)
     recipe = settle_length(recipe, model, learning, reporter=reporter, ranks=ranks)
     recipe = settle_validation(recipe, model, material, reporter=reporter, ranks=ranks)
@@ -297,18 +297,12 @@ def settle_sizes(
 
     def probe(trial: Recipe) -> float:
         model = new_model(trial, material).to(device)
+        trial = settle_formats(trial, model, reporter=SilentReporter(), ranks=ranks)
         return _step_seconds(trial, model, whole_batches(trial, material), ranks=ranks)
 
     settled, summary = settle_dial(recipe, dial_facts(material.sources, _id_space(material)), probe=probe)
     reporter.line(summary)
     return settled
-
-
-def _settle_products(recipe: Recipe, device: torch.device, ranks: Ranks) -> Recipe:
-    """Note in the recipe which routine multiplies matrices, as measured now: oneDNN's if it is faster on every rank."""
-    if recipe.train.products != "auto" or device.type != "cpu":
-        return recipe
-    return with_products(recipe, "torch" if ranks.any(fastest_products() == "torch") else "onednn")
 
 
 def settle_length(

@@ -15,6 +15,7 @@ from banyan.train.callbacks import Callback, StepRecord
 from banyan.workflows.kept_scores import TaskScore, kept_scores, score_checkpoint
 from banyan.workflows.learning import whole_batches
 from banyan.workflows.material import Material, gather_material
+from banyan.workflows.number_formats import settle_formats
 from banyan.workflows.recipe import RECIPE_FILE, Recipe
 from banyan.workflows.reporter import Reporter, SilentReporter
 from banyan.workflows.resuming import settle_recipe
@@ -127,6 +128,7 @@ class TwinRuns:
         device = choose_device(recipe.device)
         recipe = settle_sizes(recipe, self._material, reporter=self._reporter, device=device)
         model = new_model(recipe, self._material).to(device)
+        recipe = settle_formats(recipe, model, reporter=self._reporter)
         learning = whole_batches(recipe, self._material)
         recipe = settle_length(recipe, model, learning, reporter=self._reporter)
         return settle_validation(recipe, model, self._material, reporter=self._reporter)
