@@ -3,9 +3,11 @@ import dataclasses
 import pytest
 import torch
 
-from banyan.core.types import Completion, LabelSet, Text
+from banyan.core.types import Completion, HeadKind, HeadSpec, LabelSet, Text
 from banyan.infer.forward import Row
 from banyan.infer.scoring import ScoringJob, question_of, run_jobs
+from banyan.model.ngrams import ReadTokens
+from banyan.testing.models import tiny_model
 from banyan.testing.prompts import LABELS, make_model, scoring_prompts, text_prompt
 
 MODEL = make_model()
@@ -67,3 +69,17 @@ def test_a_label_can_be_read_from_the_mean_of_the_whole_prompt() -> None:
     torch.testing.assert_close(
         torch.tensor(job.ticket.result(0).label_probs).double(), expected_L, rtol=1e-5, atol=1e-6
     )
+
+
+@torch.inference_mode()
+def test_a_head_with_a_table_is_asked_with_the_tokens_of_the_prompt() -> None:
+    asked = scoring_prompts("The banyan")[0]
+    wide = HeadSpec(name="sky", kind=HeadKind.CLASSIFICATION, labels=LABELS, pooling="mean", ngram_buckets=32)
+    model = tiny_model(MODEL.config, (wide,), std=0.3)
+    question = question_of(dataclasses.replace(asked, decoding=LabelSet(labels=LABELS, head="sky", pooling="mean")))
+    assert question is not None
+    run_jobs(model, [job := ScoringJob(question)], max_batch_tokens=1000)
+    ids = torch.tensor([asked.token_ids])
+    mean_1D = model(ids, attend_until_BT=torch.full_like(ids, len(asked) - 1)).mean(dim=1)
+    expected = model.head_logits("sky", mean_1D, tokens=ReadTokens.of_rows(ids))[0].double().softmax(-1)
+    torch.testing.assert_close(torch.tensor(job.ticket.result(0).label_probs).double(), expected, rtol=1e-5, atol=1e-6)

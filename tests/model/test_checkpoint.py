@@ -16,7 +16,7 @@ from banyan.testing.models import tiny_model, tiny_model_config
 
 HEADS = [
     HeadSpec(name="area", kind=HeadKind.CLASSIFICATION, labels=("io", "文本")),
-    HeadSpec(name="mood", kind=HeadKind.CLASSIFICATION, labels=("a", "b"), pooling="mean"),
+    HeadSpec(name="mood", kind=HeadKind.CLASSIFICATION, labels=("a", "b"), pooling="mean", ngram_buckets=24),
     HeadSpec(name="a.b/c", kind=HeadKind.SPAN),
 ]
 SHAPES = {
@@ -130,13 +130,30 @@ def test_a_description_that_is_not_ours_is_refused(saved: Path, content: str) ->
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("head", [[], [[]], 5, None, {"name": "a", "kind": "span", "labels": [], "pooling": []}])
+@pytest.mark.parametrize(
+    "head",
+    [
+        *([], [[]], 5, None),
+        {"name": "a", "kind": "span", "labels": [], "pooling": []},
+        {"name": "a", "kind": "classification", "labels": ["x"], "ngram_buckets": -1},
+        {"name": "a", "kind": "classification", "labels": ["x"], "ngram_buckets": True},
+        {"name": "a", "kind": "classification", "labels": ["x"], "ngram_buckets": 1 << 40},
+    ],
+)
 def test_a_head_that_cannot_be_read_is_refused(saved: Path, head: object) -> None:
     description = json.loads((saved / "model.json").read_text())
     (saved / "model.json").write_text(json.dumps({**description, "heads": [head]}))
     with pytest.raises(CheckpointError, match="model.json") as error:
         read_model_description(saved)
     assert "\n" not in str(error.value)
+
+
+def test_a_head_that_says_nothing_of_n_grams_has_none(saved: Path) -> None:
+    description = json.loads((saved / "model.json").read_text())
+    for head in description["heads"]:
+        del head["ngram_buckets"]
+    (saved / "model.json").write_text(json.dumps(description))
+    assert all(spec.ngram_buckets == 0 for spec in read_model_description(saved)[1])
 
 
 def test_a_description_of_a_later_version_says_so(saved: Path) -> None:

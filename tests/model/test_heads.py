@@ -1,9 +1,12 @@
+import dataclasses
+
 import pytest
 import torch
 
 from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.core.types import HeadKind, HeadSpec
 from banyan.model.heads import TaskHeads
+from banyan.model.ngrams import ReadTokens, ngram_sums
 
 AREA = HeadSpec(name="area", kind=HeadKind.CLASSIFICATION, labels=("io", "net", "text"))
 ANSWER = HeadSpec(name="answer", kind=HeadKind.SPAN)
@@ -31,3 +34,19 @@ def test_two_heads_of_one_name_or_a_head_without_labels_are_refused() -> None:
         TaskHeads([AREA, AREA], embed_dim=8)
     with pytest.raises(ConfigError, match="head 'mood' has no labels"):
         TaskHeads([HeadSpec(name="mood", kind=HeadKind.CLASSIFICATION)], embed_dim=8)
+
+
+def test_a_head_with_a_table_answers_with_the_mean_of_what_it_reads_and_what_occurs() -> None:
+    wide = dataclasses.replace(AREA, pooling="mean", ngram_buckets=32)
+    heads = TaskHeads([wide], embed_dim=8)
+    table = heads["area"].ngrams
+    assert table is not None and table.weight.shape == (32, 3)
+    hidden, tokens = torch.randn(2, 8), ReadTokens.of_rows(torch.tensor([[1, 2, 3], [4, 5, 6]]))
+    with torch.no_grad():
+        for weight in heads.parameters():
+            weight.normal_()
+        read = torch.nn.functional.linear(hidden, heads["area"].weight, heads["area"].bias)
+        expected = (read + ngram_sums(table.weight, tokens)) / 2
+        torch.testing.assert_close(heads.logits("area", hidden, tokens=tokens), expected)
+        heads.forget_ngrams()
+        torch.testing.assert_close(heads.logits("area", hidden, tokens=tokens), read / 2)

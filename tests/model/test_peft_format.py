@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import warnings
@@ -18,6 +19,7 @@ from banyan.core.errors import CheckpointError, FileError
 from banyan.core.types import HeadKind, HeadSpec
 from banyan.model.checkpoint import load_model, save_model
 from banyan.model.lora import LoraConfig, add_adapters, low_rank_pairs
+from banyan.model.ngrams import ReadTokens
 from banyan.model.peft_format import load_adapter, restore_adapter, save_adapter
 from banyan.model.transformer import Transformer
 from banyan.testing.adapters import give_random_adapter
@@ -132,14 +134,17 @@ def test_we_answer_under_their_adapter_as_peft_does(
 
 def test_an_adapter_comes_back_from_disk_bit_by_bit_with_its_heads(tmp_path: Path, base: Path) -> None:
     model = load_model(base)
-    give_random_adapter(model, "a", heads=[SKY])
+    wide = dataclasses.replace(SKY, ngram_buckets=16)
+    give_random_adapter(model, "a", heads=[wide])
     save_adapter(model, "a", tmp_path / "a", base=str(base))
     other = load_model(base)
     stored = load_adapter(other, tmp_path / "a", name="b")
-    assert stored.heads == (SKY,)
+    assert stored.heads == (wide,)
     assert torch.equal(logits(other, adapters_B=["b", "b"]), logits(model, adapters_B=["a", "a"]))
-    hidden = torch.ones(1, 32)
-    assert torch.equal(other.head_logits("sky", hidden, adapter="b"), model.head_logits("sky", hidden, adapter="a"))
+    hidden, tokens = torch.ones(1, 32), ReadTokens.of_rows(torch.tensor([[1, 2, 3]]))
+    ours, theirs = ((model, "a"), (other, "b"))
+    first, second = (m.head_logits("sky", hidden, adapter=name, tokens=tokens) for m, name in (ours, theirs))
+    assert torch.equal(first, second)
     assert not any(p.requires_grad for pair in low_rank_pairs(other, "b").values() for p in pair.parameters())
 
 

@@ -99,6 +99,14 @@ def test_a_classifier_of_a_recipe_reads_means_and_one_that_does_not_say_reads_th
     assert Classification(name="sky", labels=("a", "b")).head.pooling == "last"  # type: ignore[union-attr]
 
 
+def test_a_classifier_that_reads_whole_texts_may_have_a_table_of_n_grams() -> None:
+    asked = TaskConfig(name="sky", kind="classification", labels=("a", "b"), ngram_buckets=64)
+    assert build_task(asked).head.ngram_buckets == 64  # type: ignore[union-attr]
+    for change in ({"pooling": "last"}, {"answer": "words"}, {"ngram_buckets": -1}, {"ngram_buckets": 1 << 30}):
+        with pytest.raises(ConfigError, match="task sky: ngram_buckets="):
+            build_task(dataclasses.replace(asked, **change))  # type: ignore[arg-type]
+
+
 def test_a_recipe_may_name_the_score_that_chooses() -> None:
     config = TaskConfig(name="mood", kind="classification", labels=("a", "b"), metric="macro_f1")
     task = build_task(config)

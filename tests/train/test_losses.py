@@ -6,6 +6,7 @@ import torch
 from banyan.core.errors import DataError
 from banyan.core.types import HeadKind, HeadSpec, MaskKind, TokenSequence
 from banyan.data.batch import Batch, collate
+from banyan.model.ngrams import ReadTokens, ngram_sums
 from banyan.model.transformer import Transformer
 from banyan.testing.models import tiny_model, tiny_model_config
 from banyan.train.losses import joint_loss
@@ -153,6 +154,31 @@ def test_a_head_that_reads_means_scores_the_mean_of_its_whole_example_and_of_no_
             logits_L = trunk.head_logits("labels", hidden_TD.double().mean(dim=0).float()).double()
             expected -= float(logits_L.log_softmax(-1)[example.targets[-1]])
     assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_head_with_a_table_counts_the_loss_of_its_layer_and_teaches_each_as_if_alone() -> None:
+    wide = dataclasses.replace(MEANS, ngram_buckets=32)
+    trunk = tiny_model(tiny_model_config(vocab_size=320), heads=(wide,), std=0.3)
+    rows = [
+        [sequence("words", [5, 6]), sequence("labels", [-1, -1, 2])],
+        [sequence("labels", [-1, 1]), sequence("labels", [-1, -1, -1, 0])],
+    ]
+    batch = collate(rows, seq_len=8, pad_id=0, task_names=("words", "labels"))
+    layer = trunk.heads["labels"]
+    assert layer.ngrams is not None
+    learned = (layer.weight, layer.ngrams.weight)
+    found = joint_loss(trunk, batch, task_heads=(None, wide)).loss_sums[1]
+    by_layer, by_table = torch.zeros(()), torch.zeros(())
+    for example in (s for row in rows for s in row if s.task == "labels"):
+        ids, target = torch.tensor([example.token_ids]), torch.tensor([example.targets[-1]])
+        mean_1D = trunk(ids, attend_until_BT=torch.full((1, len(example)), 10)).mean(dim=1)
+        by_layer = by_layer + torch.nn.functional.cross_entropy(layer(mean_1D), target)
+        sums_1L = ngram_sums(layer.ngrams.weight, ReadTokens.of_rows(ids))
+        by_table = by_table + torch.nn.functional.cross_entropy(sums_1L, target)
+    torch.testing.assert_close(found, by_layer, rtol=1e-5, atol=0)
+    together = torch.autograd.grad(found, learned)
+    alone = (*torch.autograd.grad(by_layer, learned[:1]), *torch.autograd.grad(by_table, learned[1:]))
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6)
 
 
 def test_a_mean_of_many_narrow_numbers_is_rounded_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from banyan.core.types import HeadKind, HeadSpec
 from banyan.model.transformer import Transformer
 from banyan.testing.models import tiny_model, tiny_model_config
 from banyan.testing.vocabulary import tiny_vocabulary
@@ -75,3 +76,13 @@ def test_a_move_there_and_back_keeps_what_both_tokenizers_have() -> None:
     ids = [OLD.bos_id, *(OLD.text.encode("x y z."))]
     with torch.inference_mode():
         torch.testing.assert_close(back(torch.tensor([ids])), old(torch.tensor([ids])), rtol=0, atol=0)
+
+
+def test_tables_of_n_grams_begin_anew_and_the_old_model_keeps_its_own() -> None:
+    wide = HeadSpec(name="topic", kind=HeadKind.CLASSIFICATION, labels=("a", "b"), pooling="mean", ngram_buckets=16)
+    config = tiny_model_config(vocab_size=OLD.size, num_image_codes=16, grid_size=2)
+    old = tiny_model(config, heads=(wide,), std=0.3)
+    moved = retokenize(old, OLD, NEW).model
+    before, after = old.heads["topic"].ngrams, moved.heads["topic"].ngrams
+    assert before is not None and after is not None
+    assert before.weight.abs().sum() > 0 and after.weight.abs().sum() == 0

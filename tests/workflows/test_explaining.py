@@ -103,6 +103,19 @@ def test_an_answer_under_an_adapter_is_explained_under_it(tmp_path: Path) -> Non
     assert answer.explanations[0].log_odds == pytest.approx(math.log(odds), abs=1e-4)
 
 
+def test_a_head_that_adds_up_n_grams_is_explained_by_leaving_words_out_and_not_by_gradients(tmp_path: Path) -> None:
+    task = Classification(name="topic", labels=("tree", "树"), pooling="mean", ngram_buckets=64)
+    adapter = save_random_adapter(tmp_path / "adapter", save_tiny_model(tmp_path / "model"), tasks=[task])
+    with load(adapter, device="cpu", num_slots=1) as model:
+        answer = explained(model, "topic", "An oak.", method="occlusion")
+        assert answer.probability is not None
+        odds = answer.probability / (1 - answer.probability)
+        assert answer.explanations[0].log_odds == pytest.approx(math.log(odds), abs=1e-4)
+        assert any(word.value for word in answer.explanations[0].words)
+        with pytest.raises(InputError, match="task topic cannot be explained by integrated gradients"):
+            explained(model, "topic", "An oak.")
+
+
 def test_a_word_that_is_not_there_is_refused(keyword_model: LoadedModel, tmp_path: Path) -> None:
     with load(save_tiny_foreign_model("qwen2.5", tmp_path / "m", tasks=[Tagging(name="tags", labels=("x",))])) as model:
         with pytest.raises(InputError, match="is no word of the text"):

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 NO_TARGET = -1  # a position that has nothing to predict
 NO_GRID = -1  # a position that does not predict an image code
+MAX_NGRAM_BUCKETS = 1 << 24  # rows of a head's table
 
 Pooling: TypeAlias = Literal["last", "mean"]  # what stands for a whole text: its last position, or the mean of all
 Row: TypeAlias = dict[str, Any]  # one record as a file holds it, before a task has read it
@@ -57,6 +58,7 @@ class HeadSpec:
     kind: HeadKind
     labels: tuple[str, ...] = ()  # empty for spans
     pooling: Pooling = "last"  # what a classification head reads: the last position, or the mean of all
+    ngram_buckets: int = 0  # rows of a table of tokens and pairs that a classification head adds up besides; 0: none
 
     @property
     def num_outputs(self) -> int:

@@ -17,6 +17,7 @@ from torch import Tensor
 from banyan.core.errors import InputError
 from banyan.core.types import MaskKind, Pooling, Prompt, Span
 from banyan.infer.forward import attend_until
+from banyan.model.ngrams import ReadTokens
 from banyan.model.transformer import Transformer
 
 
@@ -50,10 +51,12 @@ class HeadDecision:
     def log_odds(self, model: Transformer, token_ids_BT: Tensor) -> Tensor:
         """Return the mean over the positions, (B,)."""
         hidden_BTD = _read(model, token_ids_BT, self.prompt, adapter=self.adapter)
-        hidden_BPD = hidden_BTD[:, list(self.positions)]
         if self.pooling == "mean":
-            hidden_BPD = hidden_BTD[:, : len(self.prompt)].mean(dim=1, keepdim=True)
-        logits_BPL = model.head_logits(self.head, hidden_BPD, adapter=self.adapter)
+            tokens = ReadTokens.of_rows(token_ids_BT[:, : len(self.prompt)])
+            mean_BD = hidden_BTD[:, : len(self.prompt)].mean(dim=1)
+            logits_BL = model.head_logits(self.head, mean_BD, adapter=self.adapter, tokens=tokens)
+            return log_odds(logits_BL[:, None], self.chosen)
+        logits_BPL = model.head_logits(self.head, hidden_BTD[:, list(self.positions)], adapter=self.adapter)
         return log_odds(logits_BPL, self.chosen)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 from banyan.core.types import Completion, LabelSet, Pooling, Prompt, Span, Tags, TokenSequence
@@ -16,6 +17,7 @@ from banyan.infer.likelihood import are_likeliest, target_log_probs
 from banyan.infer.requests import Ticket
 from banyan.infer.spans import best_span
 from banyan.infer.tags import best_tags
+from banyan.model.ngrams import ReadTokens
 from banyan.model.transformer import Transformer
 
 R_co = TypeVar("R_co", covariant=True)
@@ -52,7 +54,8 @@ class HeadLabels:
 
     def answer(self, model: Transformer, hidden: Sequence[Tensor]) -> Completion:
         """Return a probability for every label."""
-        logits_L = model.head_logits(self.head, hidden[0].to(model.dtype), adapter=self.adapter)[0]
+        tokens = ReadTokens.of_rows(torch.tensor([self.prompt.token_ids]))
+        logits_L = model.head_logits(self.head, hidden[0].to(model.dtype), adapter=self.adapter, tokens=tokens)[0]
         return Completion(label_probs=label_probs_from_logits(logits_L))
 
 

@@ -18,7 +18,7 @@ from banyan.core.config import config_from_mapping, config_to_mapping
 from banyan.core.errors import BanyanError, CheckpointError, ConfigError, FileError
 from banyan.core.files import atomic_write_json, read_json
 from banyan.core.model_directory import CONFIG_FILE, WEIGHTS_FILE
-from banyan.core.types import HeadKind, HeadSpec, Pooling
+from banyan.core.types import MAX_NGRAM_BUCKETS, HeadKind, HeadSpec, Pooling
 from banyan.model.config import ModelConfig
 from banyan.model.hugging_face_config import hugging_face_config, stock_architecture
 from banyan.model.on_disk_names import Layout, disk_layout, join_parameter, split_parameter
@@ -128,7 +128,13 @@ def read_model_description(directory: Path) -> tuple[ModelConfig, tuple[HeadSpec
 def write_model_description(directory: Path, config: ModelConfig, heads: Sequence[HeadSpec]) -> None:
     """Write what `read_model_description` reads."""
     listed = [
-        {"name": spec.name, "kind": spec.kind.value, "labels": list(spec.labels), "pooling": spec.pooling}
+        {
+            "name": spec.name,
+            "kind": spec.kind.value,
+            "labels": list(spec.labels),
+            "pooling": spec.pooling,
+            "ngram_buckets": spec.ngram_buckets,
+        }
         for spec in heads
     ]
     description = {"version": _VERSION, "config": config_to_mapping(config), "heads": listed}
@@ -139,7 +145,16 @@ def _head_spec(head: Mapping[str, Any]) -> HeadSpec:
     pooling: Pooling = {"pooling": "last", **head}["pooling"]  # models of version 0.1 do not say
     if pooling not in get_args(Pooling):
         raise CheckpointError(f"head {head['name']!r} reads {pooling!r}; known are {', '.join(get_args(Pooling))}.")
-    return HeadSpec(name=head["name"], kind=HeadKind(head["kind"]), labels=tuple(head["labels"]), pooling=pooling)
+    num_buckets = head.get("ngram_buckets", 0)
+    if type(num_buckets) is not int or not 0 <= num_buckets <= MAX_NGRAM_BUCKETS:
+        raise CheckpointError(f"head {head['name']!r} has ngram_buckets={num_buckets!r}; 0 to {MAX_NGRAM_BUCKETS}.")
+    return HeadSpec(
+        name=head["name"],
+        kind=HeadKind(head["kind"]),
+        labels=tuple(head["labels"]),
+        pooling=pooling,
+        ngram_buckets=num_buckets,
+    )
 
 
 def _one_line(error: Exception) -> str:

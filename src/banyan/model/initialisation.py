@@ -23,7 +23,9 @@ def init_weights(model: nn.Module, *, generator: torch.Generator) -> None:
     Source: Zhang et al. 2019 (Fixup) for the zero projections.
     """
     for name, module in model.named_modules():
-        if isinstance(module, nn.Embedding):
+        if isinstance(module, nn.Embedding) and _starts_at_zero(name):
+            module.weight.zero_()
+        elif isinstance(module, nn.Embedding):
             _draw_normal(module.weight, module.embedding_dim**-0.5, generator)
         elif isinstance(module, Lookback):
             for gain in module.gains:

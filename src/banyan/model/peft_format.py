@@ -251,11 +251,15 @@ def _read_heads(directory: Path, specs: Sequence[HeadSpec], model: Transformer) 
     """Return the weights of task heads, by their names in a model."""
     if not specs:
         return {}
-    names = {f"heads.{spec.name}.{kind}" for spec in specs for kind in ("weight", "bias")}
+    kinds = {spec.name: ("weight", "bias", *(("ngrams.weight",) if spec.ngram_buckets else ())) for spec in specs}
+    names = {f"heads.{name}.{kind}" for name, own in kinds.items() for kind in own}
     file, width = TensorFile(directory / EXTRAS_FILE, expected=names), model.config.embed_dim
     found: dict[str, Tensor] = {}
     for number, spec in enumerate(specs):
         weight = file.read(f"heads.{spec.name}.weight", shape=(spec.num_outputs, width))
         found[f"layers.{number}.weight"] = weight.to(model.dtype)
         found[f"layers.{number}.bias"] = file.read(f"heads.{spec.name}.bias", shape=(spec.num_outputs,)).to(model.dtype)
+        if spec.ngram_buckets:
+            table = file.read(f"heads.{spec.name}.ngrams.weight", shape=(spec.ngram_buckets, spec.num_outputs))
+            found[f"layers.{number}.ngrams.weight"] = table.to(model.dtype)
     return found

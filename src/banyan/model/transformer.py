@@ -21,6 +21,7 @@ from banyan.model.kv_cache import CachePass, CacheRows
 from banyan.model.linear import BareEmbedding, BareLinear, Product
 from banyan.model.lookback import Lookback
 from banyan.model.low_rank import adapter_key
+from banyan.model.ngrams import ReadTokens
 from banyan.model.norm import build_norm
 from banyan.model.pass_planner import PassPlanner
 
@@ -137,12 +138,14 @@ class Transformer(nn.Module):
         """
         return self._word_logits(hidden_ND, self.output_weight()[self.config.text_vocab_size :])
 
-    def head_logits(self, name: str, hidden_ND: Tensor, *, adapter: str | None = None) -> Tensor:
+    def head_logits(
+        self, name: str, hidden_ND: Tensor, *, adapter: str | None = None, tokens: ReadTokens | None = None
+    ) -> Tensor:
         """Score the labels of one task head: the model's own, or one that an adapter has brought.
 
         Shapes: hidden (..., D); returns (..., num_outputs).
         """
-        return self.heads_under(adapter).logits(name, hidden_ND)
+        return self.heads_under(adapter).logits(name, hidden_ND, tokens=tokens)
 
     def heads_under(self, adapter: str | None) -> TaskHeads:
         """Return the task heads that answer under an adapter; None: the model's own."""

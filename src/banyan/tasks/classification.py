@@ -8,7 +8,18 @@ from typing import Any, ClassVar, Literal
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError, DataError, InputError
-from banyan.core.types import Completion, HeadKind, HeadSpec, LabelSet, MaskKind, Pooling, Prediction, Prompt, Row
+from banyan.core.types import (
+    MAX_NGRAM_BUCKETS,
+    Completion,
+    HeadKind,
+    HeadSpec,
+    LabelSet,
+    MaskKind,
+    Pooling,
+    Prediction,
+    Prompt,
+    Row,
+)
 from banyan.tasks.augmentation.config import METHODS
 from banyan.tasks.augmentation.passage import Passage, WordSplitter, split_passage
 from banyan.tasks.base import Supervision, Task
@@ -44,6 +55,7 @@ class Classification(Task[ClassificationExample]):
     labels: tuple[str, ...]
     answer: Literal["head", "words"] = "head"
     pooling: Pooling = "last"  # what the head reads: the prompt's last position, or the mean of all
+    ngram_buckets: int = 0  # rows of the head's own table of tokens and pairs; 0: it reads the trunk alone
     template: str | None = None  # "{title}. {description}": the text, made of several columns
 
     def __post_init__(self) -> None:
@@ -53,12 +65,32 @@ class Classification(Task[ClassificationExample]):
                 hint="list them in the recipe as labels: [...], or leave it out to take them from the data",
             )
 
+        self._check_ngrams()
+
+    def _check_ngrams(self) -> None:
+        if not 0 <= self.ngram_buckets <= MAX_NGRAM_BUCKETS:
+            raise ConfigError(
+                f"task {self.name}: ngram_buckets={self.ngram_buckets} must lie between 0 and {MAX_NGRAM_BUCKETS:,}."
+            )
+        if self.ngram_buckets and (self.answer == "words" or self.pooling != "mean"):
+            raise ConfigError(
+                f"task {self.name}: ngram_buckets={self.ngram_buckets} needs a head that reads whole texts, not "
+                f"answer={self.answer} with pooling={self.pooling}.",
+                hint="use answer: head and pooling: mean, or leave ngram_buckets out",
+            )
+
     @property
     def head(self) -> HeadSpec | None:
         """A linear layer on the prompt, unless the labels are answered as words."""
         if self.answer == "words":
             return None
-        return HeadSpec(name=self.name, kind=HeadKind.CLASSIFICATION, labels=self.labels, pooling=self.pooling)
+        return HeadSpec(
+            name=self.name,
+            kind=HeadKind.CLASSIFICATION,
+            labels=self.labels,
+            pooling=self.pooling,
+            ngram_buckets=self.ngram_buckets,
+        )
 
     @classmethod
     def fields_from_rows(cls, rows: Sequence[Row], *, columns: Mapping[str, str]) -> dict[str, Any]:

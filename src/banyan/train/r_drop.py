@@ -78,7 +78,8 @@ def _apart_by_task(
 def _divergences(model: Transformer, group: TargetGroup, first_MD: Tensor, second_MD: Tensor) -> Tensor:
     if group.head is None:
         return _of_ids(model.image_logits if group.is_image else model.logits, first_MD, second_MD, model=model)
-    logits = [widened(model.head_logits(group.head.name, hidden_MD)) for hidden_MD in (first_MD, second_MD)]
+    name, tokens = group.head.name, group.tokens
+    logits = [widened(model.head_logits(name, hidden_MD, tokens=tokens)) for hidden_MD in (first_MD, second_MD)]
     if group.segments is None:
         first_MC, second_MC = (logits_MC.log_softmax(dim=-1) for logits_MC in logits)
         return symmetric_divergence(first_MC, second_MC)

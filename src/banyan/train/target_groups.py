@@ -11,6 +11,7 @@ from torch import Tensor
 from banyan.core.errors import DataError
 from banyan.core.types import HeadKind, HeadSpec
 from banyan.data.batch import Batch
+from banyan.model.ngrams import ReadTokens
 from banyan.train.span_loss import answer_marks, sum_by_segment
 
 
@@ -25,6 +26,7 @@ class TargetGroup:
     segments: Tensor | None = None  # (M,) which example each position belongs to, counted from 0; spans only
     num_segments: int = 0
     averaged: WholeExamples | None = None  # what is read in place of the positions; heads that read means only
+    tokens: ReadTokens | None = None  # of the examples; heads with a table of n-grams only
 
     def states(self, hidden_ND: Tensor) -> Tensor:
         """Return what the layer reads at each position, (M, D), from the hidden states of the flattened batch."""
@@ -104,7 +106,14 @@ def _averaged_group(batch: Batch, task: int, head: HeadSpec, has_loss: Tensor) -
     whole = _whole_examples(batch, task, has_loss)
     if whole.num_examples != len(positions):
         raise DataError(f"head {head.name} reads the mean of an example, which then has one target, not several.")
-    return TargetGroup(positions=positions, head=head, averaged=whole)
+    return TargetGroup(positions=positions, head=head, averaged=whole, tokens=_tokens(batch, whole, head))
+
+
+def _tokens(batch: Batch, whole: WholeExamples, head: HeadSpec) -> ReadTokens | None:
+    if not head.ngram_buckets:
+        return None
+    ids = batch.token_ids.flatten()[whole.positions]
+    return ReadTokens(token_ids=ids, examples=whole.examples, num_examples=whole.num_examples)
 
 
 def _whole_examples(batch: Batch, task: int, has_loss: Tensor) -> WholeExamples:

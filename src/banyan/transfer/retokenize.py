@@ -27,7 +27,7 @@ class Retokenized:
 def retokenize(model: Transformer, old: Vocabulary, new: Vocabulary, *, seed: int = 0) -> Retokenized:
     """Return the same trunk with rows for another vocabulary; image codes keep theirs.
 
-    The trunk's tensors are shared with the model that was given.
+    The trunk's tensors are shared with the model that was given. Tables of n-grams begin anew, for ids name their rows.
     """
     text = _text_pieces(old, new)
     special = _special_rows(old, new)
@@ -38,8 +38,10 @@ def retokenize(model: Transformer, old: Vocabulary, new: Vocabulary, *, seed: in
         grid_size=model.config.grid_size,
     )
     num_copied = sum(len(pieces) == 1 for pieces in text.values())
+    moved = with_rows(model, plan, seed=seed)
+    moved.heads.forget_ngrams()
     return Retokenized(
-        model=with_rows(model, plan, seed=seed),
+        model=moved,
         num_copied=num_copied,
         num_composed=len(text) - num_copied,
         num_special=len(special),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from banyan.core.errors import ConfigError, InputError, UnknownNameError
 from banyan.core.registry import did_you_mean
-from banyan.infer.attribution import METHODS, Method, require_captum
+from banyan.infer.attribution import METHODS, Method, integrated_gradients, require_captum
+from banyan.infer.decisions import HeadDecision
 from banyan.runtime.defaults import override
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.runtime.loading import load
@@ -119,6 +120,8 @@ def explain_answer(
     """Return what carried a model's answer. Nobody else may use the model meanwhile."""
     answered, parts = _ask(model, asked)
     decisions = decisions_of(model, answered, about=asked.about, each=asked.each)
+    if method is integrated_gradients:
+        _refuse_tables(model, decisions)
     explanations = []
     for number, decision in enumerate(decisions):
         reporter.progress(number, len(decisions), note=decision.about)
@@ -133,6 +136,19 @@ def explain_answer(
         explanations=tuple(explanations),
         num_dropped_tokens=answered.prompt.num_dropped_tokens,
     )
+
+
+def _refuse_tables(model: LoadedModel, decisions: Sequence[NamedDecision]) -> None:
+    """Refuse gradients where a head reads tokens besides: they are followed to embeddings, and would miss these."""
+    for decision in (named.decision for named in decisions):
+        if not isinstance(decision, HeadDecision):
+            continue
+        if model.model.heads_under(decision.adapter)[decision.head].ngrams is not None:
+            raise InputError(
+                f"task {decision.prompt.task} cannot be explained by integrated gradients: its head adds up a table of "
+                "n-grams, which no gradient reaches.",
+                hint="--method occlusion",
+            )
 
 
 def _ask(model: LoadedModel, asked: ExplainQuestion) -> tuple[Answered, tuple[Part, ...]]:
