@@ -27,9 +27,9 @@ TAKES_INT8: bool = False  # False: a recipe that leaves it open gets float32 on 
 MIN_WIDTH = 256  # whole steps in int8 were 1.2 times as fast as in float32 at a width of 128, 1.6 at 384, 1.5 at 768
 MIN_GAIN = 1.5  # of the products alone; 1.7 to 5 was seen, so that probes of one machine agree
 MIN_MINUTES = 2.0  # about what `MIN_RUN_FLOPS` take on two cores
-_PROBE_OPERATIONS, _PROBE_ROUNDS = 5e8, 5
-_FEW_ROWS, _EMULATED_SECONDS = 16, 0.05  # a processor with instructions for int8 takes a few ms for so few rows
-_WIDEST = 4096  # of a side of the matrix that the probe multiplies by
+_PROBE_OPERATIONS, _PROBE_ROUNDS = 2e8, 9  # a millisecond or two: a longer product is rarely left in peace
+_FEWEST_ROWS, _WIDEST = 64, 2048  # of the product that is timed, and a side of its matrix
+_EMULATED_SECONDS = 0.05  # a processor with instructions for int8 takes a few ms for a quarter of the fewest rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,12 +57,12 @@ SpeedUp: TypeAlias = Callable[[ProbedProduct], float]
 def int8_speed_up(probed: ProbedProduct) -> float:
     """Return how many times as fast as in float32 this CPU makes a product in int8, measured once per process.
 
-    It takes some 50 ms, for a large product is cut. 0: int8 is only emulated, and waiting for it would take too long.
+    It takes less than 0.2 s, for a large product is cut. 0: int8 is only emulated, and waiting for it would take too long.
     """
     product, (num_rows, num_inputs, num_outputs) = product_named(probed.products), _cut(probed)
     x, weight = torch.ones(num_rows, num_inputs), torch.ones(num_outputs, num_inputs)
     x_int8, weight_int8 = x.to(torch.int8), weight.to(torch.int8).t()
-    if seconds_of(lambda: torch._int_mm(x_int8[:_FEW_ROWS], weight_int8)) > _EMULATED_SECONDS:
+    if seconds_of(lambda: torch._int_mm(x_int8[: _FEWEST_ROWS // 4], weight_int8)) > _EMULATED_SECONDS:
         return 0.0
 
     def in_float32() -> Tensor:
@@ -78,7 +78,7 @@ def int8_speed_up(probed: ProbedProduct) -> float:
 def _cut(probed: ProbedProduct) -> tuple[int, int, int]:
     """Return rows, inputs and outputs of a product that is quickly made."""
     num_inputs, num_outputs = min(probed.num_inputs, _WIDEST), min(probed.num_outputs, _WIDEST)
-    most_rows = max(_FEW_ROWS, int(_PROBE_OPERATIONS / (2 * num_inputs * num_outputs)))
+    most_rows = max(_FEWEST_ROWS, int(_PROBE_OPERATIONS / (2 * num_inputs * num_outputs)))
     return min(probed.num_rows, most_rows), num_inputs, num_outputs
 
 
