@@ -57,7 +57,7 @@ SpeedUp: TypeAlias = Callable[[ProbedProduct], float]
 def int8_speed_up(probed: ProbedProduct) -> float:
     """Return how many times as fast as in float32 this CPU makes a product in int8, measured once per process.
 
-    It takes less than 0.2 s, for a large product is cut. 0: int8 is only emulated, and waiting for it would take too long.
+    It takes less than 0.2 s, for a large product is cut. 0: int8 is only emulated, and is not waited for.
     """
     product, (num_rows, num_inputs, num_outputs) = product_named(probed.products), _cut(probed)
     x, weight = torch.ones(num_rows, num_inputs), torch.ones(num_outputs, num_inputs)
