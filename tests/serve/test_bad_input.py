@@ -197,6 +197,8 @@ def test_a_body_that_does_not_come_is_not_waited_for(model: LocalModel, store: S
         ("/v1/tasks/qa", {"input": {"question": "who?"}}, 400, "invalid_value"),
         ("/v1/tasks/qa", {"input": {"question": " ", "context": "a"}}, 400, "invalid_value"),
         ("/v1/tasks/mt", {"input": {"translation": 3}}, 400, "invalid_value"),
+        ("/v1/tasks/mt", {"input": '{"a":' * 5_000}, 400, "invalid_value"),
+        ("/v1/tasks/qa", {"input": '{"question": ' + "9" * 5_000 + "}"}, 400, "invalid_value"),
         ("/v1/tasks/chat", {"input": {"messages": 3}}, 400, "invalid_value"),
         ("/v1/tasks/chat", {"input": {"messages": [{"role": "user", "content": {}}]}}, 400, "invalid_value"),
         ("/v1/tasks/topc", {"input": "a"}, 404, "task_not_found"),

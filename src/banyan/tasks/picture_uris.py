@@ -33,8 +33,8 @@ def bytes_of_uri(uri: str) -> bytes:
     """
     head, comma, content = uri.partition(",")
     if not comma or not head.startswith("data:image/") or not head.endswith(";base64"):
-        raise DataError(f"{uri[:40]!r} is not a picture; it must begin with data:image/png;base64, or the like.")
+        raise DataError("a picture that is written out must begin with data:image/png;base64, or the like.")
     try:
         return base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise DataError(f"the picture behind {head!r} is not base64 ({error}).") from error
+        raise DataError(f"what stands behind ;base64, is not base64 ({error}).") from error
