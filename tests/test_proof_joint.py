@@ -28,9 +28,14 @@ def test_every_setting_is_the_recipe_with_one_thing_changed() -> None:
     plain = read_recipe(RECIPE)
     resolved = [read_recipe(RECIPE, overrides=setting.changes) for setting in ABLATIONS]
     assert resolved[0] == plain and len({recipe.fingerprint for recipe in resolved}) == len(ABLATIONS)
-    by_method = {recipe.mixture.method: recipe for recipe in resolved}
-    for method in ("equal", "proportional"):
-        assert all(task.rate is None for task in by_method[method].tasks) and not by_method[method].mixture.rates
+    (equal,) = (recipe for recipe in resolved if recipe.mixture.method == "equal")
+    assert all(task.rate is None for task in equal.tasks) and not equal.mixture.rates
+
+
+def test_a_form_gives_every_task_a_share() -> None:
+    for form in (SHORT, LONG):
+        recipe = read_recipe(RECIPE, overrides=form.changes)
+        assert recipe.mixture.rates.keys() == {task.name for task in recipe.tasks}
 
 
 def test_goals_and_groups_name_tasks_of_the_recipe() -> None:
