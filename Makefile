@@ -15,7 +15,7 @@ ifneq ($(BANYAN_DATA),)
 export BANYAN_DATA
 endif
 
-.PHONY: demo test test-browser test-postgres lint types format tiny wheel-check proof-training proof-training-short proof-distributed proof-transfer proof-joint proof-pictures proof-serving proof-ray clean help
+.PHONY: demo test test-browser test-postgres lint types format tiny wheel-check proof-training proof-training-short proof-distributed proof-transfer proof-joint proof-pictures proof-serving proof-goals proof-goals-short proof-fuzz proof-ray clean help
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -70,6 +70,15 @@ proof-pictures: $(VENV)/.ready-dev ## Five sets, from files to figures of what i
 
 proof-serving: $(VENV)/.ready-dev ## A thousand stored answers, given again bit for bit in five companies (docs/proofs/serving.md)
 	$(BIN)/python -m proofs.serving $(PROOF)
+
+proof-goals: $(VENV)/.ready-dev ## Servers killed, drained, cut off from their database, …; goes on where it stopped (docs/proofs/serving-goals.md)
+	$(BIN)/python -m proofs.serving.goals --page $(PROOF)
+
+proof-goals-short: $(VENV)/.ready-dev ## The same in a minute
+	$(BIN)/python -m proofs.serving.goals --quick
+
+proof-fuzz: $(VENV)/.ready-dev ## Of these the fuzzing alone: requests, model directories, texts that look like control tokens
+	$(BIN)/python -m proofs.serving.goals --page --only G9 G11 G13 $(PROOF)
 
 proof-ray: $(VENV)/.ready-dev ## Two replicas under Ray Serve over one PostgreSQL, one killed in the middle (docs/guides/serving.md)
 	$(RAY_PYTHON) -c 'import ray.serve, psycopg' 2>/dev/null || $(PIP) install --editable '.[ray,postgres]'

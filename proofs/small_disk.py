@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from proofs.evidence import NotPossibleHereError
+
+_PIECE_BYTES = 1 << 16  # written at once
 
 
 @contextmanager
@@ -32,4 +34,13 @@ def leave_free(disk: Path, num_bytes: int) -> Path:
     """Fill a disk until so much is free, and return the file that does it."""
     ballast = disk / "ballast"
     ballast.write_bytes(bytes(max(0, shutil.disk_usage(disk).free - num_bytes)))
+    return ballast
+
+
+def fill(disk: Path) -> Path:
+    """Write until a disk has no room left, whoever else writes there meanwhile, and return the file that does it."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(_PIECE_BYTES))
     return ballast

@@ -244,6 +244,24 @@ def test_a_record_ends_once_and_the_first_ending_counts() -> None:
     assert (answer.state, answer.error_code) == (RequestState.FAILED, "timeout")
 
 
+@pytest.mark.parametrize(("how", "state"), [("settle", RequestState.COMPLETED), ("forsake", RequestState.CANCELLED)])
+def test_an_answer_that_is_held_back_is_written_when_it_goes_out_or_never_will(how: str, state: RequestState) -> None:
+    async def run() -> list[StoredAnswer]:
+        store = SlowStore()
+        commit(store.begun)
+        commit(store.finished)
+        record = await Recorder(store, progress_seconds=1).begin(tiny_request())
+        record.hold_back()
+        await record.complete((), num_completion_tokens=1)
+        assert not store.answers
+        await getattr(record, how)()
+        await record.settle()
+        await record.forsake()
+        return store.answers
+
+    assert [answer.state for answer in asyncio.run(run())] == [state]
+
+
 def test_a_client_that_leaves_during_the_first_commit_is_recorded_as_gone() -> None:
     async def run() -> list[StoredAnswer]:
         store = SlowStore()

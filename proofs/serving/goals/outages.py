@@ -18,7 +18,7 @@ from proofs.serving.goals.asking import askings
 from proofs.serving.goals.bench import Bench, Server
 from proofs.serving.goals.ledger import Attempt, Ledger, compare
 from proofs.serving.goals.load import Load
-from proofs.small_disk import leave_free, small_disk
+from proofs.small_disk import fill, small_disk
 
 _AWAY_SECONDS = {"PostgreSQL stopped": 30.0, "disk full": 10.0, "locked": 10.0}
 _SHORT_SECONDS = 1.5
@@ -104,7 +104,7 @@ def _doomed_server(bench: Bench, what: str, trial: str) -> Iterator[tuple[Server
         with small_disk(bench.directory / "disk", num_bytes=_DISK_BYTES) as disk:
             database = bench.database("SQLite", disk)
             with bench.server(f"G3-{trial}", database=database) as server:
-                yield server, Outage(begin=lambda: leave_free(disk, 0), end=(disk / "ballast").unlink)
+                yield server, Outage(begin=lambda: fill(disk), end=(disk / "ballast").unlink)
 
 
 @contextmanager
