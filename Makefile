@@ -74,7 +74,7 @@ proof-serving: $(VENV)/.ready-dev ## A thousand stored answers, given again bit 
 proof-goals: $(VENV)/.ready-dev ## Servers killed, drained, cut off from their database, …; goes on where it stopped (docs/proofs/serving-goals.md)
 	$(BIN)/python -m proofs.serving.goals --page $(PROOF)
 
-proof-goals-short: $(VENV)/.ready-dev ## The same in a minute
+proof-goals-short: $(VENV)/.ready-dev ## A short form of the same
 	$(BIN)/python -m proofs.serving.goals --quick
 
 proof-fuzz: $(VENV)/.ready-dev ## Of these the fuzzing alone: requests, model directories, texts that look like control tokens
