@@ -20,7 +20,7 @@ from banyan.testing.adapters import save_random_adapter
 from banyan.testing.foreign_models import save_tiny_foreign_model
 from banyan.testing.keyword_model import TASK, save_keyword_model, sentences
 from banyan.testing.model_directories import save_tiny_model
-from banyan.workflows.explaining import ExplainedAnswer, ExplainQuestion, explain_answer, method_named
+from banyan.workflows.explaining import ExplainedAnswer, ExplainQuestion, explain_answer
 from banyan.workflows.reporter import SilentReporter
 
 ASKED = [(text, keyword) for text, keyword, _ in sentences(16, seed=10**6) if keyword]
@@ -35,7 +35,7 @@ def keyword_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadedMo
 
 def explained(model: LoadedModel, task: str, text: str, **changes: object) -> ExplainedAnswer:
     asked = ExplainQuestion(task=task, text=text, **changes)  # type: ignore[arg-type]
-    return explain_answer(model, asked, method=method_named(asked.method), reporter=SilentReporter())
+    return explain_answer(model, asked, reporter=SilentReporter())
 
 
 def strongest(answer: ExplainedAnswer) -> str:
@@ -107,13 +107,13 @@ def test_a_head_that_adds_up_n_grams_is_explained_by_leaving_words_out_and_not_b
     task = Classification(name="topic", labels=("tree", "树"), pooling="mean", ngram_buckets=64)
     adapter = save_random_adapter(tmp_path / "adapter", save_tiny_model(tmp_path / "model"), tasks=[task])
     with load(adapter, device="cpu", num_slots=1) as model:
-        answer = explained(model, "topic", "An oak.", method="occlusion")
-        assert answer.probability is not None
+        answer = explained(model, "topic", "An oak.")
+        assert answer.method == "occlusion" and answer.probability is not None
         odds = answer.probability / (1 - answer.probability)
         assert answer.explanations[0].log_odds == pytest.approx(math.log(odds), abs=1e-4)
         assert any(word.value for word in answer.explanations[0].words)
-        with pytest.raises(InputError, match="task topic cannot be explained by integrated gradients"):
-            explained(model, "topic", "An oak.")
+        with pytest.raises(InputError, match="task topic cannot be explained by integrated-gradients"):
+            explained(model, "topic", "An oak.", method="integrated-gradients")
 
 
 def test_a_word_that_is_not_there_is_refused(keyword_model: LoadedModel, tmp_path: Path) -> None:

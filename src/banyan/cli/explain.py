@@ -45,7 +45,9 @@ def explain_command(
     model: Annotated[Path, typer.Argument(help="A model directory, for example runs/demo/best")],
     task: Annotated[str, typer.Option(help="One of the model's tasks, by name.")],
     text: Annotated[str | None, typer.Argument(help="The question, as for banyan predict.")] = None,
-    method: Annotated[str, typer.Option(help="integrated-gradients, or occlusion.")] = "integrated-gradients",
+    method: Annotated[
+        str | None, typer.Option(help="integrated-gradients, or occlusion, which tables of n-grams need.")
+    ] = None,
     about: Annotated[
         str | None, typer.Option(help="Another label, one entity or word, another stretch: not the answer as a whole.")
     ] = None,

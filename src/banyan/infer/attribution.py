@@ -89,7 +89,8 @@ def occlusion(model: Transformer, decision: Decision, groups: Groups, *, blank_i
     )
 
 
-METHODS: Mapping[str, Method] = {"integrated-gradients": integrated_gradients, "occlusion": occlusion}
+GRADIENTS, OCCLUSION = "integrated-gradients", "occlusion"
+METHODS: Mapping[str, Method] = {GRADIENTS: integrated_gradients, OCCLUSION: occlusion}
 
 
 def require_captum() -> None:

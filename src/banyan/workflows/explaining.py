@@ -8,7 +8,7 @@ from pathlib import Path
 
 from banyan.core.errors import ConfigError, InputError, UnknownNameError
 from banyan.core.registry import did_you_mean
-from banyan.infer.attribution import METHODS, Method, integrated_gradients, require_captum
+from banyan.infer.attribution import GRADIENTS, METHODS, OCCLUSION, Method, require_captum
 from banyan.infer.decisions import HeadDecision
 from banyan.runtime.defaults import override
 from banyan.runtime.loaded_model import LoadedModel
@@ -80,7 +80,7 @@ class ExplainQuestion:
 
     task: str
     text: str
-    method: str = next(iter(METHODS))
+    method: str | None = None  # integrated gradients, and occlusion where no gradient reaches all that was read
     about: str | None = None
     each: bool = False
     checks_sanity: bool = False
@@ -96,12 +96,13 @@ def explain(
     ConfigError for a task with pictures; InputError for a question that cannot be asked, or an answer in which nothing
     was decided; as `load` for the model.
     """
-    method = method_named(asked.method)
+    if asked.method is not None:
+        method_named(asked.method)  # an unknown one is refused before the model is opened
     require_captum()
     reporter.stage("load")
     with load(directory, base=base) as model:
         reporter.stage("explain")
-        return explain_answer(model, asked, method=method, reporter=reporter)
+        return explain_answer(model, asked, reporter=reporter)
 
 
 def method_named(name: str) -> Method:
@@ -114,23 +115,21 @@ def method_named(name: str) -> Method:
     return METHODS[name]
 
 
-def explain_answer(
-    model: LoadedModel, asked: ExplainQuestion, *, method: Method, reporter: Reporter
-) -> ExplainedAnswer:
+def explain_answer(model: LoadedModel, asked: ExplainQuestion, *, reporter: Reporter) -> ExplainedAnswer:
     """Return what carried a model's answer. Nobody else may use the model meanwhile."""
     answered, parts = _ask(model, asked)
     decisions = decisions_of(model, answered, about=asked.about, each=asked.each)
-    if method is integrated_gradients:
-        _refuse_tables(model, decisions)
+    name = _method_for(model, asked, decisions)
+    method = method_named(name)
     explanations = []
     for number, decision in enumerate(decisions):
         reporter.progress(number, len(decisions), note=decision.about)
         explanations.append(_explain(model, decision, parts, method=method, checks_sanity=asked.checks_sanity))
-    reporter.progress(len(decisions), len(decisions), note=asked.method)
+    reporter.progress(len(decisions), len(decisions), note=name)
     return ExplainedAnswer(
         model=str(model.directory),
         task=asked.task,
-        method=asked.method,
+        method=name,
         answer=answered.prediction.text,
         probability=answered.prediction.score,
         explanations=tuple(explanations),
@@ -138,17 +137,21 @@ def explain_answer(
     )
 
 
-def _refuse_tables(model: LoadedModel, decisions: Sequence[NamedDecision]) -> None:
-    """Refuse gradients where a head reads tokens besides: they are followed to embeddings, and would miss these."""
-    for decision in (named.decision for named in decisions):
-        if not isinstance(decision, HeadDecision):
-            continue
-        if model.model.heads_under(decision.adapter)[decision.head].ngrams is not None:
-            raise InputError(
-                f"task {decision.prompt.task} cannot be explained by integrated gradients: its head adds up a table of "
-                "n-grams, which no gradient reaches.",
-                hint="--method occlusion",
-            )
+def _method_for(model: LoadedModel, asked: ExplainQuestion, decisions: Sequence[NamedDecision]) -> str:
+    reads_table = _reads_a_table(model, decisions)
+    if asked.method == GRADIENTS and reads_table:
+        raise InputError(
+            f"task {asked.task} cannot be explained by {GRADIENTS}: its head adds up a table of n-grams, which no "
+            "gradient reaches.",
+            hint=f"--method {OCCLUSION}",
+        )
+    return asked.method or (OCCLUSION if reads_table else GRADIENTS)
+
+
+def _reads_a_table(model: LoadedModel, decisions: Sequence[NamedDecision]) -> bool:
+    """Whether a head that decided read tokens besides the trunk: gradients are followed to embeddings alone."""
+    by_head = (named.decision for named in decisions if isinstance(named.decision, HeadDecision))
+    return any(model.model.heads_under(own.adapter)[own.head].ngrams is not None for own in by_head)
 
 
 def _ask(model: LoadedModel, asked: ExplainQuestion) -> tuple[Answered, tuple[Part, ...]]:
