@@ -258,6 +258,6 @@ CELLS = (
         trials=(*ERRORS, _DEADLINE, _DELETED, _STORE, _DRAIN),
         run=run,
         quick=("RuntimeError",),
-        trial_size="104 streams",
+        trial_size="104 streams (the shutdown: 26)",
     ),
 )
