@@ -194,7 +194,7 @@ def watch(seen: Path, folder: Path) -> None:
     trusted = (*{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}, *map(str, _source_folders()))
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        caller = sys._getframe(1).f_code.co_filename
+        caller = sys._getframe(1).f_code.co_filename if event == "exec" else ""
         is_odd = _is_odd(event, args, caller=caller, trusted=trusted, folder=str(folder))
         if event.startswith(_FORBIDDEN_EVENTS) or is_odd:
             with suppress(FileNotFoundError), seen.open("r+", encoding="utf-8", errors="replace") as file:

@@ -79,7 +79,7 @@ def valid_requests(key: str, *, tasks: Sequence[str], model: str) -> list[bytes]
         ("POST", "/admin/keys", {"name": "made by chance", "scopes": ["infer"], "limits": {"requests_per_minute": 5}}),
         ("POST", "/admin/models", {"name": "x", "directory": "none/such"}),
     ]
-    asked += [("POST", f"/v1/tasks/{task}", {"input": _TEXTS[n % 4]}) for n, task in enumerate(tasks)]
+    asked += [("POST", f"/v1/tasks/{task}", {"input": _TEXTS[n % 4], "max_tokens": 4}) for n, task in enumerate(tasks)]
     read = ("/livez", "/readyz", "/", "/openapi.json", "/metrics", "/v1/models", "/v1/tasks", "/v1/outputs?limit=2")
     more = ("/v1/runs", f"/v1/models/{model}", f"/v1/outputs/{'0' * 26}", "/admin/keys", "/admin/models")
     return [
