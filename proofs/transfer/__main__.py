@@ -16,7 +16,7 @@ from pathlib import Path
 
 from banyan.cli.main import flushed_denormals, prepare_process
 from proofs.transfer.grid import SIZES, Cell, cells
-from proofs.transfer.learners import LEARNERS, can_learn
+from proofs.transfer.learners import LEARNERS
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "runs/proofs/transfer"
@@ -67,9 +67,7 @@ def _chosen(options: argparse.Namespace) -> list[Cell]:
     wanted = [
         cell
         for cell in cells(tuple(options.methods))
-        if cell.size in options.sizes
-        and (not options.data or cell.data.name in options.data)
-        and can_learn(cell.data, cell.method)
+        if cell.size in options.sizes and (not options.data or cell.data.name in options.data)
     ]
     return wanted[: len(options.methods)] if options.quick else wanted
 

@@ -13,7 +13,6 @@ from proofs.transfer.grid import Cell, DataSet
 _SEQ_LEN = 256
 _CONTINUED_STEPS = 150
 _HEAD_RATE = 0.03  # of a fresh head beside other weights that learn; it begins at zero
-_NGRAM_BUCKETS = 24_576
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +61,6 @@ class Learner:
     changes: Callable[[Models, Cell], dict[str, Any]]
     num_trained: Callable[[Transformer], int]  # weights that learn
     rate: float | None  # None: the best of three on the validation split, for each data set and size
-    has_table: bool = False  # of n-grams beside the head, which classifiers alone have
-    is_transfer: bool = True
 
 
 LEARNERS: dict[str, Learner] = {
@@ -72,7 +69,6 @@ LEARNERS: dict[str, Learner] = {
         changes=_scratch,
         num_trained=count_parameters,
         rate=None,
-        is_transfer=False,
     ),
     "head": Learner(
         about="the trunk stays, its features are computed once", changes=_head, num_trained=_heads_alone, rate=30.0
@@ -90,27 +86,7 @@ LEARNERS: dict[str, Learner] = {
         num_trained=count_parameters,
         rate=0.3,
     ),
-    "scratch+table": Learner(
-        about="like scratch, and a table of n-grams beside the head",
-        changes=_scratch,
-        num_trained=count_parameters,
-        rate=None,
-        has_table=True,
-        is_transfer=False,
-    ),
-    "continue+full+table": Learner(
-        about="like continue+full, and a table of n-grams beside the head",
-        changes=_continued,
-        num_trained=count_parameters,
-        rate=0.3,
-        has_table=True,
-    ),
 }
-
-
-def can_learn(data: DataSet, method: str) -> bool:
-    """Whether a data set can be learned in this way."""
-    return data.kind == "classification" or not LEARNERS[method].has_table
 
 
 def recipe_of(cell: Cell, models: Models, *, rows: Path, rate: float) -> dict[str, Any]:
@@ -122,8 +98,6 @@ def recipe_of(cell: Cell, models: Models, *, rows: Path, rate: float) -> dict[st
     }
     if cell.data.labels:
         task |= {"labels": list(cell.data.labels), "pooling": "mean"}
-    if LEARNERS[cell.method].has_table:
-        task["ngram_buckets"] = _NGRAM_BUCKETS
     return {
         "name": "transfer-proof",
         "seed": cell.seed,

@@ -51,7 +51,7 @@ class Trials:
         rate = LEARNERS[cell.method].rate
         if rate is None:
             rate = self._searched_rate(cell)
-        if cell.method.startswith("continue+"):
+        if cell.method == "continue+full":
             self._models.continued[cell.data.name] = self._continued(cell.data)
         found = self._learn(cell, rate=rate, score=self._score)
         return self._keep(cell.name, as_row(cell, rate=rate, **found))
