@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from banyan.core.paths import cache_directory
+from banyan.train.compiled_code import remove_broken_libraries
 from banyan.train.losses import TaskLosses
 from banyan.train.step import LossFunction
 
@@ -105,7 +106,9 @@ def compiler_problem() -> str | None:
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_directory() / "compiled"))
     try:
-        Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).mkdir(parents=True, exist_ok=True)
+        kept = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+        kept.mkdir(parents=True, exist_ok=True)
+        remove_broken_libraries(kept)
         torch.compile(_two_operations, dynamic=False)(torch.ones(64))
     except Exception as error:  # whatever a missing or broken tool chain raises
         return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
