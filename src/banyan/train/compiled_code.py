@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,5 @@ def _is_cut_short(path: Path) -> bool:
         return True
     if not header.startswith(_ELF) or header[4] != _ELF_64:
         return False
-    order = "little" if header[5] == 1 else "big"
-    offset, entry, count = (int.from_bytes(header[a:b], order) for a, b in ((40, 48), (58, 60), (60, 62)))
+    offset, entry, count = struct.unpack_from(f"{'<' if header[5] == 1 else '>'}40xQ10xHH", header)
     return size < offset + entry * count
