@@ -233,7 +233,6 @@ CELLS = (
         passes_if="refused with 400 and exit code 4, or a model that answers where the harm is in what nothing reads; "
         "no code runs, no process, connection or file for writing is opened; < 2 s and < 200 MB more memory",
         trials=blocks("directories", total=_TOTAL, size=_BLOCK),
-        quick=("directories 1-32",),
         run=run,
         trial_size=f"{_BLOCK} directories",
     ),
