@@ -36,4 +36,4 @@ def _is_cut_short(path: Path) -> bool:
     if not header.startswith(_ELF) or header[4] != _ELF_64:
         return False
     offset, entry, count = struct.unpack_from(f"{'<' if header[5] == 1 else '>'}40xQ10xHH", header)
-    return size < offset + entry * count
+    return bool(size < offset + entry * count)
