@@ -34,6 +34,8 @@ def test_a_half_written_line_is_cut_off_and_no_other(tmp_path: Path) -> None:
     for length in range(0, len(whole), 7):
         path.write_bytes(whole[:length])
         num_lines = whole[:length].count(b"\n")
+        with open_answer_file(path, marks=MARKS) as file:
+            assert file.count() == num_lines
         write(path, num_lines, 3)
         assert path.read_bytes() == whole
 

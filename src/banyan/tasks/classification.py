@@ -8,18 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError, DataError, InputError
-from banyan.core.types import (
-    MAX_NGRAM_BUCKETS,
-    Completion,
-    HeadKind,
-    HeadSpec,
-    LabelSet,
-    MaskKind,
-    Pooling,
-    Prediction,
-    Prompt,
-    Row,
-)
+from banyan.core.types import Completion, HeadKind, HeadSpec, LabelSet, MaskKind, Pooling, Prediction, Prompt, Row
 from banyan.tasks.augmentation.config import METHODS
 from banyan.tasks.augmentation.passage import Passage, WordSplitter, split_passage
 from banyan.tasks.base import Supervision, Task
@@ -64,19 +53,9 @@ class Classification(Task[ClassificationExample]):
                 f"task {self.name} needs at least two different labels, got {list(self.labels)}.",
                 hint="list them in the recipe as labels: [...], or leave it out to take them from the data",
             )
-
-        self._check_ngrams()
-
-    def _check_ngrams(self) -> None:
-        if not 0 <= self.ngram_buckets <= MAX_NGRAM_BUCKETS:
-            raise ConfigError(
-                f"task {self.name}: ngram_buckets={self.ngram_buckets} must lie between 0 and {MAX_NGRAM_BUCKETS:,}."
-            )
         if self.ngram_buckets and (self.answer == "words" or self.pooling != "mean"):
             raise ConfigError(
-                f"task {self.name}: ngram_buckets={self.ngram_buckets} needs a head that reads whole texts, not "
-                f"answer={self.answer} with pooling={self.pooling}.",
-                hint="use answer: head and pooling: mean, or leave ngram_buckets out",
+                f"task {self.name}: ngram_buckets={self.ngram_buckets} needs answer: head and pooling: mean."
             )
 
     @property

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from banyan.core.config import config, config_from_mapping
 from banyan.core.errors import ConfigError
 from banyan.core.registry import did_you_mean
-from banyan.core.types import Pooling, Row
+from banyan.core.types import MAX_NGRAM_BUCKETS, Pooling, Row
 from banyan.data.class_weights import ClassWeights
 from banyan.data.masking import MaskShares
 from banyan.tasks.augmentation.config import Augmentation, check_augmentation
@@ -110,6 +110,10 @@ class TaskConfig:
             check_augmentation(self.augment, task=self.name, kind=self.kind, allowed=allowed)
         if self.class_weights is not None:
             self._check_class_weights(self.class_weights)
+        if self.ngram_buckets is not None and not 0 <= self.ngram_buckets <= MAX_NGRAM_BUCKETS:
+            raise ConfigError(
+                f"task {self.name}: ngram_buckets={self.ngram_buckets} must lie between 0 and {MAX_NGRAM_BUCKETS:,}."
+            )
         if self.rate is not None and not 0 < self.rate <= 1:
             raise ConfigError(f"task {self.name}: rate={self.rate} must lie between 0 and 1.")
 

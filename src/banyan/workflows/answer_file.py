@@ -41,6 +41,10 @@ class AnswerFile:
         self._file.truncate(len(whole))
         return len(lines)
 
+    def count(self) -> int:
+        """Return how many whole lines the file has, those of an interrupted `append` included."""
+        return self._path.read_bytes().count(b"\n")
+
     def append(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Add lines at the end; when this returns they are on disk.
 

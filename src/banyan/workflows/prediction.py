@@ -80,7 +80,7 @@ def predict_file(
                 done += len(lines)
                 reporter.progress(done, len(rows), note=f"{done} of {len(rows)} rows")
         except KeyboardInterrupt:
-            reporter.line(f"{done} of {len(rows)} rows are in {output}; the same command goes on")
+            reporter.line(f"{file.count()} of {len(rows)} rows are in {output}; the same command goes on")
             raise
     return FilePrediction(
         output=output, num_answered=done - num_found - num_failed, num_found=num_found, num_failed=num_failed
