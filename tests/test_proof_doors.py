@@ -57,11 +57,11 @@ def test_a_control_token_among_a_users_tokens_is_noticed() -> None:
 
 
 def test_code_from_elsewhere_and_files_elsewhere_are_noticed() -> None:
-    how: dict[str, Any] = {"caller": "/x/y.py", "trusted": ("/usr/lib",), "folder": "/work"}
+    how: dict[str, Any] = {"caller": "/x/y.py", "trusted": ("/usr/lib",), "folder": "/trial"}
     assert hostile._is_odd("exec", (compile("1", "<string>", "exec"),), **how)
     assert not hostile._is_odd("exec", (compile("1", "/usr/lib/x.py", "exec"),), **how)
     assert hostile._is_odd("open", ("/tmp/banyan-was-here", "w", 0), **how)
-    assert not hostile._is_odd("open", ("/work/x", "w", 0), **how)
+    assert not hostile._is_odd("open", ("/trial/x", "w", 0), **how)
     assert not hostile._is_odd("open", ("/etc/hosts", "r", 0), **how)
 
 
