@@ -22,6 +22,11 @@ class NotPossibleHereError(Exception):
 Trial: TypeAlias = Callable[[Any, str], str]
 
 
+def first_word(trial: str) -> str:
+    """Return the kind of a trial whose name begins with it."""
+    return trial.partition(" ")[0]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """One row of the matrix: a fault, and how often it is tried."""

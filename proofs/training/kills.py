@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from banyan.core.model_directory import verify_manifest
-from proofs.evidence import Cell
+from proofs.evidence import Cell, first_word
 from proofs.training.bench import Bench, Place, digest_of
 from proofs.training.processes import Child
 from proofs.training.recipes import KINDS, NUM_STEPS
@@ -237,10 +237,6 @@ def _wait_for_first_step(place: Place) -> None:
         time.sleep(0.005)
 
 
-def _kind_of_kill(trial: str) -> str:
-    return trial.partition(" ")[0]
-
-
 def _kind_of_save(trial: str) -> str:
     kind, colon, _ = trial.partition(": ")
     return kind if colon else "pretraining"
@@ -260,9 +256,9 @@ CELLS = (
         fault="SIGKILL at a uniformly random time of a 60-step run, and often again while it goes on",
         passes_if="weights, optimizer, progress and every loss equal the undisturbed run, bit for bit",
         trials=_KILLS,
-        quick=(*_KILLS[:6], *(trial for trial in _KILLS[100:108] if _kind_of_kill(trial) in _OTHER_SAVES)),
+        quick=(*_KILLS[:6], *(trial for trial in _KILLS[100:108] if first_word(trial) in _OTHER_SAVES)),
         run=killed_at_any_moment,
-        kind_of=_kind_of_kill,
+        kind_of=first_word,
     ),
     Cell(
         number="D-02",

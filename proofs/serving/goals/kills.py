@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from proofs.evidence import Cell
+from proofs.evidence import Cell, first_word
 from proofs.serving.goals.asking import askings
 from proofs.serving.goals.bench import Bench, Server
 from proofs.serving.goals.ledger import Ledger, compare
@@ -57,10 +57,6 @@ def _kill_and_start(server: Server, chance: random.Random) -> int:
     return 1
 
 
-def _kind_of(trial: str) -> str:
-    return trial.partition(" ")[0]
-
-
 CELLS = (
     Cell(
         number="G1",
@@ -71,7 +67,7 @@ CELLS = (
         trials=tuple(f"{_KINDS[n % len(_KINDS)]} {n}" for n in range(20)),
         quick=("SQLite short",),
         run=killed,
-        kind_of=_kind_of,
+        kind_of=first_word,
         trial_size="1,000 requests",
     ),
 )

@@ -20,7 +20,7 @@ from banyan.store.sql_store import SqlStore, open_store
 from banyan.store.types import StoredAnswer, StoredExchange, StoredOutput, StoredRequest
 from banyan.store.verify import verify_database
 from banyan.testing.store import tiny_request
-from proofs.evidence import Cell
+from proofs.evidence import Cell, first_word
 from proofs.serving.goals.bench import Bench
 from proofs.serving.goals.blocks import blocks, numbers_of
 from proofs.serving.requests import WORDS
@@ -172,10 +172,6 @@ def _check_dead_letters(store: SqlStore, expected: int) -> None:
     assert found == expected, f"{found} dead letters, {expected} rows were refused"
 
 
-def _kind_of(trial: str) -> str:
-    return trial.partition(" ")[0]
-
-
 CELLS = (
     Cell(
         number="G4",
@@ -189,6 +185,6 @@ CELLS = (
         ),
         run=batches,
         quick=("SQLite batches 1-8",),
-        kind_of=_kind_of,
+        kind_of=first_word,
     ),
 )

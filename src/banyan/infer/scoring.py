@@ -54,7 +54,8 @@ class HeadLabels:
 
     def answer(self, model: Transformer, hidden: Sequence[Tensor]) -> Completion:
         """Return a probability for every label."""
-        tokens = ReadTokens.of_rows(torch.tensor([self.prompt.token_ids]))
+        reads_tokens = model.heads_under(self.adapter).reads_tokens(self.head)
+        tokens = ReadTokens.of_rows(torch.tensor([self.prompt.token_ids])) if reads_tokens else None
         logits_L = model.head_logits(self.head, hidden[0].to(model.dtype), adapter=self.adapter, tokens=tokens)[0]
         return Completion(label_probs=label_probs_from_logits(logits_L))
 

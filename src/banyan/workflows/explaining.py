@@ -151,7 +151,7 @@ def _method_for(model: LoadedModel, asked: ExplainQuestion, decisions: Sequence[
 def _reads_a_table(model: LoadedModel, decisions: Sequence[NamedDecision]) -> bool:
     """Whether a head that decided read tokens besides the trunk: gradients are followed to embeddings alone."""
     by_head = (named.decision for named in decisions if isinstance(named.decision, HeadDecision))
-    return any(model.model.heads_under(own.adapter)[own.head].ngrams is not None for own in by_head)
+    return any(model.model.heads_under(own.adapter).reads_tokens(own.head) for own in by_head)
 
 
 def _ask(model: LoadedModel, asked: ExplainQuestion) -> tuple[Answered, tuple[Part, ...]]:
