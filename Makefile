@@ -34,7 +34,7 @@ test-postgres: $(VENV)/.ready-dev ## The tests that need a database server, on t
 	$(BIN)/python -m pytest tests/store tests/cli/test_train.py $(PYTEST)
 
 lint: $(VENV)/.ready-dev ## ruff: style and format
-	$(BIN)/ruff check src tests benchmarks proofs
+	$(BIN)/ruff check --no-cache src tests benchmarks proofs
 	$(BIN)/ruff format --check src tests benchmarks proofs
 
 types: $(VENV)/.ready-dev ## mypy --strict

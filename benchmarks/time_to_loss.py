@@ -27,9 +27,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # so that it runs as a script, too
 
-from benchmarks.ngram import witten_bell_loss  # noqa: E402
-
 from banyan.data.catalog import find_split, load_split  # noqa: E402
+from benchmarks.ngram import witten_bell_loss  # noqa: E402
 
 NGRAM_ORDER = 6
 MAX_TRAINING_BYTES = 16_000_000  # of a longer text, for every contender

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
+
+from banyan.testing.tasks import VOCABULARY
 from proofs.serving.goals import canaries, hostile, special_tokens
 from proofs.serving.goals.mutations import mutated, valid_requests
 from proofs.serving.goals.wire import Answer, complaint_about
-
-from banyan.testing.tasks import VOCABULARY
 
 ID = {"x-request-id": "0" * 26}
 ERROR: dict[str, Any] = {"message": "m", "type": "t", "param": None, "code": "c"}

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from proofs.joint.page import ablation_lines, quality_lines, twin_lines
-from proofs.joint.proof import Proof, Sizes
-from proofs.joint.runs import RunResult, Runs, keyed, question_of, with_length
-from proofs.joint.settings import ABLATIONS, CLASSIFIERS, COMPARED_BY, GOALS, GOALS_BESIDE, LONG, SHORT, Form
 
 from banyan.core.config import config_to_mapping
 from banyan.core.files import atomic_write_json
 from banyan.workflows.kept_scores import TaskScore
 from banyan.workflows.recipe import read_recipe
 from banyan.workflows.reporter import SilentReporter
+from proofs.joint.page import ablation_lines, quality_lines, twin_lines
+from proofs.joint.proof import Proof, Sizes
+from proofs.joint.runs import RunResult, Runs, keyed, question_of, with_length
+from proofs.joint.settings import ABLATIONS, CLASSIFIERS, COMPARED_BY, GOALS, GOALS_BESIDE, LONG, SHORT, Form
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "recipes/joint.yaml"

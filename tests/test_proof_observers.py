@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from proofs.serving.goals.blocks import blocks, numbers_of
 from proofs.serving.goals.power_failure import Disk
 from proofs.serving.goals.stream_rules import read_stream

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from proofs.pictures.cells import Cells
-from proofs.pictures.page import lines, write_page
-from proofs.pictures.quick import QUICK
-from proofs.pictures.sets import RECIPES, SETS, STAGES
-from proofs.pictures.stand_ins import LETTERS, STAND_INS, digits, write_stand_in
 
 from banyan.core.paths import data_directory
 from banyan.data.sources import detect_format, read_rows
 from banyan.tasks.pictures import read_picture
 from banyan.tokenizers.pictures import image_to_array
 from banyan.workflows.reporter import SilentReporter
+from proofs.pictures.cells import Cells
+from proofs.pictures.page import lines, write_page
+from proofs.pictures.quick import QUICK
+from proofs.pictures.sets import RECIPES, SETS, STAGES
+from proofs.pictures.stand_ins import LETTERS, STAND_INS, digits, write_stand_in
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/pictures.md"
 DIGITS = SETS[0]

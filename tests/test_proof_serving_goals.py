@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from proofs.serving.goals.asking import Asking, answer_text, askings, hash_of, stored_text
-from proofs.serving.goals.ledger import Attempt, Ledger, compare
-from proofs.serving.goals.matrix import CELLS
 
 from banyan.store.types import RequestState, StoredAnswer, StoredExchange, StoredOutput
 from banyan.testing.store import tiny_request
+from proofs.serving.goals.asking import Asking, answer_text, askings, hash_of, stored_text
+from proofs.serving.goals.ledger import Attempt, Ledger, compare
+from proofs.serving.goals.matrix import CELLS
 
 COMPLETION = Asking(path="/v1/completions", body={"prompt": "a", "stream": True})
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from proofs.transfer.grid import DATA_SETS, Cell, as_row, cells
-from proofs.transfer.learners import LEARNERS, Models, recipe_of
-from proofs.transfer.page import table, verdicts
 
 from banyan.core.config import config_from_mapping
 from banyan.workflows.recipe import Recipe
+from proofs.transfer.grid import DATA_SETS, Cell, as_row, cells
+from proofs.transfer.learners import LEARNERS, Models, recipe_of
+from proofs.transfer.page import table, verdicts
 
 MODELS = Models(trunk=Path("trunk"), continued={data.name: Path("continued") / data.name for data in DATA_SETS})
 FIRST_SEED = [cell for cell in cells(tuple(LEARNERS)) if cell.seed == 0]

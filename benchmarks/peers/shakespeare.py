@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from benchmarks.peers.text_trial import Trial, read_trial
 from torch import Tensor, nn
+
+from benchmarks.peers.text_trial import Trial, read_trial
 
 
 @dataclass(frozen=True, kw_only=True)
