@@ -37,3 +37,19 @@ def test_the_median_of_the_steps_after_the_first_is_returned() -> None:
         clock=lambda: next(readings),
     )
     assert seconds == 2
+
+
+def test_more_steps_are_timed_where_there_is_time() -> None:
+    # The first five after the warm one fall into a busy moment; 18 seconds hold six steps of its pace.
+    readings = itertools.accumulate([0, 100, *[0, 3] * 5, *[0, 3]])
+    seconds = measure_step_seconds(
+        tiny_learner(),
+        loader=tiny_loader(),
+        task_heads=HEADS,
+        config=CONFIG,
+        optimizer=OptimizerConfig(),
+        max_seconds=18,
+        clock=lambda: next(readings),
+    )
+    assert seconds == 3
+    assert next(readings, None) is None

@@ -9,6 +9,14 @@ from banyan.train.callbacks import Callback, RunStart
 from banyan.workflows.reporter import Reporter
 from banyan.workflows.sidecars import RECIPE_FILE
 
+# Of a run. Five steps of half a second once fell into a busy moment: 90 minutes got 7,793 steps instead of 10,556.
+_TIMING_SHARE = 0.005
+
+
+def seconds_to_time(minutes: float) -> float:
+    """Return how long steps may be timed to find out how many fit into so many minutes."""
+    return _TIMING_SHARE * 60 * minutes
+
 
 def steps_within(minutes: float, *, step_seconds: float, reporter: Reporter) -> int:
     """Return how many steps fit into a time, at least one, and say so."""

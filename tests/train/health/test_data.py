@@ -1,12 +1,14 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from banyan.core.hashing import hash_token_ids
-from banyan.data.batch import PADDING, Batch
+from banyan.data.batch import PADDING, Batch, collate
+from banyan.data.masking import MaskShares, mix_masks
 from banyan.testing.faults import RepeatOne, permute_ids, raise_ids, shuffle_targets
-from banyan.testing.training import TASKS, tiny_loader
+from banyan.testing.training import SEQ_LEN, TASKS, tiny_loader, tiny_sequence
 from banyan.train.health.data import BatchWatch, DataShape, describe_rows
 
 SHAPE = DataShape(vocab_size=320, first_image_id=320, is_word_task=(True, False, False))
@@ -44,6 +46,14 @@ def test_targets_that_no_longer_follow_their_inputs_are_found_at_once() -> None:
     watch, batches = watched()
     found = names(watch, [shuffle_targets(batch, n) for n, batch in enumerate(batches[:5])])
     assert found == ["wrong_targets"] * 5
+
+
+def test_text_whose_tokens_are_hidden_rightly_has_other_targets_than_the_tokens_that_follow() -> None:
+    watch, _ = watched()
+    generator, shares = np.random.default_rng(0), MaskShares(full=1.0)
+    texts = [tiny_sequence("words", n, length=12) for n in range(8)]
+    hidden = [[mix_masks(text, shares, hidden_id=0, generator=generator)] for text in texts]
+    assert names(watch, [collate(hidden, seq_len=SEQ_LEN, pad_id=0, task_names=TASKS)]) == []
 
 
 def test_other_tokens_than_before_are_found_within_a_few_batches() -> None:

@@ -94,9 +94,13 @@ class BatchWatch:
         return []
 
     def _agreeing_share(self, batch: Batch) -> float | None:
+        """Return the share of the targets that follow in the input, among those whose position does not read it.
+
+        A position that reads what follows is asked for a token that is hidden there.
+        """
         targets, weights = batch.targets.numpy()[:, :-1], batch.loss_weights.numpy()[:, :-1]
         token_ids, tasks = batch.token_ids.numpy(), batch.task_ids.numpy()[:, :-1]
-        counts = weights > 0
+        counts = (weights > 0) & (batch.attend_until.numpy()[:, :-1] <= np.arange(targets.shape[1]))
         if not all(self._shape.is_word_task):
             counts &= np.array([*self._shape.is_word_task, False])[tasks]
         num = int(counts.sum())
