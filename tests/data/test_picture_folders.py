@@ -50,6 +50,13 @@ def test_several_captions_give_several_rows(folder: Path) -> None:
     assert _captions(folder) == [("a.png", "a dog"), ("a.png", "an animal")]
 
 
+def test_a_picture_of_which_a_table_says_nothing_has_a_blank_caption(folder: Path) -> None:
+    _picture(folder / "c.png")
+    rows = [{"file": "a.png", "text": "a dog"}, {"file": "b.png", "text": None}, {"file": "c.png", "text": []}]
+    (folder / "captions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert _captions(folder) == [("a.png", "a dog"), ("b.png", ""), ("c.png", "")]
+
+
 def test_a_text_file_beside_a_picture_is_its_caption(folder: Path) -> None:
     (folder / "a.txt").write_text("a dog\n")
     (folder / "b.txt").write_text("a cat\n")
@@ -79,10 +86,25 @@ def test_a_broken_picture_costs_its_row_and_is_named(tmp_path: Path) -> None:
         read_picture(row["image"])
 
 
-def test_a_caption_without_its_picture_is_named(folder: Path) -> None:
+@pytest.mark.parametrize("num_bytes", [None, 0])
+def test_a_picture_that_is_missing_or_empty_costs_its_row_and_is_named(folder: Path, num_bytes: int | None) -> None:
+    if num_bytes is not None:
+        (folder / "c.png").write_bytes(bytes(num_bytes))
     (folder / "captions.csv").write_text("file,text\na.png,a dog\nc.png,a cat\n")
-    with pytest.raises(DataError, match=r"captions\.csv row 2: picture 'c.png' is not in"):
-        list(list_captioned(folder))
+    first, second = read_rows(folder)
+    assert read_picture(first["image"]).width == 6 and second["text"] == "a cat"
+    with pytest.raises(DataError, match=r"c\.png\): the file is missing, empty"):
+        read_picture(second["image"])
+
+
+def test_a_table_whose_first_picture_is_missing_still_gives_the_captions(folder: Path) -> None:
+    (folder / "captions.csv").write_text("file,text\nlost.png,a bird\na.png,a dog\n")
+    assert _captions(folder) == [("lost.png", "a bird"), ("a.png", "a dog")]
+
+
+def test_an_empty_text_file_beside_a_picture_is_a_blank_caption(folder: Path) -> None:
+    (folder / "a.txt").touch()
+    assert dict(_captions(folder))["a.png"] == ""
 
 
 def test_other_files_among_pictures_are_not_captions(folder: Path) -> None:

@@ -97,6 +97,14 @@ def test_a_picture_folder_is_described_without_reading_every_picture(tmp_path: P
     assert "every picture has the caption 'dogs'" in report.notes[0]
 
 
+def test_pictures_that_captions_name_and_are_not_there_are_told(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.png").write_bytes(_PNG)
+    (tmp_path / "captions.csv").write_text("file,text\na.png,a dog\nlost.png,a cat\nb.png,a cat\n")
+    with pytest.raises(DataError, match=r"1 of the 3 pictures that captions name are not in .*: lost\.png"):
+        describe_source(tmp_path)
+
+
 def test_blank_cells_and_single_labels_are_noted(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\nabc,x\ndef,\nghi,x\njkl,y\n")
     notes = describe_source(tmp_path / "a.csv").notes

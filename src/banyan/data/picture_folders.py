@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
-from banyan.core.errors import BanyanError, DataError, InputError
+from banyan.core.errors import BanyanError, DataError, FileError, InputError
 from banyan.core.types import Image, Row
 from banyan.data.formats import read_json, read_jsonl
 from banyan.data.opening import read_whole, read_whole_text, suffix_of
@@ -16,6 +17,7 @@ PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", 
 FILE_COLUMNS = ("file_name", "filename", "file", "image", "image_path", "img", "path", "picture", "photo")
 CAPTION_COLUMNS = ("text", "caption", "captions", "description", "prompt", "title", "label_name", "label", "name")
 
+_FIRST_ROWS = 20  # of a table, by which its columns are known
 _TABLES: Mapping[str, Callable[[Path], Iterator[Row]]] = {
     ".jsonl": read_jsonl,
     ".json": read_json,
@@ -35,18 +37,24 @@ def list_pictures(folder: Path) -> list[Path]:
 def read_pictures(folder: Path) -> Iterator[Row]:
     """Yield every picture of a folder with its caption: {"image": {"bytes", "path"}, "text"}.
 
-    The files are not decoded yet, so that a broken one costs a training run one row and not its beginning.
-    Raises: DataError naming a caption whose picture is missing, or an empty file.
+    The files are not decoded yet, and one that is missing or empty has no bytes: a bad one costs a training run a row
+    and not its beginning.
     """
     for picture, caption in list_captioned(folder):
-        yield {"image": {"bytes": read_whole(picture), "path": str(picture)}, "text": caption}
+        yield {"image": {"bytes": _content_of(picture), "path": str(picture)}, "text": caption}
+
+
+def _content_of(picture: Path) -> bytes:
+    if picture.suffix.lower() not in PICTURE_SUFFIXES:  # a table may name anything, a device for example
+        return b""
+    try:
+        return read_whole(picture)
+    except (DataError, FileError):
+        return b""
 
 
 def list_captioned(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the file and the caption of every picture of a folder, without opening the pictures.
-
-    Raises: DataError naming a caption whose picture is missing.
-    """
+    """Yield the file and the caption of every picture of a folder, unopened; a table may name some that are missing."""
     table = find_captions(folder)
     yield from read_captions(table, folder) if table else _caption_by_place(folder)
 
@@ -65,7 +73,11 @@ def read_picture_file(path: Path) -> Image:
 def _caption_by_place(folder: Path) -> Iterator[tuple[Path, str]]:
     for picture in list_pictures(folder):
         beside = picture.with_suffix(".txt")
-        yield picture, read_whole_text(beside).strip() if beside.is_file() else words_of(picture.parent.resolve().name)
+        yield picture, _text_of(beside) if beside.is_file() else words_of(picture.parent.resolve().name)
+
+
+def _text_of(file: Path) -> str:
+    return read_whole_text(file).strip() if file.stat().st_size else ""
 
 
 def words_of(name: str) -> str:
@@ -83,10 +95,16 @@ def find_captions(folder: Path) -> Path | None:
 
 def _is_captions(path: Path) -> bool:
     try:
-        first = next(_TABLES[suffix_of(path)](path), None)
+        return _columns_of(path, path.parent) is not None
     except BanyanError:  # some other file that lies among the pictures
         return False
-    return first is not None and caption_columns(first, path.parent) is not None
+
+
+def _columns_of(table: Path, folder: Path) -> tuple[str, str] | None:
+    """Return which columns hold the file's name and the caption: the first rows tell, for pictures may be missing."""
+    rows = islice(_TABLES[suffix_of(table)](table), _FIRST_ROWS)
+    found = (caption_columns(row, folder) for row in rows)
+    return next((columns for columns in found if columns is not None), None)
 
 
 def caption_columns(row: Row, folder: Path) -> tuple[str, str] | None:
@@ -108,20 +126,21 @@ def _find_picture(name: object, folder: Path) -> Path | None:
 
 
 def read_captions(table: Path, folder: Path) -> Iterator[tuple[Path, str]]:
-    """Yield each picture a captions table names with its caption; of several captions, each one.
+    """Yield each picture a captions table names, also one that is missing, with its caption; of several, each one.
 
-    Raises: DataError if a row names no picture that exists.
+    Raises: DataError if none of the first rows names a picture that is there.
     """
-    columns: tuple[str, str] | None = None
-    for number, row in enumerate(_TABLES[suffix_of(table)](table), 1):
-        columns = columns or caption_columns(row, folder)
-        picture = _find_picture(row.get(columns[0]), folder) if columns else None
-        if columns is None or picture is None:
-            wanted = row.get(columns[0]) if columns else row
-            raise DataError(
-                f"{table} row {number}: picture {wanted!r} is not in {folder}.",
-                hint="put the picture there, or take the row out of the table",
-            )
-        captions = row.get(columns[1])
-        for caption in captions if isinstance(captions, list) else [captions]:
-            yield picture, str(caption)
+    columns = _columns_of(table, folder)
+    if columns is None:
+        raise DataError(f"{table} names no picture that is in {folder}.", hint="put the pictures there")
+    file, said = columns
+    for row in _TABLES[suffix_of(table)](table):
+        picture = _find_picture(row.get(file), folder) or folder / str(row.get(file))
+        for caption in _captions_in(row.get(said)):
+            yield picture, caption
+
+
+def _captions_in(value: object) -> list[str]:
+    """Return what a table says of a picture; where that is nothing a blank caption, which tasks count as unusable."""
+    captions = value if isinstance(value, list) else [value]
+    return ["" if caption is None else str(caption) for caption in captions] or [""]

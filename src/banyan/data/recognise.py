@@ -228,6 +228,11 @@ def _describe_pictures(folder: Path) -> SourceReport:
     captioned = list(list_captioned(folder))
     if not captioned:
         raise DataError(f"{folder} holds no pictures.")
+    if missing := [path.name for path, _ in captioned if not path.is_file()]:
+        raise DataError(
+            f"{len(missing)} of the {len(captioned)} pictures that captions name are not in {folder}: {missing[0]} …",
+            hint="put them there, or take their captions out; training leaves out a few (data.max_bad_share)",
+        )
     chosen = _spread(captioned, NUM_EXAMPLES)
     examples = tuple(
         {"image": f"{path.name}: {shorten(read_picture_file(path))}", "text": shorten(caption)}

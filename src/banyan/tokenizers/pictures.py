@@ -66,6 +66,8 @@ def image_from_bytes(data: bytes, *, channels: int | None = 3, background: Colou
     `channels` None takes grey files as grey and all others as RGB.
     Raises: InputError if the bytes are not one still picture of 8-bit samples in grey or RGB, or a very large one.
     """
+    if not data:
+        raise InputError("the file is missing, empty, or of no kind that is read.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # `check_kind` has a lower bound
