@@ -6,11 +6,13 @@ import asyncio
 from concurrent.futures import Future
 from typing import Any
 
+import pytest
+
 from banyan.core.errors import StoreError
 from banyan.serve.errors import unavailable
 from banyan.serve.owed_ends import OwedEnds
 from banyan.serve.recording import Recorder
-from banyan.store.failures import RefusedRowError
+from banyan.store.failures import RefusedRowError, UncertainWriteError
 from banyan.store.types import RequestState, StoredAnswer, StoredOutput, StoredRequest
 from banyan.testing.store import tiny_request
 
@@ -26,6 +28,9 @@ class FailingStore:
 
     def begin(self, request: StoredRequest) -> Future[str]:
         return _done(request.request_id)
+
+    def record(self, request: StoredRequest, answer: StoredAnswer) -> Future[str]:
+        raise NotImplementedError
 
     def progress(self, request_id: str, partial_text: str) -> None:
         pass
@@ -85,3 +90,28 @@ def test_an_answer_that_could_not_be_stored_ends_as_what_its_client_was_told() -
 
     answer = asyncio.run(run()).kept["01"]
     assert (answer.state, answer.error_code, answer.outputs) == (RequestState.FAILED, "storage_unavailable", OUTPUTS)
+
+
+class CutOffStore(FailingStore):
+    """A store that was cut off from its database as a request was begun."""
+
+    def begin(self, request: StoredRequest) -> Future[str]:
+        begun: Future[str] = Future()
+        begun.set_exception(UncertainWriteError("away."))
+        return begun
+
+    def record(self, request: StoredRequest, answer: StoredAnswer) -> Future[Any]:
+        return self.finish(request.request_id, answer)
+
+
+def test_a_request_that_may_have_been_begun_is_written_again_with_its_end() -> None:
+    async def run() -> FailingStore:
+        store = CutOffStore()
+        with pytest.raises(StoreError):
+            await Recorder(store, progress_seconds=1).begin(tiny_request(request_id="01"))
+        while not store.kept:
+            await asyncio.sleep(0.05)
+        return store
+
+    answer = asyncio.run(run()).kept["01"]
+    assert (answer.state, answer.http_status, answer.error_code) == (RequestState.FAILED, 503, "storage_unavailable")

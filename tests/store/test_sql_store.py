@@ -115,6 +115,15 @@ def test_batch_work_is_recorded_in_one_step(store: SqlStore) -> None:
     assert found is not None and [output.text for output in found.outputs] == ["a", "b"]
 
 
+def test_a_request_that_may_have_been_begun_is_ended_by_writing_both(store: SqlStore) -> None:
+    requests = [tiny_request(), tiny_request()]
+    store.begin(requests[0]).result(10)
+    for request in requests:
+        store.record(request, StoredAnswer(state=RequestState.FAILED, http_status=503)).result(10)
+        assert store.queries.show(request.request_id).state is RequestState.FAILED
+    assert store.queries.counts().num_requests == 2
+
+
 def test_equal_pictures_are_kept_once(store: SqlStore) -> None:
     picture = StoredArtifact(media_type="image/png", data=b"same")
     for _ in range(3):

@@ -2,17 +2,20 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select, text
+from sqlalchemy.exc import OperationalError
 
 from banyan.core.errors import StoreError
-from banyan.store.failures import RefusedRowError
+from banyan.store.failures import RefusedRowError, UncertainWriteError
+from banyan.store.rows import WriteOperation
 from banyan.store.schema import DeadLetterRow
 from banyan.store.sql_store import SqlStore, open_store
 from banyan.store.writer import WriterConfig
@@ -32,6 +35,36 @@ class Insert:
 
     def payload(self) -> Mapping[str, Any]:
         return {"number": self.number, "raw": b"\0\xff", "text": "\ud800\0嗨"}
+
+
+@dataclass(frozen=True)
+class Gate(Insert):
+    """Holds the writer up, so that all that comes meanwhile is one batch."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    opened: threading.Event = field(default_factory=threading.Event)
+
+    def apply(self, connection: Connection) -> int:
+        self.reached.set()
+        assert self.opened.wait(10)
+        return super().apply(connection)
+
+
+class Forgetful(Insert):
+    """Takes the whole transaction with it, as SQLite may do where memory runs out."""
+
+    def apply(self, connection: Connection) -> int:
+        connection.exec_driver_sql("ROLLBACK")
+        raise MemoryError("out of memory")
+
+
+def as_one_batch(store: SqlStore, operations: Sequence[WriteOperation]) -> list[Future[Any]]:
+    gate = Gate(1000)
+    store.submit(gate)
+    assert gate.reached.wait(10)
+    futures = [store.submit(operation) for operation in operations]
+    gate.opened.set()
+    return futures
 
 
 @pytest.fixture
@@ -74,6 +107,27 @@ def test_a_poison_row_is_set_aside_and_its_neighbours_are_stored_in_order(number
     good = [number for number in given if number >= 0]
     assert [future.result(10) for future in futures if future is not futures[place]] == good
     assert stored(numbers) == good
+
+
+def test_the_good_writes_of_a_refused_batch_share_one_commit(numbers: SqlStore) -> None:
+    begun: list[int] = []
+    original = numbers.database.transaction
+    numbers.database.transaction = lambda: begun.append(1) or original()  # type: ignore[method-assign,func-returns-value]
+    given = [number if number % 7 else -1 for number in range(64)]
+    futures = as_one_batch(numbers, [Insert(number) for number in given])
+    refused = [isinstance(future.exception(10), RefusedRowError) for future in futures]
+    assert refused == [number < 0 for number in given]
+    assert stored(numbers) == [1000, *(number for number in given if number >= 0)]
+    assert numbers.queries.counts().num_dead_letters == sum(refused)
+    assert len(begun) == 3  # the gate, the batch, and the batch with savepoints
+
+
+def test_a_write_that_takes_the_savepoints_along_stops_no_other(numbers: SqlStore) -> None:
+    futures = as_one_batch(numbers, [Insert(1), Forgetful(2), Insert(3)])
+    assert isinstance(futures[1].exception(10), RefusedRowError)
+    assert [futures[place].result(10) for place in (0, 2)] == [1, 3]
+    assert stored(numbers) == [1000, 1, 3]
+    assert numbers.queries.counts().num_dead_letters == 1
 
 
 def test_a_dead_letter_holds_all_of_the_refused_write(numbers: SqlStore) -> None:
@@ -170,6 +224,24 @@ def test_a_lock_that_is_never_given_back_is_reported(tmp_path: Path) -> None:
         assert store.begin(tiny_request()).result(10)
 
 
+@pytest.mark.parametrize("was_cut_off", [True, False])
+def test_a_write_that_was_cut_off_says_that_it_may_be_there(
+    file_store: SqlStore, monkeypatch: pytest.MonkeyPatch, was_cut_off: bool
+) -> None:
+    refused = OperationalError("BEGIN", {}, Exception("connection refused"))
+    cut_off = OperationalError("COMMIT", {}, Exception("server closed the connection"), connection_invalidated=True)
+    problems = iter([cut_off, refused] if was_cut_off else [refused])
+
+    def transaction() -> AbstractContextManager[Connection]:
+        raise next(problems)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(file_store.database, "transaction", transaction)
+        failure = file_store.begin(tiny_request()).exception(10)
+    assert type(failure) is (UncertainWriteError if was_cut_off else StoreError)
+    assert "connection refused" in str(failure)
+
+
 def test_the_writer_survives_a_mistake_of_ours(store: SqlStore, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Insert):
         def apply(self, connection: Connection) -> int:
@@ -181,17 +253,6 @@ def test_the_writer_survives_a_mistake_of_ours(store: SqlStore, caplog: pytest.L
     writes = [store.submit(Broken(1)), *(store.begin(tiny_request()) for _ in range(20)), store.submit(Broken(2))]
     assert [type(writes[place].exception(10)) for place in (0, -1)] == [RefusedRowError] * 2
     assert all(write.result(10) for write in writes[1:-1])
-
-
-def test_what_json_cannot_write_is_a_dead_letter_that_says_so(store: SqlStore) -> None:
-    circle: dict[str, Any] = {}
-    circle["again"] = circle
-    writes = [store.begin(tiny_request(**changes)) for changes in ({"params": circle}, {}, {"params": {(1, 2): 3}}, {})]
-    assert [type(write.exception(10)) for write in writes[::2]] == [RefusedRowError] * 2
-    assert all(write.result(10) for write in writes[1::2])
-    with store.database.read() as connection:
-        payloads = list(connection.scalars(select(DeadLetterRow.payload).order_by(DeadLetterRow.at)))
-    assert payloads == ['{"unwritable": "RecursionError"}', '{"unwritable": "TypeError"}']
 
 
 def test_a_cancelled_future_stops_nobody(store: SqlStore) -> None:

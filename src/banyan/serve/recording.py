@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from banyan.core.errors import StoreError
 from banyan.serve.errors import ApiError, as_api_error
 from banyan.serve.owed_ends import OwedEnds
+from banyan.store.failures import UncertainWriteError
 from banyan.store.key_types import StoreMode
 from banyan.store.privacy import kept_answer, kept_request
 from banyan.store.times import MICROSECONDS, utc_microseconds
@@ -34,12 +35,17 @@ class Recorder:
 
         Raises: StoreError if it could not be committed; then no work may begin.
         """
-        mode = StoreMode(request.store_mode)
+        mode, kept = StoreMode(request.store_mode), kept_request(request)
         record = Record(self._store, request.request_id, mode=mode, progress_seconds=self._progress_seconds)
         try:
-            await asyncio.shield(asyncio.wrap_future(self._store.begin(kept_request(request))))
+            await asyncio.shield(asyncio.wrap_future(self._store.begin(kept)))
         except asyncio.CancelledError:
             await record.cancel((), num_completion_tokens=0)  # written after the beginning, in order
+            raise
+        except UncertainWriteError as error:
+            told = as_api_error(error, request_id=request.request_id)
+            answer = StoredAnswer(state=RequestState.FAILED, http_status=told.status, error_code=told.code)
+            self._owed.add(request.request_id, answer, request=kept)
             raise
         record.owed = self._owed  # only what has begun can owe its end
         return record

@@ -35,6 +35,10 @@ class RefusedRowError(StoreError):
     """A row that the database will not take, however often it is tried; it is kept among the dead letters."""
 
 
+class UncertainWriteError(StoreError):
+    """A write that was cut off from the database as it was committed: it is there, or it is not."""
+
+
 def shown_url(url: URL) -> str:
     """Write a database's address for people, without the password and without its options."""
     return url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)

@@ -179,7 +179,8 @@ class StoredEvaluation:
 class AnswerStore(Protocol):
     """Remembers requests and answers. Safe to call from many threads at once.
 
-    A future that has resolved means: committed to disk. It fails with StoreError if nothing was written.
+    A future that has resolved means: committed to disk. It fails with UncertainWriteError if nobody knows whether that
+    was committed, and with another StoreError if nothing was.
     """
 
     def begin(self, request: StoredRequest) -> Future[RequestId]:
@@ -192,6 +193,10 @@ class AnswerStore(Protocol):
 
     def finish(self, request_id: RequestId, answer: StoredAnswer) -> Future[None]:
         """Write the end of a request with all its outputs, once; later calls change nothing."""
+        ...
+
+    def record(self, request: StoredRequest, answer: StoredAnswer) -> Future[RequestId]:
+        """Write a request and its end in one step; what is there of them already is left alone."""
         ...
 
     def close(self) -> None:

@@ -1,13 +1,12 @@
 """One thread that commits many small writes together: durable, and fast because the disk is asked once per batch.
 
-A future resolves only after COMMIT. A write that the database refuses is found by halving its batch, goes to the
-dead letters, and fails its own future alone; an outage fails all of them, and nothing has been acknowledged.
+A future resolves only after COMMIT. Where the database refuses a batch, it is written again in one transaction with a
+savepoint before each write: those it takes are committed together, the others go to the dead letters and fail their own
+futures alone. An outage fails all of them, and nothing has been acknowledged.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 import threading
 import time
@@ -17,18 +16,16 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from banyan.core.config import config
-from banyan.core.errors import BanyanError, StoreError
-from banyan.core.ids import new_ulid
+from banyan.core.errors import StoreError
 from banyan.core.logging import log_event
 from banyan.store.database import Database
-from banyan.store.failures import RefusedRowError, as_store_error, is_outage, is_worth_retrying, shown_url
+from banyan.store.dead_letters import Refused, report_refusal, write_dead_letter
+from banyan.store.failures import UncertainWriteError, as_store_error, is_outage, is_worth_retrying, shown_url
 from banyan.store.rows import WriteOperation
-from banyan.store.schema import DeadLetterRow
-from banyan.store.times import utc_microseconds
 
 logger = logging.getLogger("banyan.store")
 
@@ -58,6 +55,7 @@ class GroupWriter:
         self._database = database
         self._config = config or WriterConfig()
         self.is_available = True  # whether the last batch found the database in order
+        self._was_cut_off = False  # as the last batch was written
         self._queue: deque[_Waiting] = deque()
         self._queue_bytes = 0
         self._changed = threading.Condition()
@@ -144,23 +142,29 @@ class GroupWriter:
             self._num_together = len(batch)
             return batch
 
-    def _commit(self, batch: Sequence[_Waiting]) -> None:
+    def _commit(self, batch: Sequence[_Waiting], *, apart: bool = False) -> None:
+        """Commit writes together; `apart`, those that the database refuses take no other along."""
+        apply = self._apply_apart if apart else self._apply
         try:
-            results = self._try_patiently(lambda: self._apply(batch))
+            results = self._try_patiently(lambda: apply(batch))
         except Exception as error:
             if is_outage(error):
                 failure = as_store_error(error, self._database.url, doing="write to")
+                if self._was_cut_off:
+                    failure = UncertainWriteError(failure.message, hint=failure.hint)
                 self._note(is_available=False, reason=failure.message)
                 _fail(batch, failure)
             elif len(batch) == 1:
                 self._bury(batch[0], error)
-            else:  # one of these rows is the poison; the halves keep their order
-                self._commit(batch[: len(batch) // 2])
-                self._commit(batch[len(batch) // 2 :])
+            elif not apart:
+                self._commit(batch, apart=True)
+            else:  # the savepoints were lost, as SQLite may lose them where memory runs out
+                for waiting in batch:
+                    self._commit([waiting])
         else:
             self._note(is_available=True)
             for waiting, result in zip(batch, results, strict=True):
-                _resolve(waiting.future, result)
+                _settle(waiting, result)
 
     def _note(self, *, is_available: bool, reason: str = "") -> None:
         """Log the beginning and the end of an outage, not every batch in between."""
@@ -174,62 +178,64 @@ class GroupWriter:
         with self._database.transaction() as connection:
             return [waiting.operation.apply(connection) for waiting in batch]
 
+    def _apply_apart(self, batch: Sequence[_Waiting]) -> list[Any]:
+        with self._database.transaction() as connection:
+            return [_apply_or_bury(connection, waiting.operation) for waiting in batch]
+
     def _try_patiently(self, work: Callable[[], list[Any]]) -> list[Any]:
+        self._was_cut_off = False
         deadline = time.monotonic() + self._config.patience_seconds
         while True:
             try:
                 return work()
             except DBAPIError as error:
+                self._was_cut_off = self._was_cut_off or error.connection_invalidated
                 if not is_worth_retrying(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
 
     def _bury(self, waiting: _Waiting, error: Exception) -> None:
         """Put a refused write among the dead letters and fail its future."""
-        name = type(waiting.operation).__name__
-        reason = error.message if isinstance(error, BanyanError) else f"{type(error).__name__}: {_reason(error)}"
-        kept = "it is kept in dead_letters"
+        failure = None
         try:
-            row = {
-                "id": new_ulid(),
-                "at": utc_microseconds(),
-                "source": name,
-                "payload": dead_letter_json(waiting.operation),
-                "error": _ascii(reason),
-            }
             with self._database.transaction() as connection:
-                connection.execute(insert(DeadLetterRow).values(row))
-        except Exception as failure:
-            kept = f"and dead_letters could not take it either ({type(failure).__name__})"
-        log_event(logger, "store_refused_row", level=logging.ERROR, operation=name, error=type(error).__name__)
-        refusal = RefusedRowError(f"the database refused a row: {_ascii(reason).rstrip('.')}; {kept}.")
-        _fail([waiting], error if isinstance(error, BanyanError) else refusal)
+                write_dead_letter(connection, waiting.operation, error)
+        except Exception as problem:
+            failure = problem
+        _settle(waiting, Refused(error, failure))
 
 
-def dead_letter_json(operation: WriteOperation) -> str:
-    """Write everything in an operation as ASCII JSON that any database can hold; or why JSON cannot."""
+def _apply_or_bury(connection: Connection, operation: WriteOperation) -> Any:
+    """Apply a write, or make it a dead letter within the same transaction."""
+    result = _try_alone(connection, lambda: operation.apply(connection))
+    if not isinstance(result, Refused):
+        return result
+    letter = _try_alone(connection, lambda: write_dead_letter(connection, operation, result.error))
+    return Refused(result.error, letter.error if isinstance(letter, Refused) else None)
+
+
+def _try_alone(connection: Connection, work: Callable[[], Any]) -> Any:
+    """Do a part of a transaction and return its result; or, if it fails for a reason of its own, undo it alone.
+
+    Raises: what is wrong with the database as a whole, or with the savepoint; all of the transaction is lost then.
+    """
+    savepoint = connection.begin_nested()
     try:
-        return json.dumps(operation.payload(), ensure_ascii=True, default=_json_default)
-    except (TypeError, ValueError, RecursionError) as error:  # names that are no texts, values that hold themselves
-        return json.dumps({"unwritable": type(error).__name__})
+        result = work()
+    except Exception as error:
+        if is_outage(error):
+            raise
+        savepoint.rollback()
+        return Refused(error)
+    savepoint.commit()
+    return result
 
 
-def _json_default(value: Any) -> Any:
-    return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else repr(value)
-
-
-def _reason(error: Exception) -> str:
-    original = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    return str(original).splitlines()[0] if str(original) else ""
-
-
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "backslashreplace").decode().replace("\0", "\\x00")
-
-
-def _resolve(future: Future[Any], result: Any) -> None:
-    if future.set_running_or_notify_cancel():
-        future.set_result(result)
+def _settle(waiting: _Waiting, result: Any) -> None:
+    if isinstance(result, Refused):
+        _fail([waiting], report_refusal(waiting.operation, result))
+    elif waiting.future.set_running_or_notify_cancel():
+        waiting.future.set_result(result)
 
 
 def _fail(batch: Sequence[_Waiting], error: BaseException) -> None:
