@@ -27,7 +27,8 @@ from banyan.train.callbacks import Callback, EvaluationRecord
 from banyan.workflows.material import Material, gather_material
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
-from banyan.workflows.training import settle_sizes, train
+from banyan.workflows.settling import settle_sizes
+from banyan.workflows.training import train
 
 NUM_NOVELS, NUM_HELD_OUT_BYTES = 16, 150_000
 RATES = ("learning_rate", "matrix_learning_rate", "embedding_learning_rate")

@@ -34,10 +34,12 @@ from banyan.train.callbacks import Callback, EventRecord, StepRecord
 from banyan.train.health.config import HealthConfig
 from banyan.train.losses import joint_loss
 from banyan.train.trainer import Trainer
+from banyan.workflows.learning import balance_of, new_loader
 from banyan.workflows.material import Material, gather_material
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
-from banyan.workflows.training import balance_of, new_loader, new_model, settle_recipe
+from banyan.workflows.resuming import settle_recipe
+from banyan.workflows.settling import new_model
 
 FAULT_AT, FAULT_STEPS = 200, 20
 SOON = 20  # steps until a fault must have its name

@@ -10,7 +10,8 @@ import pytest
 from banyan.core.config import write_config
 from banyan.core.hashing import hash_token_ids
 from banyan.train.ramps import shape_at
-from banyan.workflows.training import TrainingOutcome, new_loader
+from banyan.workflows.learning import new_loader
+from banyan.workflows.training import TrainingOutcome
 
 Run = Callable[..., Any]
 

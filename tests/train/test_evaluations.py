@@ -1,11 +1,14 @@
+import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from torch import nn
 
 from banyan.train.config import TrainConfig
-from banyan.train.evaluations import Evaluations
+from banyan.train.evaluations import Evaluations, EvaluationStopped, evaluated_by_main
+from banyan.train.ranks import ALONE, Alone
 from banyan.train.state import Progress
 
 CONFIG = TrainConfig(steps=10, evaluate_every=4, early_stop_patience=2)
@@ -36,3 +39,24 @@ def test_the_best_score_is_remembered_and_patience_runs_out() -> None:
         progress.step = step
         assert not found.score(model, progress).is_best
     assert found.has_stalled(progress) and (progress.best_step, progress.best_score) == (4, 0.5)
+
+
+def stop(model: Any, step: int) -> dict[str, float]:
+    raise EvaluationStopped
+
+
+def test_scores_that_were_stopped_are_owed_as_before() -> None:
+    found, progress, model = Evaluations(stop, config=CONFIG), Progress(step=4), nn.Linear(1, 1)
+    with pytest.raises(EvaluationStopped):
+        found.score(model, progress)
+    assert found.is_owed(progress) and progress == Progress(step=4) and model.training
+
+
+def test_where_the_main_rank_is_stopped_all_are() -> None:
+    class Second(Alone):
+        def from_main(self, work: Callable[[], Any]) -> Any:
+            return json.loads(json.dumps(ALONE.from_main(work)))  # as it comes from another process
+
+    with pytest.raises(EvaluationStopped):
+        evaluated_by_main(stop, Second())(nn.Linear(1, 1), 4)
+    assert evaluated_by_main(lambda model, step: {"score": step}, Second())(nn.Linear(1, 1), 4) == {"score": 4}

@@ -23,6 +23,8 @@ from banyan.train.balance_config import BalanceConfig
 from banyan.train.callbacks import Callback, EvaluationRecord, EventRecord, FitResult, StepRecord
 from banyan.train.compilation import compiler_problem
 from banyan.train.config import TrainConfig
+from banyan.train.evaluations import EvaluationStopped
+from banyan.train.interrupt import InterruptWatch
 from banyan.train.losses import TaskLosses, joint_loss
 from banyan.train.optimizer import OptimizerConfig
 from banyan.train.run_files import read_json_lines
@@ -157,6 +159,38 @@ def test_a_resumed_run_is_bitwise_equal_to_one_that_was_never_stopped(tmp_path: 
     assert contents(result.best_checkpoint) == contents(expected.best_checkpoint)
     assert metrics(tmp_path / "run") == metrics(tmp_path / "golden")
     assert last_batches == golden_batches[len(golden_batches) - len(last_batches) :]
+
+
+@pytest.mark.parametrize(
+    "stops", [[6, 6], [15], [20]], ids=["twice the same", "one where the run saves, too", "the last one"]
+)
+def test_an_evaluation_that_ctrl_c_stopped_comes_first_when_the_run_goes_on_bitwise_equal(
+    tmp_path: Path, stops: list[int]
+) -> None:
+    def fit(name: str, *, stop_at: int = 0, resume: bool = False) -> tuple[FitResult, Heard]:
+        watch, heard = InterruptWatch(), Heard()
+
+        def evaluator(model: Any, step: int) -> dict[str, Any]:
+            if step == stop_at:
+                interrupt()
+            if watch.is_requested:  # an evaluator looks between two batches
+                raise EvaluationStopped
+            return scores_by_step(model, step)
+
+        trainer = tiny_trainer(tmp_path / name, steps=20, train=TRAIN, evaluator=evaluator, callbacks=[heard])
+        return trainer.fit(resume=resume, interrupt=watch), heard
+
+    golden, _ = fit("golden")
+    for number, step in enumerate(stops):
+        stopped, heard = fit("run", stop_at=step, resume=number > 0)
+        assert (stopped.steps, stopped.stopped_by, stopped.signal_number) == (step, "interrupt", signal.SIGINT)
+        assert "evaluation_stopped" in [event.kind for event in heard.events]
+        assert step not in [record.step for record in heard.evaluations]
+    result, heard = fit("run", resume=True)
+    assert heard.evaluations[0].step == stops[-1]
+    assert contents(result.last_checkpoint) == contents(golden.last_checkpoint)
+    assert contents(result.best_checkpoint) == contents(golden.best_checkpoint)
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "golden")
 
 
 RICH = {

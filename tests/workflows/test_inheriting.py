@@ -15,7 +15,7 @@ from banyan.workflows.inheriting import layer_rates_of
 from banyan.workflows.material import Material, gather_material
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.resuming import settle_recipe
-from banyan.workflows.training import new_model
+from banyan.workflows.settling import new_model
 
 
 def _child(

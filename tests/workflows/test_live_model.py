@@ -1,11 +1,14 @@
 import dataclasses
+import threading
 
 import pytest
 import torch
 
 from banyan.runtime.loaded_model import LoadedModel
+from banyan.train.evaluations import EvaluationStopped
 from banyan.workflows.live_model import TASK_SCORES, LiveEvaluator, judges_of, live_model
-from banyan.workflows.training import TrainingOutcome, new_model
+from banyan.workflows.settling import new_model
+from banyan.workflows.training import TrainingOutcome
 
 
 def test_weights_in_memory_answer_like_those_that_were_saved(tiny_run: TrainingOutcome, loaded: LoadedModel) -> None:
@@ -24,6 +27,18 @@ def test_an_evaluation_gives_every_score_and_their_mean(tiny_run: TrainingOutcom
     assert {name.split("/")[0] for name in scores if "/" in name} == set(by_task)
     assert set(by_task) == set(tiny_run.material.validation)
     assert scores == evaluator(loaded.model, 7)
+
+
+def test_an_evaluation_that_nobody_wants_is_given_up_and_can_be_made_up_for(
+    tiny_run: TrainingOutcome, loaded: LoadedModel
+) -> None:
+    unwanted = threading.Event()
+    evaluator = LiveEvaluator(tiny_run.material, max_examples=2, is_unwanted=unwanted.is_set)
+    unwanted.set()
+    with pytest.raises(EvaluationStopped):
+        evaluator(loaded.model, 6)
+    unwanted.clear()
+    assert evaluator(loaded.model, 6) == LiveEvaluator(tiny_run.material, max_examples=2)(loaded.model, 6)
 
 
 def test_an_evaluation_leaves_randomness_and_weights_as_they_were(tiny_run: TrainingOutcome) -> None:

@@ -10,7 +10,8 @@ from banyan.tokenizers.pictures import image_from_bytes
 from banyan.workflows import samples as samples_module
 from banyan.workflows.live_model import LiveEvaluator
 from banyan.workflows.samples import Sample, SampleBook, samples_as_markdown
-from banyan.workflows.training import TrainingOutcome, new_model
+from banyan.workflows.settling import new_model
+from banyan.workflows.training import TrainingOutcome
 
 PICTURE = Image(width=2, height=1, channels=1, pixels=bytes((0, 255)))
 WORDS = Sample(task="area", prompt="red # thing", answer="warm\n# no heading", reference="warm")

@@ -2,27 +2,29 @@
 
 import dataclasses
 import json
+import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from banyan.core.config import config_from_mapping, read_config
 from banyan.core.errors import BusyError, ConfigError, DataError
 from banyan.core.locks import hold_directory
 from banyan.runtime.description import read_description
+from banyan.runtime.loaded_model import LoadedModel
 from banyan.runtime.loading import load
-from banyan.train.callbacks import Callback, EventRecord
+from banyan.train.callbacks import Callback, EvaluationRecord, EventRecord, StepRecord
 from banyan.workflows.recipe import ModelRecipe, Recipe
 from banyan.workflows.reporter import SilentReporter
-from banyan.workflows.training import TrainingOutcome, new_model, train
+from banyan.workflows.training import TrainingOutcome, train
 
 _MODEL = {"num_layers": 1, "num_heads": 2, "num_kv_heads": 1, "embed_dim": 16, "head_dim": 8, "ffn_dim": 32}
 
 
-def _recipe(rows: Path, *, vocab_size: int = 300) -> Recipe:
+def _recipe(rows: Path, *, vocab_size: int = 300, held_out: float = 0.0) -> Recipe:
     return config_from_mapping(
         Recipe,
         {
@@ -30,7 +32,13 @@ def _recipe(rows: Path, *, vocab_size: int = 300) -> Recipe:
             "model": _MODEL,
             "tokenizer": {"vocab_size": vocab_size},
             "train": {"steps": 2, "seq_len": 32, "micro_batch_seqs": 2},
-            "tasks": [{"name": "text", "kind": "language_modeling", "data": {"train": str(rows)}}],
+            "tasks": [
+                {
+                    "name": "text",
+                    "kind": "language_modeling",
+                    "data": {"train": str(rows), "validation_fraction": held_out},
+                }
+            ],
         },
     )
 
@@ -57,16 +65,6 @@ def test_a_run_that_has_saved_is_neither_replaced_nor_continued_with_other_rows(
     assert _contents(run) == before
 
 
-def test_a_seed_decides_the_first_weights(tiny_run: TrainingOutcome) -> None:
-    def weights(seed: int) -> dict[str, torch.Tensor]:
-        recipe = dataclasses.replace(tiny_run.recipe, seed=seed)
-        return new_model(recipe, tiny_run.material).state_dict()
-
-    one, same, other = weights(1), weights(1), weights(2)
-    assert all(torch.equal(one[name], same[name]) for name in one)
-    assert any(not torch.equal(one[name], other[name]) for name in one)
-
-
 def test_a_run_leaves_what_answers_and_how_it_was_made(tiny_run: TrainingOutcome) -> None:
     run = tiny_run.run_directory
     for name in ("recipe.yaml", "metrics.jsonl", "events.jsonl", "loss.png", "best", "last"):
@@ -78,11 +76,11 @@ def test_a_run_leaves_what_answers_and_how_it_was_made(tiny_run: TrainingOutcome
 
 
 def test_minutes_become_steps_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("banyan.workflows.training.measure_step_seconds", lambda *_, **__: 6.0)
+    monkeypatch.setattr("banyan.workflows.settling.measure_step_seconds", lambda *_, **__: 6.0)
     recipe = dataclasses.replace(_recipe(_write(tmp_path / "rows.jsonl")), minutes=0.35)
     outcome = train(recipe, reporter=SilentReporter(), run_directory=tmp_path / "run")
     assert (outcome.result.steps, outcome.recipe.minutes) == (3, None)
-    monkeypatch.setattr("banyan.workflows.training.measure_step_seconds", lambda *_, **__: 1.0)
+    monkeypatch.setattr("banyan.workflows.settling.measure_step_seconds", lambda *_, **__: 1.0)
     again = train(recipe, reporter=SilentReporter(), run_directory=tmp_path / "run", resume=True)
     assert again.recipe == outcome.recipe and again.result.steps == 3
 
@@ -171,6 +169,52 @@ def test_accepted_data_is_learned_from_its_front_with_the_tokenizer_of_the_run(t
     now = read_description(run / "last").dataset_fingerprint
     assert [detail for kind, detail in heard.events if kind == "data_changed"] == [{"before": before, "now": now}]
     assert before != now
+
+
+def test_ctrl_c_in_an_evaluation_stops_it_and_the_resumed_run_begins_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = _recipe(_write(tmp_path / "rows.jsonl"), held_out=0.2)
+    recipe = dataclasses.replace(plain, train=dataclasses.replace(plain.train, steps=4, evaluate_every=2))
+
+    def long_evaluation(model: LoadedModel, *_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(100_000):  # the model stops answering long before
+            model.bits_per_byte(["def f(): return 1"])
+
+    def run(name: str, *, resume: bool = False) -> tuple[TrainingOutcome, Course]:
+        course = Course()
+        outcome = train(
+            recipe, reporter=SilentReporter(), run_directory=tmp_path / name, resume=resume, callbacks=[course]
+        )
+        return outcome, course
+
+    golden, whole_course = run("golden")
+    with monkeypatch.context() as patch:
+        patch.setattr("banyan.workflows.live_model.evaluate_model", long_evaluation)
+        stopped, first_part = run("run")
+    assert (stopped.result.stopped_by, stopped.result.signal_number) == ("interrupt", signal.SIGINT)
+    resumed, second_part = run("run", resume=True)
+    assert first_part.told == [("step", 1), ("step", 2)]
+    assert second_part.told == [("evaluation", 2), ("step", 3), ("step", 4), ("evaluation", 4)]
+    assert whole_course.told == first_part.told + second_part.told
+    assert resumed.result.best_score == golden.result.best_score
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        of_resumed, of_golden = (one.result.last_checkpoint / name for one in (resumed, golden))
+        assert of_resumed.read_bytes() == of_golden.read_bytes()
+
+
+class Course(Callback):
+    """Remembers in which order a run learned and was scored."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []
+
+    def on_step(self, record: StepRecord) -> None:
+        self.told.append(("step", record.step))
+
+    def on_evaluation(self, record: EvaluationRecord) -> None:
+        self.told.append(("evaluation", record.step))
 
 
 class Events(Callback):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.workflows.recipe import EvaluationRecipe, Recipe
 from banyan.workflows.reporter import SilentReporter
-from banyan.workflows.training import TrainingOutcome, new_model
+from banyan.workflows.settling import new_model
+from banyan.workflows.training import TrainingOutcome
 from banyan.workflows.validation_budget import FEWEST, examples_within, settle_validation
 
 _TASKS = st.dictionaries(st.text("abcdef", min_size=1), st.tuples(st.floats(1e-4, 10), st.integers(1, 500)), min_size=1)

@@ -23,7 +23,6 @@ from banyan.train.config import TrainConfig
 from banyan.train.configured_loss import has_one_size, run_flops
 from banyan.train.precision import Precision
 
-TAKES_INT8: bool = True  # False: a recipe that leaves it open gets float32 on every CPU
 MIN_WIDTH = 256  # whole steps in int8 were 1.2 times as fast as in float32 at a width of 128, 1.6 at 384, 1.5 at 768
 MIN_GAIN = 1.5  # of the products alone; 1.7 to 5 was seen, so that probes of one machine agree
 MIN_MINUTES = 2.0  # about what `MIN_RUN_FLOPS` take on two cores

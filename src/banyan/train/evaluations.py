@@ -17,14 +17,31 @@ from banyan.train.state import Progress
 Evaluator = Callable[[Any, int], Mapping[str, Any]]  # (model, step) → {"score": higher is better, …}
 
 
+class EvaluationStopped(Exception):
+    """An evaluation ended in its middle because the run is to stop: there is no score."""
+
+
 def evaluated_by_main(evaluator: Evaluator, ranks: Ranks) -> Evaluator:
-    """Return an evaluator whose work the main rank does, on the whole model, and whose scores all ranks know."""
+    """Return an evaluator whose work the main rank does, on the whole model, and whose scores all ranks know.
+
+    Where the main rank stops its work, all ranks know that, too.
+    """
 
     def evaluate(model: Any, step: int) -> Mapping[str, Any]:
         whole = ranks.whole_model(model).eval()
-        return ranks.from_main(lambda: dict(evaluator(whole, step)))
+        metrics = ranks.from_main(lambda: _scores_unless_stopped(evaluator, whole, step))
+        if metrics is None:
+            raise EvaluationStopped
+        return metrics
 
     return evaluate
+
+
+def _scores_unless_stopped(evaluator: Evaluator, model: Any, step: int) -> dict[str, Any] | None:
+    try:
+        return dict(evaluator(model, step))
+    except EvaluationStopped:
+        return None
 
 
 class Evaluations:
@@ -46,12 +63,17 @@ class Evaluations:
         return patience is not None and progress.evaluations_without_gain >= patience
 
     def score(self, model: nn.Module, progress: Progress) -> EvaluationRecord:
-        """Score the model and remember whether it is the best so far."""
+        """Score the model and remember whether it is the best so far.
+
+        Raises: EvaluationStopped; then nothing is remembered, and the scores are still owed.
+        """
         assert self._evaluator is not None, "nothing is owed without an evaluator"
         started = time.perf_counter()
         model.eval()
-        metrics = self._evaluator(model, progress.step)
-        model.train()
+        try:
+            metrics = self._evaluator(model, progress.step)
+        finally:
+            model.train()
         score = float(metrics["score"])
         is_best = math.isfinite(score) and (progress.best_score is None or score > progress.best_score)
         progress.evaluated_step = progress.step

@@ -17,7 +17,7 @@ from banyan.data.batch import BatchLoader
 from banyan.train.balance import TaskBalance
 from banyan.train.callbacks import Callback, EventRecord, FitResult, Record, RunStart, tell
 from banyan.train.config import TrainConfig
-from banyan.train.evaluations import Evaluations, Evaluator
+from banyan.train.evaluations import Evaluations, EvaluationStopped, Evaluator
 from banyan.train.health.watch import HealthWatch
 from banyan.train.interrupt import InterruptWatch
 from banyan.train.layer_rates import LayerRates
@@ -100,12 +100,14 @@ class Trainer:
         holds_lock: bool = False,
         restart_data: bool = False,
         notes: Sequence[EventRecord] = (),
+        interrupt: InterruptWatch | None = None,
     ) -> FitResult:
         """Train until the last step, an early stop, or a signal; then save and say how it ended.
 
         With `resume` the run goes on from its newest valid checkpoint, or begins if it never saved. `holds_lock` says
         that the caller has the run directory for itself already, `restart_data` that the stream of data is another one
-        than before and begins at its front; `notes` are events to tell when the run begins.
+        than before and begins at its front; `notes` are events to tell when the run begins. `interrupt` notes the
+        signals: bring one along that the evaluator sees, too, and an evaluation need not be waited for.
         Raises: BusyError if another process trains here; SpaceError if nothing can be written; CheckpointError if no
         checkpoint can be used; DataError; DivergedError; MemoryLimitError.
         """
@@ -113,7 +115,7 @@ class Trainer:
         devices = [device] if device.type == "cuda" else []
         settle_freed_memory(is_kept=not self._config.low_memory)
         lock = nullcontext() if holds_lock or not self._ranks.is_main else hold_directory(self._run_directory)
-        with lock, InterruptWatch() as watch, torch.random.fork_rng(devices=devices):
+        with lock, interrupt or InterruptWatch() as watch, torch.random.fork_rng(devices=devices):
             try:
                 self._begin(notes, resume=resume, restart_data=restart_data)
                 self._loop(watch)
@@ -148,7 +150,8 @@ class Trainer:
     def _loop(self, watch: InterruptWatch) -> None:
         if self._evaluations.is_owed(self._progress) and not self._must_stop(watch):  # by an interrupted run
             self._evaluate_if_due()
-            self._save()  # also where it is not the best: the run may go back to here, and must then know of it
+            if not self._evaluations.is_owed(self._progress):  # not stopped once more
+                self._save()  # also where it is not the best: the run may go back to here, and must then know of it
         while not (self._must_stop(watch) or self._is_complete() or self._evaluations.has_stalled(self._progress)):
             self._step()
             is_best = not self._must_stop(watch) and self._evaluate_if_due()
@@ -231,11 +234,15 @@ class Trainer:
             self._tell(event)
 
     def _evaluate_if_due(self) -> bool:
-        """Score the model if it is time, and return whether it is the best so far."""
+        """Score the model if it is time, and return whether it is the best so far; what was stopped stays owed."""
         if not self._evaluations.is_owed(self._progress):
             return False
-        with self._optimizer.averaged():
-            record = self._evaluations.score(self.model, self._progress)
+        try:
+            with self._optimizer.averaged():
+                record = self._evaluations.score(self.model, self._progress)
+        except EvaluationStopped:
+            self._tell(EventRecord(step=self._progress.step, kind="evaluation_stopped"))
+            return False
         self._tell(record)
         if self._watch is not None:
             self._watch.after_evaluation(record)

@@ -21,13 +21,13 @@ from banyan.model.transformer import Transformer
 from banyan.train.checks import BY_HEART_NATS, BY_HEART_STEPS, LearnedByHeart, first_leak, learn_by_heart, peak_bytes
 from banyan.train.losses import joint_loss
 from banyan.train.measure import measure_step_seconds
-from banyan.workflows.learning import prepare_learning
+from banyan.workflows.learning import balance_of, prepare_learning
 from banyan.workflows.material import Material, gather_material
 from banyan.workflows.number_formats import settle_formats
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import Reporter, SilentReporter
 from banyan.workflows.resuming import settle_recipe
-from banyan.workflows.training import balance_of, new_model, settle_sizes
+from banyan.workflows.settling import new_model, settle_sizes
 
 _SAMPLES = 50  # sequences and texts of each task that are looked at
 _MAX_TOKENS = 128  # of a sequence that is learned by heart

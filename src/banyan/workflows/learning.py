@@ -1,4 +1,4 @@
-"""What a run's steps learn from, and how they are scored: whole batches, or the features of a frozen trunk."""
+"""What a run's steps learn from, how that is weighed and scored: whole batches, or the features of a frozen trunk."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Any
 
 from banyan.core.errors import ConfigError
 from banyan.core.files import shown_bytes
-from banyan.core.types import HeadSpec
+from banyan.core.types import HeadKind, HeadSpec
 from banyan.data.batch import BatchLoader
 from banyan.data.features import FeatureLoader
 from banyan.data.loader import MixtureLoader
 from banyan.data.pace import Paces
 from banyan.model.transformer import Transformer
+from banyan.tasks.base import Task
+from banyan.tasks.image_generation import ImageGeneration
+from banyan.train.balance import TaskBalance, balance_tasks
 from banyan.train.evaluations import Evaluator
 from banyan.train.features import TrunkFeatures, feature_loss
 from banyan.train.losses import joint_loss
@@ -142,3 +145,21 @@ def prepare_learning(
         ),
         task_heads=heads,
     )
+
+
+def balance_of(recipe: Recipe, material: Material) -> TaskBalance:
+    """Return how the recipe weighs its tasks against each other."""
+    return balance_tasks(
+        [task.head for task in material.tasks],
+        num_choices=[_num_choices(task, recipe, material) for task in material.tasks],
+        weights=[task.weight for task in recipe.tasks],
+    )
+
+
+def _num_choices(task: Task[Any], recipe: Recipe, material: Material) -> int:
+    """Return among how many a target of the task is chosen: words, image codes, or the positions of a span."""
+    if task.head is not None and task.head.kind is HeadKind.SPAN:
+        return recipe.train.seq_len
+    if isinstance(task, ImageGeneration):
+        return task.num_codes
+    return material.vocabulary.text_size

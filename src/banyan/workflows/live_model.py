@@ -18,6 +18,7 @@ from banyan.workflows.material import Material
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.samples import Sample, take_samples
 from banyan.workflows.scoring import evaluate_model, overall_score, unit_scores
+from banyan.workflows.unwanted_work import given_up_when
 
 HearSamples: TypeAlias = Callable[[int, Sequence[Sample]], None]  # (step, one of each task)
 
@@ -57,7 +58,8 @@ class LiveEvaluator:
     """Scores a model in training on a few validation examples of each task; the trainer keeps the best.
 
     `limits` is how many examples a task has, where it is not `max_examples`. Nothing is searched with beams: a choice
-    among checkpoints does not need it. `hear_samples` gets the step and one sample of each task, every time.
+    among checkpoints does not need it. `hear_samples` gets the step and one sample of each task, every time. The model
+    stops answering as soon as `is_unwanted`.
     """
 
     def __init__(
@@ -67,10 +69,12 @@ class LiveEvaluator:
         max_examples: int,
         limits: Mapping[str, int] | None = None,
         hear_samples: HearSamples | None = None,
+        is_unwanted: Callable[[], bool] = lambda: False,
     ) -> None:
         limits = limits or {}
         self._material = replace(material, sampling=_without_search(material.sampling))
         self._hear_samples = hear_samples
+        self._is_unwanted = is_unwanted
         self._examples: dict[str, Sequence[Any]] = {
             name: spread(examples, limits.get(name, max_examples))
             for name, examples in material.validation.items()
@@ -84,8 +88,11 @@ class LiveEvaluator:
         return bool(self._examples)
 
     def __call__(self, model: Transformer, step: int) -> Mapping[str, Any]:
-        """Return `score` (the mean over tasks), every score as `task/metric`, and what makes up the mean, by task."""
-        with live_model(model, self._material) as answering:
+        """Return `score` (the mean over tasks), every score as `task/metric`, and what makes up the mean, by task.
+
+        Raises: EvaluationStopped if the scores became unwanted.
+        """
+        with live_model(model, self._material) as answering, given_up_when(self._is_unwanted, stop=answering.close):
             results = evaluate_model(
                 answering, self._examples, judges=self._judges, reporter=SilentReporter(), num_samples=_FEW_SAMPLES
             )

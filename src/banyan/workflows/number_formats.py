@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from banyan.model.products import fastest_products
 from banyan.model.transformer import Transformer
-from banyan.train.auto_precision import MIN_WIDTH, TAKES_INT8, PrecisionChoice, choose_on_cpu
+from banyan.train.auto_precision import MIN_WIDTH, PrecisionChoice, choose_on_cpu
 from banyan.train.ranks import ALONE, Ranks
 from banyan.workflows.recipe import Recipe, with_precision, with_products
 from banyan.workflows.reporter import Reporter
@@ -33,8 +33,6 @@ def settle_formats(
         recipe = with_products(recipe, "torch" if ranks.any(fastest_products() == "torch") else "onednn")
     if recipe.train.precision != "auto":
         return recipe
-    if not TAKES_INT8:
-        return with_precision(recipe, "float32")
     choice = choose(
         model,
         recipe.train,

@@ -27,7 +27,8 @@ from banyan.workflows.number_formats import settle_formats
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.run_records import RunRecorder
-from banyan.workflows.training import new_model, settle_length, settle_sizes, train
+from banyan.workflows.settling import new_model, settle_length, settle_sizes
+from banyan.workflows.training import train
 
 _FIRST_STEPS = 3  # to learn how many steps fill the probe
 _MIN_STEPS, _MAX_STEPS = 4, 5_000

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,37 +14,33 @@ from banyan.core.devices import choose_device
 from banyan.core.locks import hold_directory
 from banyan.core.paths import runs_directory
 from banyan.core.process import end_with_launcher, process_place
-from banyan.core.types import HeadKind
 from banyan.model.transformer import Transformer, count_parameters
-from banyan.tasks.base import Task
-from banyan.tasks.image_generation import ImageGeneration
 from banyan.train.accounting import count_weights, flops_per_token
-from banyan.train.balance import TaskBalance, balance_tasks
 from banyan.train.callbacks import Callback, EventRecord, FitResult
 from banyan.train.checkpoints import CheckpointFolder
 from banyan.train.distributed.world import joined_ranks, own_device
 from banyan.train.evaluations import evaluated_by_main
-from banyan.train.measure import measure_step_seconds
+from banyan.train.interrupt import InterruptWatch
 from banyan.train.peak import peak_flops
 from banyan.train.ramps import planned_rows
-from banyan.train.ranks import ALONE, Ranks, main_first
+from banyan.train.ranks import Ranks, main_first
 from banyan.train.state import TransformerFiles
 from banyan.train.trackers import build_trackers, require_trackers
 from banyan.train.trainer import Trainer
 from banyan.workflows.adapting import adapter_files, origin_of_adapter
-from banyan.workflows.dial import dial_facts, has_dial, settle_dial
 from banyan.workflows.forgetting import measure_parent, report_forgetting
-from banyan.workflows.inheriting import layer_rates_of, new_child
-from banyan.workflows.learning import Learning, heard_by, new_loader, prepare_learning, whole_batches
+from banyan.workflows.inheriting import layer_rates_of
+from banyan.workflows.learning import Learning, balance_of, heard_by, new_loader, prepare_learning
 from banyan.workflows.live_model import LiveEvaluator
 from banyan.workflows.material import Material, gather_material
 from banyan.workflows.number_formats import settle_formats
 from banyan.workflows.parent import tell_of_parent
-from banyan.workflows.recipe import Recipe, with_steps
-from banyan.workflows.reporter import Reporter, SilentReporter
-from banyan.workflows.resuming import learned_data, recipe_changes, settle_evaluations, settle_recipe
-from banyan.workflows.run_beginning import SaveRecipe, steps_within
+from banyan.workflows.recipe import Recipe
+from banyan.workflows.reporter import Reporter
+from banyan.workflows.resuming import learned_data, recipe_changes, settle_recipe
+from banyan.workflows.run_beginning import SaveRecipe
 from banyan.workflows.samples import SampleBook
+from banyan.workflows.settling import new_model, settle_length, settle_sizes
 from banyan.workflows.sidecars import sidecars_of
 from banyan.workflows.task_bests import TaskBests
 from banyan.workflows.training_progress import ReportProgress
@@ -160,13 +155,13 @@ def _fit(
     learned: str | None,
 ) -> TrainingOutcome:
     """Train on what was gathered; `learned` is the fingerprint of the data before, if any."""
-    notes = [*_notes_of_restart(), *_notes_of_recipe(recipe, run_directory, resume=resume)]
-    notes += _notes_of_data(material, learned)
+    notes = _notes(recipe, material, run_directory, resume=resume, learned=learned)
     recipe, model, learning = _settled(
         recipe, material, run_directory=run_directory, reporter=reporter, device=device, ranks=ranks
     )
     progress = _progress(recipe, model, material, reporter=reporter)
-    evaluator = _evaluator(recipe, material, hear_samples=SampleBook(run_directory, tell=progress.show_sample))
+    interrupt = InterruptWatch()
+    evaluator = _evaluator(recipe, material, SampleBook(run_directory, tell=progress.show_sample), interrupt=interrupt)
     num_parameters = count_parameters(model)
     ranks.divide(model)
     trainer = Trainer(
@@ -190,7 +185,7 @@ def _fit(
     )
     reporter.stage("train")
     has_changed = learned not in (None, material.fingerprint)
-    result = trainer.fit(resume=resume, holds_lock=True, restart_data=has_changed, notes=notes)
+    result = trainer.fit(resume=resume, holds_lock=True, restart_data=has_changed, notes=notes, interrupt=interrupt)
     return TrainingOutcome(
         run_directory=run_directory,
         recipe=recipe,
@@ -214,13 +209,25 @@ def _settled(
     return recipe, model, learning
 
 
-def _evaluator(recipe: Recipe, material: Material, *, hear_samples: SampleBook) -> LiveEvaluator:
+def _evaluator(recipe: Recipe, material: Material, book: SampleBook, *, interrupt: InterruptWatch) -> LiveEvaluator:
     return LiveEvaluator(
         material,
         max_examples=recipe.evaluation.max_validation_examples,
         limits=recipe.evaluation.validation_examples,
-        hear_samples=hear_samples,
+        hear_samples=book,
+        is_unwanted=lambda: interrupt.is_requested,
     )
+
+
+def _notes(
+    recipe: Recipe, material: Material, run_directory: Path, *, resume: bool, learned: str | None
+) -> list[EventRecord]:
+    """Return what a run tells when it begins, beside that it does."""
+    return [
+        *_notes_of_restart(),
+        *_notes_of_recipe(recipe, run_directory, resume=resume),
+        *_notes_of_data(material, learned),
+    ]
 
 
 def _notes_of_restart() -> list[EventRecord]:
@@ -264,93 +271,6 @@ def _keepers(recipe: Recipe, material: Material, run_directory: Path) -> tuple[C
         recipe.tracking, name=recipe.name, settings=config_to_mapping(recipe), log_every=recipe.train.log_every
     )
     return (*trackers, TaskBests(run_directory, material.tasks)) if recipe.evaluation.keep_task_bests else trackers
-
-
-def new_model(recipe: Recipe, material: Material) -> Transformer:
-    """Return the recipe's model: its parent's child, or one with fresh weights, drawn from its seed."""
-    if material.parent is not None:
-        return new_child(recipe, material, material.parent)
-    config = recipe.resolve_model(**_id_space(material))
-    heads = [task.head for task in material.tasks if task.head is not None]
-    model = Transformer(config, heads)
-    model.init_weights(torch.Generator().manual_seed(recipe.seed))
-    return model
-
-
-def _id_space(material: Material) -> dict[str, int]:
-    """Return the sizes of a model that follow from the data."""
-    tokenizer = material.image_tokenizer
-    return {
-        "vocab_size": material.vocabulary.size,
-        "num_image_codes": tokenizer.num_codes if tokenizer else 0,
-        "grid_size": tokenizer.grid_size if tokenizer else 0,
-    }
-
-
-def settle_sizes(
-    recipe: Recipe, material: Material, *, reporter: Reporter, device: torch.device, ranks: Ranks = ALONE
-) -> Recipe:
-    """Return the recipe with all that it leaves to `model.size` or `train.budget` chosen, and say what."""
-    if not has_dial(recipe):
-        return recipe
-    reporter.stage("choose sizes")
-
-    def probe(trial: Recipe) -> float:
-        model = new_model(trial, material).to(device)
-        trial = settle_formats(trial, model, reporter=SilentReporter(), ranks=ranks)
-        return _step_seconds(trial, model, whole_batches(trial, material), ranks=ranks)
-
-    settled, summary = settle_dial(recipe, dial_facts(material.sources, _id_space(material)), probe=probe)
-    reporter.line(summary)
-    return settled
-
-
-def settle_length(
-    recipe: Recipe, model: Transformer, learning: Learning, *, reporter: Reporter, ranks: Ranks = ALONE
-) -> Recipe:
-    """Return the recipe with its steps counted and its evaluations spread over them."""
-    return settle_evaluations(_settle_steps(recipe, model, learning, reporter=reporter, ranks=ranks))
-
-
-def _settle_steps(
-    recipe: Recipe, model: Transformer, learning: Learning, *, reporter: Reporter, ranks: Ranks
-) -> Recipe:
-    """Turn a budget of minutes into a number of steps, by timing a few of them on a throw-away copy."""
-    if recipe.minutes is None:
-        return recipe
-    reporter.stage("time a few steps")
-    seconds = _step_seconds(recipe, model, learning, ranks=ranks)
-    return with_steps(recipe, steps_within(recipe.minutes, step_seconds=seconds, reporter=reporter))
-
-
-def _step_seconds(recipe: Recipe, model: Transformer, learning: Learning, *, ranks: Ranks) -> float:
-    return measure_step_seconds(
-        model,
-        loader=learning.loader,
-        task_heads=learning.task_heads,
-        loss_function=learning.loss_function,
-        config=recipe.train,
-        optimizer=recipe.optimizer,
-        ranks=ranks,
-    )
-
-
-def balance_of(recipe: Recipe, material: Material) -> TaskBalance:
-    """Return how the recipe weighs its tasks against each other."""
-    return balance_tasks(
-        [task.head for task in material.tasks],
-        num_choices=[_num_choices(task, recipe, material) for task in material.tasks],
-        weights=[task.weight for task in recipe.tasks],
-    )
-
-
-def _num_choices(task: Task[Any], recipe: Recipe, material: Material) -> int:
-    """Return among how many a target of the task is chosen: words, image codes, or the positions of a span."""
-    if task.head is not None and task.head.kind is HeadKind.SPAN:
-        return recipe.train.seq_len
-    if isinstance(task, ImageGeneration):
-        return task.num_codes
-    return material.vocabulary.text_size
 
 
 def _weight_files(material: Material) -> TransformerFiles:

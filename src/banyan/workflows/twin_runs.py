@@ -19,7 +19,8 @@ from banyan.workflows.number_formats import settle_formats
 from banyan.workflows.recipe import RECIPE_FILE, Recipe
 from banyan.workflows.reporter import Reporter, SilentReporter
 from banyan.workflows.resuming import settle_recipe
-from banyan.workflows.training import TrainingOutcome, new_model, settle_length, settle_sizes, train
+from banyan.workflows.settling import new_model, settle_length, settle_sizes
+from banyan.workflows.training import TrainingOutcome, train
 from banyan.workflows.twins import Cell, JointLength, cell_material, cell_recipe, joint_length
 from banyan.workflows.validation_budget import settle_validation
 

@@ -15,6 +15,7 @@ from PIL import Image as Pillow
 from banyan.model.vision.autoencoder import AutoencoderConfig, as_pixels, as_samples
 from banyan.model.vision.learner import TokenizerLearner
 from banyan.testing.pictures import tiny_pictures
+from banyan.train.evaluations import EvaluationStopped
 from banyan.workflows.picture_tokenizer.scoring import TokenizerEvaluator, psnr_of, score_reconstructions
 
 PIXELS = torch.from_numpy(tiny_pictures(300)).permute(0, 3, 1, 2).contiguous()
@@ -53,3 +54,17 @@ def test_a_sheet_shows_each_row_above_what_comes_back_of_it(learner: TokenizerLe
     np.testing.assert_array_equal(sheet[1:65:8, 1:65:8], PIXELS[0, 0].numpy())
     back = as_pixels(learner.autoencoder.decode(learner.autoencoder.encode(as_samples(PIXELS[:1]))))
     np.testing.assert_array_equal(sheet[66:130:8, 1:65:8], back[0, 0].numpy())
+
+
+def test_scores_that_nobody_wants_are_given_up_after_the_pictures_of_one_pass(
+    learner: TokenizerLearner, tmp_path: Path
+) -> None:
+    looks: list[bool] = []
+
+    def is_unwanted() -> bool:
+        looks.append(True)
+        return True
+
+    with pytest.raises(EvaluationStopped):
+        TokenizerEvaluator(PIXELS, tmp_path, num_shown=16, is_unwanted=is_unwanted)(learner, 7)
+    assert len(looks) == 1 and not list(tmp_path.iterdir())

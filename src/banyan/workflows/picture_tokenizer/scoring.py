@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from banyan.core.run_directory import SAMPLES_DIRECTORY
 from banyan.model.vision.autoencoder import Autoencoder, as_pixels, as_samples
 from banyan.model.vision.learner import TokenizerLearner
 from banyan.tokenizers.pictures import contact_sheet, image_from_array, image_to_png
+from banyan.train.evaluations import EvaluationStopped
 
 _CHUNK = 256  # pictures in one pass
 _COLUMNS = 8
@@ -44,12 +45,19 @@ def reconstruct(net: Autoencoder, pixels: Tensor) -> Iterator[tuple[Tensor, Tens
         yield codes.cpu(), as_pixels(net.decode(codes)).cpu()
 
 
-def score_reconstructions(net: Autoencoder, pixels: Tensor) -> ReconstructionScores:
-    """Encode and decode pictures, and compare."""
+def score_reconstructions(
+    net: Autoencoder, pixels: Tensor, *, is_unwanted: Callable[[], bool] = lambda: False
+) -> ReconstructionScores:
+    """Encode and decode pictures, and compare.
+
+    Raises: EvaluationStopped as soon as nobody wants the scores any more.
+    """
     squares, counts = 0.0, torch.zeros(net.config.codebook_size, dtype=torch.int64)
     for real, (codes, decoded) in zip(_parts(pixels, _CHUNK), reconstruct(net, pixels), strict=True):
         squares += float((real.double() - decoded.double()).square().sum())
         counts += torch.bincount(codes.flatten(), minlength=len(counts))
+        if is_unwanted():
+            raise EvaluationStopped
     return ReconstructionScores(
         psnr=psnr_of(squares / pixels.numel()),
         code_use=float((counts > 0).double().mean()),
@@ -84,14 +92,20 @@ def reconstruction_sheet(net: Autoencoder, pixels: Tensor) -> bytes:
 class TokenizerEvaluator:
     """Scores a tokenizer in training on held-out pictures, and writes a sheet of reconstructions for each score."""
 
-    def __init__(self, pixels: Tensor, run_directory: Path, *, num_shown: int) -> None:
+    def __init__(
+        self, pixels: Tensor, run_directory: Path, *, num_shown: int, is_unwanted: Callable[[], bool] = lambda: False
+    ) -> None:
         self._pixels = pixels
         self._directory = run_directory / SAMPLES_DIRECTORY
         self._shown = pixels[: max(1, min(num_shown, len(pixels), _CHUNK) // _COLUMNS) * _COLUMNS]
+        self._is_unwanted = is_unwanted
 
     def __call__(self, model: TokenizerLearner, step: int) -> Mapping[str, Any]:
-        """Return the scores; the signal-to-noise ratio chooses the best checkpoint."""
-        scores = score_reconstructions(model.autoencoder, self._pixels)
+        """Return the scores; the signal-to-noise ratio chooses the best checkpoint.
+
+        Raises: EvaluationStopped if the scores became unwanted.
+        """
+        scores = score_reconstructions(model.autoencoder, self._pixels, is_unwanted=self._is_unwanted)
         with suppress(SpaceError):  # a disk that is full does not stop a run
             sheet = reconstruction_sheet(model.autoencoder, self._shown)
             atomic_write_bytes(self._directory / f"step-{step:08d}-reconstructions.png", sheet)

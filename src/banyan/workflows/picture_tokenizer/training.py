@@ -23,6 +23,7 @@ from banyan.model.vision.features import MIN_IMAGE_SIZE
 from banyan.model.vision.learner import TokenizerLearner
 from banyan.train.callbacks import Callback, EventRecord, FitResult
 from banyan.train.checkpoints import CheckpointFolder
+from banyan.train.interrupt import InterruptWatch
 from banyan.train.measure import measure_step_seconds
 from banyan.train.picture_loss import PictureLoss
 from banyan.train.trackers import build_trackers, require_trackers
@@ -38,7 +39,7 @@ from banyan.workflows.picture_tokenizer.recipe import (
 )
 from banyan.workflows.picture_tokenizer.scoring import TokenizerEvaluator
 from banyan.workflows.reporter import Reporter
-from banyan.workflows.run_beginning import SaveRecipe, steps_within
+from banyan.workflows.run_beginning import SaveRecipe, seconds_to_time, steps_within
 from banyan.workflows.training_progress import ReportProgress
 
 
@@ -116,6 +117,7 @@ def _fit(
     model = new_learner(recipe, material).to(choose_device(recipe.device))
     recipe = spread_evaluations(_settle_steps(recipe, model, material, loss, reporter=reporter))
     settings = config_to_mapping(recipe)
+    interrupt = InterruptWatch()
     trainer = Trainer(
         model,
         loader=_loader(recipe, material, loss),
@@ -133,7 +135,7 @@ def _fit(
             *build_trackers(recipe.tracking, name=recipe.name, settings=settings, log_every=recipe.train.log_every),
             *callbacks,
         ),
-        evaluator=_evaluator(recipe, material, run_directory),
+        evaluator=_evaluator(recipe, material, run_directory, interrupt=interrupt),
         seed=recipe.seed,
         balance=loss.balance,
         weight_files=LearnerFiles(),
@@ -143,7 +145,7 @@ def _fit(
         EventRecord(step=0, kind="pictures_skipped", detail={"split": split, "count": count})
         for split, count in material.skipped.items()
     ]
-    result = trainer.fit(resume=resume, holds_lock=True, restart_data=has_changed, notes=notes)
+    result = trainer.fit(resume=resume, holds_lock=True, restart_data=has_changed, notes=notes, interrupt=interrupt)
     return PictureTokenizerOutcome(
         run_directory=run_directory,
         recipe=recipe,
@@ -186,10 +188,17 @@ def _loader(recipe: PictureTokenizerRecipe, material: PictureMaterial, loss: Pic
     )
 
 
-def _evaluator(recipe: PictureTokenizerRecipe, material: PictureMaterial, run_directory: Path) -> TokenizerEvaluator:
+def _evaluator(
+    recipe: PictureTokenizerRecipe, material: PictureMaterial, run_directory: Path, *, interrupt: InterruptWatch
+) -> TokenizerEvaluator:
     pixels = material.validation.pixels
     chosen = spread(range(len(pixels)), recipe.evaluation.max_pictures)
-    return TokenizerEvaluator(pixels[list(chosen)], run_directory, num_shown=recipe.evaluation.num_shown)
+    return TokenizerEvaluator(
+        pixels[list(chosen)],
+        run_directory,
+        num_shown=recipe.evaluation.num_shown,
+        is_unwanted=lambda: interrupt.is_requested,
+    )
 
 
 def _settle_steps(
@@ -212,5 +221,6 @@ def _settle_steps(
         balance=loss.balance,
         config=recipe.train,
         optimizer=recipe.optimizer,
+        max_seconds=seconds_to_time(recipe.minutes),
     )
     return with_steps(recipe, steps_within(recipe.minutes, step_seconds=seconds, reporter=reporter))
