@@ -23,16 +23,30 @@ def test_a_judge_is_trained_by_its_recipe(banyan: Run, judge_keys: dict[str, Any
 
 
 def test_drawn_pictures_are_measured_and_kept(banyan: Run, model: Path, judge_file: Path, tmp_path: Path) -> None:
-    words = ("--judge", judge_file, "--num", 12, "--output", "out", "--database", f"sqlite:///{tmp_path}/scores.db")
+    words = (
+        "--judge",
+        judge_file,
+        "--num",
+        12,
+        "--guidance",
+        2.5,
+        "--output",
+        "out",
+        "--database",
+        f"sqlite:///{tmp_path}/scores.db",
+    )
     ran = banyan("evaluate", model, "--images", *words)
     assert "FID (in the judge's features)" in ran.out and "floor" in ran.out and "12 pictures, seed 0" in ran.out
     assert "not measured: own picture among the 5 nearest, unseen wishes, for every wish of a held-out" in ran.out
     with closing(sqlite3.connect(tmp_path / "scores.db")) as connection:
         rows = connection.execute("SELECT metric, num_examples, config FROM evaluations").fetchall()
-    assert {"fid", "fid_floor", "fidelity", "accuracy_score"} <= {metric for metric, *_ in rows}
+    assert {"fid", "fid_floor", "fidelity", "accuracy_score", "psnr", "code_use", "kept_accuracy"} <= {
+        metric for metric, *_ in rows
+    }
     assert all(num == 12 and "judge_sha256" in config for _, num, config in rows)
     kept = json.loads((tmp_path / "out/picture-scores.json").read_text())
     assert len(kept["images"]["judge_sha256"]) == 64 and set(kept["wishes"]) == {"seen"}
+    assert kept["images"]["sampling"]["guidance_scale"] == 2.5
     sheets = {f"seen-{kind}.png" for kind in ("drawn", "real", "nearest")}
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == sheets
 

@@ -9,6 +9,7 @@ from banyan.runtime.loaded_model import LoadedModel
 from banyan.runtime.loading import load
 from banyan.tasks.image_generation import ImageGeneration, PictureExample
 from banyan.tasks.metrics.pictures import frechet_distance
+from banyan.tokenizers.pictures import image_to_array
 from banyan.workflows.picture_judging import SavedJudge, Seen
 from banyan.workflows.picture_measures import (
     RealPictures,
@@ -51,6 +52,24 @@ def test_every_figure_comes_with_its_anchors(report: PictureReport, judge: Saved
     assert scores.accuracy_score is not None and scores.accuracy_score.real > 0.8  # three kinds of pictures, exactly
     assert scores.bits_per_code is not None and 0 < scores.bits_per_code < 8 and 0 < scores.bits_per_code_unigram <= 3
     assert scores.fidelity is not None and 0 <= scores.fidelity <= 1
+
+
+def test_what_the_image_tokenizer_gives_back_is_measured_on_held_out_pictures(
+    report: PictureReport, loaded: LoadedModel, judge: SavedJudge, tiny_run: TrainingOutcome
+) -> None:
+    held_out, tokenizer = tiny_run.material.test["image_generation"], loaded.image_tokenizer
+    found = report.scores.reconstruction
+    assert tokenizer is not None and found is not None and found.num_pictures == len(held_out)
+    images = images_of(held_out)
+    back = tokenizer.decode(tokenizer.encode(images))
+    before, after = (np.stack([image_to_array(one) for one in some]).astype(np.float64) for some in (images, back))
+    assert found.psnr == pytest.approx(20 * math.log10(255 / np.sqrt(np.mean((before - after) ** 2))))
+    assert found.code_use == len(np.unique(tokenizer.encode(images))) / 8
+    real, left = (
+        np.mean([seen == one.label for seen, one in zip(judge.look(some).labels, held_out, strict=True)])
+        for some in (images, back)
+    )
+    assert found.kept == pytest.approx(left / real)
 
 
 def test_the_same_seed_gives_the_same_figures(report: PictureReport, loaded: LoadedModel, judge: SavedJudge) -> None:

@@ -9,7 +9,15 @@ import typer
 
 from banyan.cli.base_model import BaseOption
 from banyan.cli.output import JsonOption, QuietOption, emit, say
-from banyan.cli.sampling import SeedOption, TemperatureOption, TopKOption, TopPOption, changed
+from banyan.cli.sampling import (
+    GuidanceOption,
+    GuidancePowerOption,
+    SeedOption,
+    TemperatureOption,
+    TopKOption,
+    TopPOption,
+    changed,
+)
 from banyan.runtime.loading import load
 from banyan.workflows.answer_records import AnswerRecorder
 from banyan.workflows.drawing import Drawing, draw
@@ -26,12 +34,8 @@ def draw_command(
     out: Annotated[
         Path, typer.Option("--output", "-o", "--out", help="A PNG file; several pictures become one sheet.")
     ] = Path("drawing.png"),
-    guidance: Annotated[
-        float | None, typer.Option(min=0.0, help="How strongly to follow the words; 1: plainly.")
-    ] = None,
-    guidance_power: Annotated[
-        float | None, typer.Option(min=0.0, help="0: guided alike from the first code on; above 0: more and more.")
-    ] = None,
+    guidance: GuidanceOption = None,
+    guidance_power: GuidancePowerOption = None,
     candidates: Annotated[
         int | None, typer.Option(min=1, max=64, help="Draw so many for each picture; keep what fits the words best.")
     ] = None,

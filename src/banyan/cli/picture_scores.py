@@ -11,7 +11,15 @@ import typer
 from banyan import __version__
 from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say, to_plain
 from banyan.cli.progress import TerminalReporter
-from banyan.cli.sampling import SeedOption
+from banyan.cli.sampling import (
+    GuidanceOption,
+    GuidancePowerOption,
+    SeedOption,
+    TemperatureOption,
+    TopKOption,
+    TopPOption,
+    changed,
+)
 from banyan.core.errors import ConfigError
 from banyan.core.paths import default_database_url, runs_directory
 from banyan.runtime.loading import load
@@ -32,6 +40,9 @@ _WORDS = (
     ("  through the image tokenizer and back", "likeness.reconstructed"),
     ("  every code drawn by itself", "likeness.unigram"),
     ("  (FID - floor) / (unigram - floor)", "fid_share"),
+    ("image tokenizer on held-out pictures, dB", "reconstruction.psnr"),
+    ("  share of its codes that occur", "reconstruction.code_use"),
+    ("  part of the judge's accuracy that is left", "reconstruction.kept"),
     ("prompt fidelity, one candidate", "fidelity"),
     ("  the judge on real pictures", "judge_accuracy"),
     ("  held-out pictures that the judge was trained on", "known_to_judge"),
@@ -58,6 +69,11 @@ def images_command(
         Path | None, typer.Option(help="The frozen net that judges: its file, or the folder of its run.")
     ] = None,
     num: Annotated[int, typer.Option("--num", "--n", min=8, help="Pictures drawn, one for each wish.")] = 10_000,
+    guidance: GuidanceOption = None,
+    guidance_power: GuidancePowerOption = None,
+    temperature: TemperatureOption = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
     seed: SeedOption = None,
     database: Annotated[str | None, typer.Option(help="Database URL; the figures are recorded there.")] = None,
     output: Annotated[
@@ -78,7 +94,15 @@ def images_command(
         )
     known = load_judge(judge)
     with TerminalReporter(console(quiet=quiet, as_json=as_json)) as reporter, load(model, num_slots=SLOTS) as loaded:
-        report = score_pictures(loaded, known, num=num, seed=seed or 0, reporter=reporter)
+        sampling = changed(
+            loaded.sampling_for(loaded.task_of_kind("image_generation").name),
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            guidance_scale=guidance,
+            guidance_power=guidance_power,
+        )
+        report = score_pictures(loaded, known, num=num, seed=seed or 0, sampling=sampling, reporter=reporter)
         record_picture_scores(loaded, report.scores, database=database or default_database_url())
     plain = {"model": str(model), "banyan": __version__, "images": to_plain(report.scores)}
     if output is not None:
@@ -91,7 +115,8 @@ def _tell(scores: PictureScores, output: Path | None) -> None:
     for name, reason in scores.unmeasured.items():
         words = next(words for words, place in _WORDS if place.partition(".")[0] == name)
         say(f"not measured: {words.strip()}, for {reason}")
-    say(f"{scores.num_pictures} pictures, seed {scores.seed}, judge {scores.judge_sha256[:16]}")
+    how = f"guidance {scores.sampling.guidance_scale:g}, power {scores.sampling.guidance_power:g}"
+    say(f"{scores.num_pictures} pictures, seed {scores.seed}, {how}, judge {scores.judge_sha256[:16]}")
     if output is not None:
         say(f"sheets: {output}/seen-drawn.png, beside them -real.png and the training pictures that look most alike")
 

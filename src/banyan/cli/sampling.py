@@ -32,6 +32,13 @@ LookupOption = Annotated[
         "--prompt-lookup", min=0, help="Guess so many tokens ahead from what was read before; the answer is the same."
     ),
 ]
+GuidanceOption = Annotated[
+    float | None, typer.Option("--guidance", min=0.0, help="How strongly to follow the words; 1: plainly.")
+]
+GuidancePowerOption = Annotated[
+    float | None,
+    typer.Option("--guidance-power", min=0.0, help="0: guided alike from the first code on; above 0: more and more."),
+]
 SeedOption = Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same answer.")]
 
 

@@ -18,9 +18,13 @@ from banyan.runtime.loaded_model import LoadedModel
 from banyan.tasks.baselines.pictures import unigram_codes
 from banyan.tasks.image_generation import ImageGeneration, PictureExample, encode_pictures
 from banyan.tasks.metrics.pictures import copied_share, frechet_distance, nearest, precision_and_recall
+from banyan.tasks.pictures import fit_picture
+from banyan.tokenizers.images import ImageTokenizer
+from banyan.tokenizers.pictures import image_to_array
 from banyan.train.picture_judge import judge_pictures, train_judge
 from banyan.workflows.datasets import spread
 from banyan.workflows.picture_judging import SavedJudge, Seen
+from banyan.workflows.picture_tokenizer.scoring import psnr_of
 
 _MAX_COMPARED = 5_000  # pictures of each side for precision and recall, which look at all pairs
 _TOP = 5
@@ -70,6 +74,16 @@ class Likeness:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Reconstruction:
+    """What the image tokenizer keeps of held-out pictures: no drawing can be better than that."""
+
+    psnr: float | None  # dB, of all 8-bit samples together; None: nothing is lost
+    code_use: float  # share of the codebook that occurs at least once
+    kept: float | None  # the judge's accuracy on what comes back, over that on the pictures; None: that is 0
+    num_pictures: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Retrieval:
     """How often the picture that a wish belongs to is among the five nearest of the drawn one."""
 
@@ -116,6 +130,34 @@ def likeness(model: LoadedModel, judge: SavedJudge, real: RealPictures, seen: Se
         precision=coverage.precision,
         recall=coverage.recall,
     )
+
+
+def reconstruction(judge: SavedJudge, real: RealPictures, tokenizer: ImageTokenizer) -> Reconstruction | Unmeasured:
+    """Encode the held-out pictures, decode them again, and compare."""
+    if not real.held_out:
+        return NOTHING_HELD_OUT
+    size, channels = tokenizer.image_size, tokenizer.channels
+    fitted = [fit_picture(image, image_size=size, channels=channels) for image in images_of(real.held_out)]
+    codes = tokenizer.encode(fitted)
+    back = tokenizer.decode(codes)
+    squares = math.fsum(_squared_difference(*pair) for pair in zip(fitted, back, strict=True))
+    return Reconstruction(
+        psnr=psnr_of(squares / (len(fitted) * size * size * channels)) if squares else None,
+        code_use=len({code for row in codes for code in row}) / tokenizer.num_codes,
+        kept=_kept_accuracy(judge, real.held_out, back),
+        num_pictures=len(fitted),
+    )
+
+
+def _squared_difference(first: Image, second: Image) -> float:
+    return float(np.square(image_to_array(first).astype(np.int64) - image_to_array(second)).sum())
+
+
+def _kept_accuracy(judge: SavedJudge, examples: Sequence[PictureExample], back: Sequence[Image]) -> float | None:
+    due = np.array([one.label for one in examples])
+    seen = (np.array(judge.look(images).labels) for images in (images_of(examples), back))
+    real, decoded = (int((labels == due).sum()) for labels in seen)
+    return decoded / real if real else None
 
 
 def fidelity(judge: SavedJudge, seen: Seen, wishes: Sequence[PictureExample]) -> float | Unmeasured:

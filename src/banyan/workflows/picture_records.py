@@ -44,7 +44,7 @@ def record_picture_scores(model: LoadedModel, scores: PictureScores, *, database
 
 def figures_of(scores: PictureScores) -> dict[str, float]:
     """Return the figures by name, those that could not be measured left out."""
-    like, accuracy = scores.likeness, scores.accuracy_score
+    like, accuracy, back = scores.likeness, scores.accuracy_score, scores.reconstruction
     found = {
         "fid": like.fid,
         "fid_floor": like.floor,
@@ -53,6 +53,9 @@ def figures_of(scores: PictureScores) -> dict[str, float]:
         "fid_share": scores.fid_share,
         "precision": like.precision,
         "recall": like.recall,
+        "psnr": None if back is None else back.psnr,
+        "code_use": None if back is None else back.code_use,
+        "kept_accuracy": None if back is None else back.kept,
         "fidelity": scores.fidelity,
         "accuracy_score": None if accuracy is None else accuracy.drawn,
         "copied_share": scores.copied_share,

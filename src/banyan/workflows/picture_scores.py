@@ -30,6 +30,7 @@ from banyan.workflows.picture_measures import (
     AccuracyScore,
     Likeness,
     RealPictures,
+    Reconstruction,
     Retrieval,
     Unmeasured,
     accuracy_score,
@@ -38,6 +39,7 @@ from banyan.workflows.picture_measures import (
     fidelity,
     images_of,
     likeness,
+    reconstruction,
     retrieval,
     unigram_bits,
     unseen,
@@ -64,6 +66,7 @@ class PictureScores:
     seed: int
     likeness: Likeness
     fid_share: float  # (FID - floor) / (unigram - floor)
+    reconstruction: Reconstruction | None  # what the image tokenizer keeps of held-out pictures
     fidelity: float | None  # drawn pictures in which the judge sees what was wished for
     accuracy_score: AccuracyScore | None
     copied_share: float | None  # drawn nearer to a training picture than 99 % of fresh real ones; 0.01 is none
@@ -94,9 +97,18 @@ class PictureReport:
     sheets: dict[str, Sheet]
 
 
-def score_pictures(model: LoadedModel, judge: SavedJudge, *, num: int, seed: int, reporter: Reporter) -> PictureReport:
+def score_pictures(
+    model: LoadedModel,
+    judge: SavedJudge,
+    *,
+    num: int,
+    seed: int,
+    reporter: Reporter,
+    sampling: SamplingConfig | None = None,
+) -> PictureReport:
     """Draw as many pictures as asked for and measure them.
 
+    `sampling` is how they are drawn, candidates aside; None: as the model draws unless it is asked otherwise.
     Raises: ConfigError if the model does not draw; FileError, DataError if its pictures cannot be found or are too few.
     """
     task = model.task_of_kind("image_generation")
@@ -105,17 +117,15 @@ def score_pictures(model: LoadedModel, judge: SavedJudge, *, num: int, seed: int
     real = _real_pictures(model, task, num=num, seed=seed)
     wishes = [task.with_caption(one, number) for number, one in enumerate(real.first_half)]
     reporter.stage("draw")
+    sampling = replace(sampling or model.sampling_for(task.name), num_candidates=1)  # nothing is ranked
+    drawer = _Drawer(model=model, task=task, sampling=sampling, seed=seed, reporter=reporter)
     start = time.perf_counter()
-    drawn = _draw(model, task, wishes, seed=seed, reporter=reporter)
+    drawn = drawer.draw(wishes)
     seconds = time.perf_counter() - start
     reporter.stage("judge")
     seen, train = judge.look(drawn), judge.look(images_of(real.train))
     asked = {"seen": real.train, "unseen": unseen(real)}
-    sheets = {
-        name: _sheet(model, task, judge, examples, real, train, seed=seed, reporter=reporter)
-        for name, examples in asked.items()
-        if examples
-    }
+    sheets = {name: _sheet(drawer, judge, examples, real, train) for name, examples in asked.items() if examples}
     reporter.stage("measure")
     like = likeness(model, judge, real, seen, seed=seed)
     encoded = encode_pictures(real.second_half, model.image_tokenizer)
@@ -123,6 +133,7 @@ def score_pictures(model: LoadedModel, judge: SavedJudge, *, num: int, seed: int
     may_lack = {
         "judge_accuracy": _accuracy_of(judge),
         "known_to_judge": judge.known_share(images_of(real.held_out)) if real.held_out else NOTHING_HELD_OUT,
+        "reconstruction": reconstruction(judge, real, model.image_tokenizer),
         "fidelity": fidelity(judge, seen, wishes),
         "accuracy_score": accuracy_score(judge, real, drawn, wishes, seed=seed),
         "copied_share": copies(judge, real, distances, train),
@@ -132,7 +143,7 @@ def score_pictures(model: LoadedModel, judge: SavedJudge, *, num: int, seed: int
     scores = PictureScores(
         judge_sha256=judge.sha256,
         num_pictures=len(drawn),
-        sampling=_plain(model, task),
+        sampling=sampling,
         seed=seed,
         likeness=like,
         fid_share=like.share,
@@ -162,20 +173,12 @@ def _none_unseen(real: RealPictures) -> Unmeasured:
 
 
 def _sheet(
-    model: LoadedModel,
-    task: ImageGeneration,
-    judge: SavedJudge,
-    examples: Sequence[PictureExample],
-    real: RealPictures,
-    train: Seen,
-    *,
-    seed: int,
-    reporter: Reporter,
+    drawer: _Drawer, judge: SavedJudge, examples: Sequence[PictureExample], real: RealPictures, train: Seen
 ) -> Sheet:
-    """Draw one picture for each of the first different wishes, and look for each among the real ones."""
+    """Draw one picture for each of some different wishes, and look for each among the real ones."""
     first_of = {wish.caption: wish for wish in reversed(spread(list(examples), _MOST_LOOKED_AT))}
-    wishes = list(first_of.values())[::-1][:_SHEET]
-    drawn, pictures = _draw(model, task, wishes, seed=seed, reporter=reporter), images_of(wishes)
+    wishes = spread(list(first_of.values())[::-1], _SHEET)
+    drawn, pictures = drawer.draw(wishes), images_of(wishes)
     seen = judge.look(drawn).features
     places = nearest(seen, train.features)[1]
     return Sheet(
@@ -207,21 +210,24 @@ def _real_pictures(model: LoadedModel, task: ImageGeneration, *, num: int, seed:
     return RealPictures(train=train, held_out=test or validation, first_half=first, second_half=second)
 
 
-def _plain(model: LoadedModel, task: ImageGeneration) -> SamplingConfig:
-    """Return the model's own way of drawing, without candidates: nothing is ranked before it is measured."""
-    return replace(model.sampling_for(task.name), num_candidates=1)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Drawer:
+    """Draws every wish once, in one way."""
 
+    model: LoadedModel
+    task: ImageGeneration
+    sampling: SamplingConfig
+    seed: int
+    reporter: Reporter
 
-def _draw(
-    model: LoadedModel, task: ImageGeneration, wishes: Sequence[PictureExample], *, seed: int, reporter: Reporter
-) -> list[Image]:
-    """Draw every wish once."""
-    drawn: list[Image] = []
-    asked = [replace(wish, image=None, codes=None) for wish in wishes]
-    for number, start in enumerate(range(0, len(asked), _AT_ONCE)):
-        # Each lot from a seed of its own: the same wish in two lots would give the same picture twice.
-        sampling = replace(_plain(model, task), seed=derive_seed(seed, number + 1))
-        predictions = model.answer(task.name, asked[start : start + _AT_ONCE], sampling=sampling)
-        drawn += [prediction.image for prediction in predictions if prediction.image is not None]
-        reporter.progress(len(drawn), len(asked))
-    return drawn
+    def draw(self, wishes: Sequence[PictureExample]) -> list[Image]:
+        """Return the picture of each wish."""
+        drawn: list[Image] = []
+        asked = [replace(wish, image=None, codes=None) for wish in wishes]
+        for number, start in enumerate(range(0, len(asked), _AT_ONCE)):
+            # Each lot from a seed of its own: the same wish in two lots would give the same picture twice.
+            sampling = replace(self.sampling, seed=derive_seed(self.seed, number + 1))
+            predictions = self.model.answer(self.task.name, asked[start : start + _AT_ONCE], sampling=sampling)
+            drawn += [prediction.image for prediction in predictions if prediction.image is not None]
+            self.reporter.progress(len(drawn), len(asked))
+        return drawn
