@@ -7,17 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ImageFont
 
 from banyan.core.paths import data_directory
 from banyan.data.sources import detect_format, read_rows
 from banyan.tasks.pictures import read_picture
 from banyan.tokenizers.pictures import image_to_array
+from banyan.train.callbacks import CheckpointRecord
 from banyan.workflows.reporter import SilentReporter
-from proofs.pictures.cells import Cells
+from proofs.pictures.cells import Cells, Clock
 from proofs.pictures.page import lines, write_page
 from proofs.pictures.quick import QUICK
 from proofs.pictures.sets import RECIPES, SETS, STAGES
-from proofs.pictures.stand_ins import LETTERS, STAND_INS, digits, write_stand_in
+from proofs.pictures.stand_ins import LETTERS, STAND_INS, digits, letter_fonts, write_stand_in
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/pictures.md"
 DIGITS = SETS[0]
@@ -26,7 +28,13 @@ DIGITS = SETS[0]
 def test_every_set_names_recipes_that_are_shipped() -> None:
     assert [own.name for own in SETS] == ["digits", "grey-cifar", "glyphs", "cifar10", "emoji"]
     assert all((RECIPES / name).is_file() for own in SETS for name in own.recipes.values())
-    assert STAND_INS.keys() == {own.name for own in SETS if len(own.goals) == 3}
+    assert STAND_INS.keys() == {own.name for own in SETS if own.minutes == 45}
+
+
+def test_every_font_of_the_glyphs_has_all_their_letters() -> None:
+    fonts = [ImageFont.truetype(str(path), 30) for path in letter_fonts()]
+    assert all(len({tuple(font.getmask(letter)) for letter in LETTERS}) == len(LETTERS) for font in fonts)
+    assert f"in {len(fonts)} fonts" in next(own.title for own in SETS if own.name == "glyphs")
 
 
 @pytest.mark.parametrize("name", STAND_INS)
@@ -79,3 +87,18 @@ def test_the_cells_are_done_once_with_each_recipe_and_written_into_the_page(
     changed = {**QUICK.changes, "judge": (*QUICK.changes["judge"], "seed=9")}
     other = Cells(tmp_path / "runs", sizes=dataclasses.replace(QUICK, changes=changed), reporter=SilentReporter())
     assert [other.result(DIGITS, stage) is None for stage in STAGES] == [False, True, False, True]
+    changed = {**QUICK.changes, "model": (*QUICK.changes["model"], "sampling.draw.guidance_scale=3.0")}
+    other = Cells(tmp_path / "runs", sizes=dataclasses.replace(QUICK, changes=changed), reporter=SilentReporter())
+    assert [other.result(DIGITS, stage) is None for stage in STAGES] == [False, False, False, True]
+
+
+def test_a_cell_that_is_killed_has_taken_what_it_had_at_its_last_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "model.clock"
+    first = Clock(path)
+    first.on_checkpoint(CheckpointRecord(step=5, path=tmp_path, size_bytes=1, is_best=False, seconds=0.1))
+    taken = float(path.read_text("utf-8"))
+    assert 0 < taken <= first.seconds
+    second = Clock(path)
+    assert second.seconds > taken
+    second.forget()
+    assert not path.exists()

@@ -1,7 +1,8 @@
 """The cells of the proof: a set's tokenizer, judge, model that draws, and scores. Each is done once and leaves a file.
 
-Results and runs carry in their names which recipe made them; what another recipe made neither counts nor goes on.
-A recipe names the tokenizer's run, so that another tokenizer makes another model, and another model other scores.
+Results and runs carry in their names what their recipe said; what another recipe made neither counts nor goes on.
+A recipe names the tokenizer's run, so that another tokenizer makes another model, and another model other scores. How
+is drawn, the `sampling` of a recipe, belongs to the scores: another way of drawing needs no other model.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from banyan.core.config import config, config_from_mapping, config_to_mapping
-from banyan.core.files import atomic_write_json, read_json
+from banyan.core.config import apply_override, config, config_from_mapping, config_to_mapping, read_mapping
+from banyan.core.files import atomic_write_json, atomic_write_text, read_json, read_text
 from banyan.runtime.loading import load
+from banyan.train.callbacks import Callback, CheckpointRecord
 from banyan.workflows.picture_judging import load_judge, read_judge_recipe, train_judge_of
 from banyan.workflows.picture_scores import SLOTS, score_pictures
 from banyan.workflows.picture_sheets import keep_report
@@ -31,6 +34,7 @@ from proofs.joint.runs import StopAt
 from proofs.pictures.sets import RECIPES, STAGES, PictureSet
 from proofs.pictures.stand_ins import STAND_INS, write_stand_in
 
+DRAW = "draw"  # the task of every recipe that draws
 _KEY_DIGITS = 8
 
 
@@ -49,6 +53,35 @@ class CellResult:
 
     seconds: float  # from beginning to end, reading and saving included; of an interrupted run all parts together
     figures: dict[str, Any]
+
+
+class Clock(Callback):
+    """How long a cell has taken, earlier parts of it included.
+
+    It is written down at every checkpoint: a killed cell goes on from there, and what is done anew counts again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._before = float(read_text(path)) if path.is_file() else 0.0
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Until now."""
+        return self._before + time.perf_counter() - self._start
+
+    def on_checkpoint(self, record: CheckpointRecord) -> None:
+        """Write it down."""
+        self.keep()
+
+    def keep(self) -> None:
+        """Write down how long it has taken until now."""
+        atomic_write_text(self._path, str(self.seconds))
+
+    def forget(self) -> None:
+        """Remove what was written down."""
+        self._path.unlink(missing_ok=True)
 
 
 class Cells:
@@ -83,25 +116,28 @@ class Cells:
             return False
         self._reporter.stage(f"{own.name}: {stage}")
         path = self._file(own, stage)
-        clock = path.with_suffix(".clock")  # how long its earlier parts took
-        before, start = float(clock.read_text()) if clock.is_file() else 0.0, time.perf_counter()
-        work = {"tokenizer": self._tokenizer, "judge": self._judge, "model": self._model, "scores": self._scores}
-        figures = work[stage](own)
-        seconds = before + time.perf_counter() - start
+        clock = Clock(path.with_suffix(".clock"))
+        work: Mapping[str, Callable[[], dict[str, Any] | None]] = {
+            "tokenizer": partial(self._tokenizer, own, clock),
+            "judge": partial(self._judge, own),
+            "model": partial(self._model, own, clock),
+            "scores": partial(self._scores, own),
+        }
+        figures = work[stage]()
         if figures is None:
-            clock.write_text(str(seconds))
+            clock.keep()
             self.deadline = -math.inf  # whoever stopped it wants nothing else begun
             return False
-        atomic_write_json(path, config_to_mapping(CellResult(seconds=round(seconds, 1), figures=figures)))
-        clock.unlink(missing_ok=True)
+        atomic_write_json(path, config_to_mapping(CellResult(seconds=round(clock.seconds, 1), figures=figures)))
+        clock.forget()
         return True
 
-    def _tokenizer(self, own: PictureSet) -> dict[str, Any] | None:
+    def _tokenizer(self, own: PictureSet, clock: Clock) -> dict[str, Any] | None:
         outcome = train_picture_tokenizer(
             self._recipe(own, "tokenizer"),
             reporter=self._reporter,
             resume=True,
-            callbacks=[StopAt(self.deadline)],
+            callbacks=[StopAt(self.deadline), clock],
             run_directory=self.directory(own, "tokenizer"),
         )
         if outcome.result.stopped_by == "interrupt":
@@ -113,12 +149,12 @@ class Cells:
         judge = train_judge_of(self._recipe(own, "judge"), reporter=self._reporter, directory=directory)
         return {"sha256": judge.sha256, "accuracy": judge.description.accuracy}
 
-    def _model(self, own: PictureSet) -> dict[str, Any] | None:
+    def _model(self, own: PictureSet, clock: Clock) -> dict[str, Any] | None:
         outcome = train(
             self._recipe(own, "model"),
             reporter=self._reporter,
             resume=True,
-            callbacks=[StopAt(self.deadline)],
+            callbacks=[StopAt(self.deadline), clock],
             run_directory=self.directory(own, "model"),
         )
         if outcome.result.stopped_by == "interrupt":
@@ -127,8 +163,11 @@ class Cells:
 
     def _scores(self, own: PictureSet) -> dict[str, Any]:
         judge = load_judge(self.directory(own, "judge"))
+        sampling = self._recipe(own, "model").sampling.get(DRAW)
         with load(self.directory(own, "model") / "best", num_slots=SLOTS) as model:
-            report = score_pictures(model, judge, num=self._sizes.num_drawn, seed=0, reporter=self._reporter)
+            report = score_pictures(
+                model, judge, num=self._sizes.num_drawn, seed=0, sampling=sampling, reporter=self._reporter
+            )
         figures = dataclasses.asdict(report.scores)
         keep_report(report, {"images": figures}, self.directory(own, "scores"))
         return figures
@@ -142,13 +181,23 @@ class Cells:
 
     def _keyed(self, own: PictureSet, stage: str) -> str:
         """Return a cell's name with a few digits of what it is asked behind it, wherever the folder lies."""
-        asked = (
-            [self._keyed(own, "judge"), self._keyed(own, "model"), self._sizes.num_drawn]
-            if stage == "scores"
-            else config_to_mapping(self._recipe(own, stage))
-        )
+        asked = self._asked_of_scores(own) if stage == "scores" else self._asked(own, stage)
         text = json.dumps(asked, sort_keys=True, default=str).replace(str(self._folder), "")
         return f"{own.name}-{stage}-{sha256(text.encode()).hexdigest()[:_KEY_DIGITS]}"
+
+    def _asked_of_scores(self, own: PictureSet) -> list[Any]:
+        sampling = self._mapping(own, "model").get("sampling")
+        return [self._keyed(own, "judge"), self._keyed(own, "model"), self._sizes.num_drawn, sampling]
+
+    def _asked(self, own: PictureSet, stage: str) -> dict[str, Any]:
+        return {key: value for key, value in self._mapping(own, stage).items() if key != "sampling"}
+
+    def _mapping(self, own: PictureSet, stage: str) -> dict[str, Any]:
+        """Return what the recipe of a stage says, without what it leaves open: a new key changes nothing."""
+        mapping = read_mapping(RECIPES / own.recipes[stage])
+        for change in self._changes(own, stage):
+            apply_override(mapping, change)
+        return mapping
 
     def _recipe(self, own: PictureSet, stage: str) -> Any:
         """Return the recipe of a stage with the set's own pictures in it."""
@@ -160,7 +209,7 @@ class Cells:
 
     def _changes(self, own: PictureSet, stage: str) -> list[str]:
         places = STAND_INS[own.name].places if own.name in STAND_INS else {}
-        prefix = "tasks.draw." if stage == "model" else ""
+        prefix = f"tasks.{DRAW}." if stage == "model" else ""
         changes = [f"{prefix}data.{split}={self._sets / place}" for split, place in places.items()]
         if stage == "model":
             changes.append(f"image_tokenizer.path={self.directory(own, 'tokenizer') / 'best'}")

@@ -19,6 +19,7 @@ _ANCHORS = (
     ("floor", "likeness.floor"),
     ("reconstructed", "likeness.reconstructed"),
     ("unigram", "likeness.unigram"),
+    ("codes that occur in held-out pictures", "reconstruction.code_use"),
     ("precision", "likeness.precision"),
     ("recall", "likeness.recall"),
     ("copies", "copied_share"),
@@ -30,6 +31,8 @@ _ANCHORS = (
     ("held-out pictures the judge knew", "known_to_judge"),
     ("accuracy score of real pictures", "accuracy_score.real"),
     ("pictures drawn", "num_pictures"),
+    ("guidance", "sampling.guidance_scale"),
+    ("guidance power", "sampling.guidance_power"),
 )
 
 
@@ -110,7 +113,7 @@ def _images(cells: Cells, own: PictureSet) -> Iterator[tuple[str, Path, str]]:
     """Yield what there is to be seen of a set: a name, the file, and what it shows."""
     for sheet in sorted(cells.directory(own, "scores").glob("*-drawn.png")):
         kind = sheet.name.removesuffix("-drawn.png")
-        yield kind, sheet, f"drawn, one for each of the first {kind} wishes, as they came"
+        yield kind, sheet, f"drawn, one for each of up to 64 {kind} wishes, as they came"
     samples = cells.directory(own, "tokenizer") / SAMPLES_DIRECTORY
     for sheet in sorted(samples.glob("step-*-reconstructions.png"))[-1:]:
         yield "reconstructions", sheet, "held-out pictures, each row above what the tokenizer makes of it"

@@ -22,7 +22,7 @@ class Goal:
 
     def tell(self, value: float) -> str:
         """Return a value in words."""
-        return f"{value:.1%}" if self.is_share else f"{value:.3f}"
+        return f"{value:.1%}" if self.is_share else f"{value:.3g}"
 
     def is_met(self, value: float) -> bool:
         """Whether a value reaches the bound."""
@@ -41,12 +41,22 @@ class PictureSet:
     needs_catalog: bool = True
 
 
+def _kept(*, psnr: float, kept: float | None = None) -> tuple[Goal, ...]:
+    """Return what a picture tokenizer has to give back of held-out pictures."""
+    signal = Goal(figure="reconstruction.psnr", words="dB of what the tokenizer gives back", bound=psnr, is_share=False)
+    if kept is None:
+        return (signal,)
+    return signal, Goal(figure="reconstruction.kept", words="part of the judge's accuracy left in it", bound=kept)
+
+
 _OWN_RECIPES = {
     "tokenizer": "image_tokenizer-grey.yaml",
     "judge": "picture-judge-own-folder.yaml",
     "model": "pictures-own-folder.yaml",
 }
 _OWN_GOALS = (
+    *_kept(psnr=22, kept=0.95),
+    Goal(figure="reconstruction.code_use", words="share of the codes that occur in it", bound=0.9),
     Goal(figure="fidelity", words="prompt fidelity", bound=0.92),
     Goal(figure="accuracy_score.drawn", words="accuracy score", bound=0.78),
     Goal(figure="fid_share", words="(FID − floor) / (unigram − floor)", bound=0.15, is_upper=True, is_share=False),
@@ -62,7 +72,7 @@ def _own(name: str, title: str, *, needs_catalog: bool = False) -> PictureSet:
 SETS = (
     _own("digits", "scanned digits (scikit-learn), npz"),
     _own("grey-cifar", "CIFAR-10 in grey, 28×28, IDX", needs_catalog=True),
-    _own("glyphs", "ten letters in 14 fonts, a folder for each"),
+    _own("glyphs", "ten letters in 12 fonts, a folder for each"),
     PictureSet(
         name="cifar10",
         title="CIFAR-10, 32×32 in colour",
@@ -73,6 +83,7 @@ SETS = (
         },
         minutes=60,
         goals=(
+            *_kept(psnr=20, kept=0.7),
             Goal(figure="fidelity", words="prompt fidelity", bound=0.42),
             Goal(figure="accuracy_score.drawn", words="accuracy score", bound=0.36),
         ),
@@ -86,5 +97,6 @@ SETS = (
             "model": "pictures-emoji.yaml",
         },
         minutes=75,
+        goals=_kept(psnr=20),
     ),
 )

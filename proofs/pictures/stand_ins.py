@@ -60,12 +60,18 @@ def digits(limit: int | None = None) -> Labelled:
 
 
 def glyphs(limit: int | None = None) -> Labelled:
-    """Return ten letters in all fonts that come with matplotlib, turned, moved and scaled a little."""
+    """Return ten letters in the fonts that come with matplotlib, turned, moved and scaled a little."""
     rng = np.random.default_rng(0)
-    fonts = sorted((Path(matplotlib.get_data_path()) / "fonts/ttf").glob("DejaVu*.ttf"))
+    fonts = letter_fonts()
     labels = rng.integers(0, len(LETTERS), _NUM_GLYPHS)[:limit]
     pictures = [_glyph(LETTERS[label], fonts[rng.integers(len(fonts))], rng) for label in labels]
     return Labelled(pixels=np.stack(pictures), labels=labels)
+
+
+def letter_fonts() -> list[Path]:
+    """Return the fonts that glyphs are set in: those for display hold signs of mathematics and no letters."""
+    found = (Path(matplotlib.get_data_path()) / "fonts/ttf").glob("DejaVu*.ttf")
+    return sorted(path for path in found if not path.stem.endswith("Display"))
 
 
 def _glyph(letter: str, font: Path, rng: np.random.Generator) -> Bytes:
