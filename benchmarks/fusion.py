@@ -1,14 +1,15 @@
 """Does a classifier that reads a picture together with a text beat either alone?
 
-    python benchmarks/fusion.py [--quick] [--steps 200] [--only both|picture|text]
+    python benchmarks/fusion.py [--quick] [--steps 200] [--folds 5]
 
 The pictures are the scanned digits of scikit-learn (1797), scaled down to 4×4 pixels, their lower half covered. Whole
 ones say so much that a noisy text adds nothing that can be told from chance: after 200 steps the picture alone was
 right on 96.7 % of whole digits at 8×8 and on 89.2 % at 4×4, and with the text on 94.4 % and 91.1 %. Beside each
 stands what somebody believes to have seen: right in six cases of ten, otherwise one of the other nine digits. So a
 text alone cannot be right more often than that, and the picture alone knows nothing of it. Three models of the same
-size learn as many steps from the same rows; a fifth of the rows is held out, the same for all. The last line is one
-JSON object, with the better of the two that read one thing alone as what both are held against.
+size learn as many steps from the same rows; a fifth of the rows is held out, the same for all, and with five folds
+every row once. The differences are resampled in pairs, row by row. The last line is one JSON object, with the better of
+the two that read one thing alone as what both are held against.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from banyan.core.config import config_from_mapping
+from banyan.tasks.intervals import compare, confidence_intervals
+from banyan.tasks.metrics.measurement import FloatArray, Measurement
 from banyan.workflows.evaluation import evaluate
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
@@ -31,6 +34,8 @@ from banyan.workflows.training import train
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 RIGHT = 0.6  # of the texts
+FOLDS = 5  # of the rows, each held out once
+ACCURACY = "accuracy"
 BOTH = "both"
 WAYS: dict[str, dict[str, Any]] = {
     BOTH: {"kind": "picture_classification"},
@@ -39,8 +44,8 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def write_rows(folder: Path) -> dict[str, str]:
-    """Write the training and test rows and return where they are."""
+def write_rows(folder: Path, *, fold: int) -> dict[str, str]:
+    """Write training rows and the fifth that is tested, and return where they are; no two folds share a test row."""
     digits, rng = load_digits(), np.random.default_rng(0)
     rows = []
     for pixels, label in zip(digits.images, digits.target, strict=True):
@@ -55,16 +60,16 @@ def write_rows(folder: Path) -> dict[str, str]:
         }
         rows.append({"image": image, "text": f"it may be a {NAMES[believed]}", "label": NAMES[int(label)]})
     order = rng.permutation(len(rows))
-    border = len(rows) * 4 // 5
-    places = {"train": order[:border], "test": order[border:]}
+    is_tested = np.arange(len(rows)) * FOLDS // len(rows) == fold
+    places = {"train": order[~is_tested], "test": order[is_tested]}
     for split, chosen in places.items():
         lines = "".join(json.dumps(rows[place]) + "\n" for place in chosen)
         (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8")
     return {split: str(folder / f"{split}.jsonl") for split in places}
 
 
-def accuracy(way: str, data: dict[str, str], folder: Path, *, steps: int) -> tuple[float, float, float]:
-    """Train one way and return its accuracy on held-out rows, with the bounds of the 95 % interval."""
+def rights(way: str, data: dict[str, str], folder: Path, *, steps: int) -> FloatArray:
+    """Train one way and return, for each held-out row, 1 where it is right and 0 where not."""
     recipe = config_from_mapping(
         Recipe,
         {
@@ -81,31 +86,53 @@ def accuracy(way: str, data: dict[str, str], folder: Path, *, steps: int) -> tup
     asked: dict[str, Any] = {"tasks": (), "data": (), "split": "test", "max_examples": 10_000}
     database = f"sqlite:///{folder / 'scores.db'}"
     run = evaluate(folder / way / "last", **asked, save_predictions=None, database=database, reporter=SilentReporter())
-    found = run.evaluations["digit"]
-    interval = found.intervals["accuracy"]
-    return found.scores["accuracy"], interval.low, interval.high
+    return run.evaluations["digit"].measurement.statistics[:, 0]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="60 steps")
+    parser.add_argument("--quick", action="store_true", help="60 steps, one fold")
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--only", choices=tuple(WAYS))
+    parser.add_argument("--folds", type=int, default=FOLDS, choices=range(1, FOLDS + 1))
     asked = parser.parse_args()
-    scores: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as name:
-        data = write_rows(Path(name))
-        for way in [asked.only] if asked.only else WAYS:
-            start = time.perf_counter()
-            scores[way], low, high = accuracy(way, data, Path(name), steps=60 if asked.quick else asked.steps)
-            seconds = time.perf_counter() - start
-            print(f"{way:8} {scores[way]:.1%}   95 % interval {low:.1%} to {high:.1%}   {seconds:.0f} s")
+    steps, folds = (60, 1) if asked.quick else (asked.steps, asked.folds)
+    start = time.perf_counter()
+    found: dict[str, list[FloatArray]] = {way: [] for way in WAYS}
+    for fold in range(folds):
+        with tempfile.TemporaryDirectory() as name:
+            data = write_rows(Path(name), fold=fold)
+            for way in WAYS:
+                found[way].append(rights(way, data, Path(name), steps=steps))
+        print(f"fold {fold + 1}: " + ", ".join(f"{way} {own[-1].mean():.1%}" for way, own in found.items()), flush=True)
+    tell({way: measured(np.concatenate(own)) for way, own in found.items()}, seconds=time.perf_counter() - start)
+
+
+def measured(rights_N: FloatArray) -> Measurement:
+    """Return what was right as a measurement that can be resampled."""
+    return Measurement(
+        statistics=np.stack([rights_N, np.ones_like(rights_N)], axis=1),
+        summarize=lambda totals: {ACCURACY: totals[0] / totals[1]},
+    )
+
+
+def tell(found: dict[str, Measurement], *, seconds: float) -> None:
+    """Print what each way scored, and how much better both together are than either alone."""
+    print(f"{len(found[BOTH])} rows, {seconds:.0f} s")
+    for way, own in found.items():
+        interval = confidence_intervals(own)[ACCURACY]
+        line = f"{way:8} {own.scores()[ACCURACY]:.1%}   95 % interval {interval.low:.1%} to {interval.high:.1%}"
+        if way != BOTH:
+            better = compare(found[BOTH], own, score=ACCURACY)
+            low, high = better.interval.low, better.interval.high
+            line += f"   both: {better.improvement:+.1%}, 95 % interval {low:+.1%} to {high:+.1%}"
+        print(line)
+    scores = {way: own.scores()[ACCURACY] for way, own in found.items()}
     print(json.dumps({"figures": [figure(way, scores) for way in scores]}))
 
 
 def figure(way: str, scores: dict[str, float]) -> dict[str, object]:
     """Return the accuracy of one way beside the best of those that read one thing alone."""
-    alone = {name: score for name, score in scores.items() if name != BOTH} or scores
+    alone = {name: score for name, score in scores.items() if name != BOTH}
     best = max(alone, key=lambda name: alone[name])
     ratio = scores[way] / alone[best] if alone[best] else None
     unit = {"name": f"fusion/{way}", "value": round(scores[way], 4), "unit": "accuracy"}
