@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import colorsys
 import json
+import marshal
+import subprocess
+import sys
+from importlib.util import MAGIC_NUMBER
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +18,7 @@ from proofs.serving.goals import canaries, hostile, special_tokens
 from proofs.serving.goals.mutations import mutated, valid_requests
 from proofs.serving.goals.wire import Answer, complaint_about
 
+ROOT = Path(__file__).parents[1]
 ID = {"x-request-id": "0" * 26}
 ERROR: dict[str, Any] = {"message": "m", "type": "t", "param": None, "code": "c"}
 
@@ -56,13 +63,46 @@ def test_a_control_token_among_a_users_tokens_is_noticed() -> None:
         special_tokens._same_control([VOCABULARY.user_id], [VOCABULARY.end_id], VOCABULARY, what="x")
 
 
-def test_code_from_elsewhere_and_files_elsewhere_are_noticed() -> None:
-    how: dict[str, Any] = {"caller": "/x/y.py", "trusted": ("/usr/lib",), "folder": "/trial"}
-    assert hostile._is_odd("exec", (compile("1", "<string>", "exec"),), **how)
-    assert not hostile._is_odd("exec", (compile("1", "/usr/lib/x.py", "exec"),), **how)
-    assert hostile._is_odd("open", ("/tmp/banyan-was-here", "w", 0), **how)
-    assert not hostile._is_odd("open", ("/trial/x", "w", 0), **how)
-    assert not hostile._is_odd("open", ("/etc/hosts", "r", 0), **how)
+HARMLESS = """
+import collections, ctypes, dataclasses, inspect, os, pickle, socket, sys, typing
+from pathlib import Path
+from proofs.serving.goals.watch import watch
+here = Path(sys.argv[1])
+seen = here / "seen"
+watch(seen)
+seen.touch()
+import sched, tomllib
+collections.namedtuple("Point", "x y")
+typing.get_type_hints(dataclasses.make_dataclass("Place", [("at", "int")]))
+def place(at: "int"): pass
+inspect.get_annotations(place, eval_str=True)
+ctypes.CDLL(None)
+open(os.devnull, "w").close()
+"""
+HARMFUL = {
+    "exec('1')": "exec",
+    "import foreign": "exec",
+    "import liar": "marshal.loads",
+    "typing.cast.__code__.replace(co_name='other')": "code.__new__",
+    "pickle.loads(b'cos\\nsystem\\n.')": "pickle.find_class",
+    "ctypes.CDLL(str(here / 'library.so'))": "ctypes.dlopen",
+    "open(here / 'new', 'w')": "open",
+    "os.open(here / 'new', os.O_WRONLY)": "open",
+    "(here / 'new').rename(here / 'other')": "os.rename",
+    "os.system('true')": "os.system",
+    "socket.socket().connect(('127.0.0.1', 9))": "socket.connect",
+}
+
+
+def test_what_an_import_does_is_no_harm_and_the_same_from_elsewhere_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "foreign.py").write_text("1")
+    code = compile("1", colorsys.__file__, "exec")  # bytes that claim to be of the standard library
+    (tmp_path / "liar.pyc").write_bytes(MAGIC_NUMBER + bytes(12) + marshal.dumps(code))
+    tries = "".join(f"try:\n    {harm}\nexcept OSError:\n    pass\n" for harm in HARMFUL)
+    script = f"{HARMLESS}sys.path.insert(0, str(here))\n{tries}"
+    subprocess.run([sys.executable, "-c", script, tmp_path], cwd=ROOT, check=True)
+    noticed = [line.split()[0] for line in (tmp_path / "seen").read_text().splitlines()]
+    assert noticed == list(HARMFUL.values())
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,8 @@ def _json_bomb(directory: Path, chance: random.Random) -> str:
         b"{" + b",".join(b'"%d":0' % n for n in range(100_000)) + b"}",
     )
     (directory / name).write_bytes(chance.choice(bombs))
+    if name != MANIFEST:
+        _write_manifest(directory)
     return name
 
 
@@ -245,4 +247,4 @@ _HARMS: tuple[Harm, ...] = (
     _pickle, _header_length, _header, _deep_header, _json_value, _json_bomb, _path_outside, _manifest_value, _link,
     _pipe, _sparse, _random_bytes, _header, _json_value, _random_bytes, _json_value,
 )  # fmt: skip
-_WITH_OWN_MANIFEST = {_path_outside, _manifest_value, _link, _pipe, _sparse}
+_WITH_OWN_MANIFEST = {_json_bomb, _path_outside, _manifest_value, _link, _pipe, _sparse}

@@ -6,12 +6,9 @@ import json
 import os
 import resource
 import shutil
-import sys
-import sysconfig
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from proofs.evidence import Cell
 from proofs.serving.goals.bench import MODEL_NAME, Bench, Server
 from proofs.serving.goals.blocks import blocks, numbers_of
 from proofs.serving.goals.processes import BanyanProcess
+from proofs.serving.goals.watch import watch
 from proofs.training.hostile import hostile_directory
 
 _TOTAL, _BLOCK = 10_000, 250
@@ -30,10 +28,6 @@ _MAX_GROWTH_BYTES = 200e6
 _WAIT_SECONDS = 280.0
 _CANARY = Path("/tmp/banyan-was-here")  # what the pickles of the corpus would write
 _NAME = "hostile"
-_FORBIDDEN_EVENTS = (
-    "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn", "ctypes.dlopen",
-    "socket.connect", "socket.bind", "socket.getaddrinfo", "pickle.find_class", "marshal.load", "code.__new__",
-)  # fmt: skip
 # A directory cannot lie about itself, and what is read must be what it says; harm to a file that nothing reads, or a
 # change that leaves a model, may leave one that answers.
 _NEVER_OPENED = ("path_outside", "link", "pipe", "sparse")
@@ -68,8 +62,7 @@ def _offer_to_a_server(bench: Bench, trial: str, numbers: range, folder: Path) -
     root, seen = folder / "root", folder / "seen-by-the-server.txt"
     root.mkdir()
     shutil.copytree(bench.model, root / "good")
-    watched = partial(watch, seen, folder)
-    with bench.server(f"G11-{trial}", "--model-root", str(root), fault=watched) as server:
+    with bench.server(f"G11-{trial}", "--model-root", str(root), fault=partial(watch, seen)) as server:
         with server.client() as client:
             _open(client, "good").raise_for_status()
             _answer_and_close(client).raise_for_status()  # whatever is imported late is there now
@@ -131,19 +124,20 @@ def _offer_to_commands(bench: Bench, numbers: range, folder: Path) -> dict[str, 
 def _command_block(good: Path, folder: Path, numbers: range) -> None:
     """Run a command on every directory of the block, in this process, which is watched and then ends."""
     seen, database = folder / "seen-by-commands.txt", f"sqlite:///{folder / 'commands.db'}"
-    watch(seen, folder)
+    watch(seen, writable=(folder,))  # which is made, in case it is not there, before a database in it is opened
     assert _exit_code(good, database) == 0, "the good model does not answer"
-    seen.touch()
     before, counts = _own_peak_bytes(), Counter[str]()
     for number in numbers:
         directory = folder / "bad"
         what = _fresh(good, directory, number)
+        seen.touch()  # what the trial itself does is not watched
         code = _timed(lambda directory=directory: _exit_code(directory, database), f"{number} {what}")
         assert code == 4 or (code in (0, 2) and may_open(what)), f"{number} {what}: exit code {code}"
         counts["refused with exit code 4" if code == 4 else "harmless"] += 1
         growth = _own_peak_bytes() - before
         assert growth < _MAX_GROWTH_BYTES, f"{number} {what}: memory grew by {growth / 1e6:.0f} MB"
         _check_seen(seen, f"{number} {what}")
+        seen.unlink()
     (folder / "counts.json").write_text(json.dumps(counts))
     os._exit(0)
 
@@ -183,46 +177,7 @@ def _timed(work: Callable[[], Any], what: str) -> Any:
 
 def _check_seen(seen: Path, what: str) -> None:
     assert not _CANARY.exists(), f"{what}: code has run"
-    assert not seen.stat().st_size, f"{what}: {seen.read_text()[:500]}"
-
-
-def watch(seen: Path, folder: Path) -> None:
-    """Write into a file, once it is there, everything this process does that opening a model must not do.
-
-    Files below `folder` may be written: that is where the trial itself works.
-    """
-    trusted = (*{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}, *map(str, _source_folders()))
-
-    def hook(event: str, args: tuple[Any, ...]) -> None:
-        caller = sys._getframe(1).f_code.co_filename if event == "exec" else ""
-        is_odd = _is_odd(event, args, caller=caller, trusted=trusted, folder=str(folder))
-        if event.startswith(_FORBIDDEN_EVENTS) or is_odd:
-            with suppress(FileNotFoundError), seen.open("r+", encoding="utf-8", errors="replace") as file:
-                file.seek(0, os.SEEK_END)
-                file.write(f"{event} {args!r:.200} in {caller}\n")
-
-    sys.addaudithook(hook)
-
-
-def _source_folders() -> list[Path]:
-    import banyan
-
-    return [Path(banyan.__file__).parent, Path(__file__).parents[3] / "proofs"]
-
-
-def _is_odd(event: str, args: tuple[Any, ...], *, caller: str, trusted: tuple[str, ...], folder: str) -> bool:
-    """Whether code from elsewhere is run, or a file elsewhere is opened to be written.
-
-    The standard library makes the methods of a data class as a text: that is its own code.
-    """
-    if event == "exec":
-        place = getattr(args[0], "co_filename", "")
-        return not place.startswith((*trusted, "<frozen", "<attrs")) and not caller.endswith("/dataclasses.py")
-    if event == "open" and isinstance(args[0], str | bytes):
-        flags = args[2] if isinstance(args[2], int) else 0
-        writes = bool(flags & (os.O_WRONLY | os.O_RDWR)) or bool(set(args[1] or "") & set("wax+"))
-        return writes and not os.fsdecode(args[0]).startswith((folder, "/dev/null"))
-    return False
+    assert not seen.stat().st_size, f"{what}: {seen.read_text()[:1500]}"
 
 
 CELLS = (
@@ -231,9 +186,11 @@ CELLS = (
         fault=f"{_TOTAL:,} model directories made to do harm, with manifests that fit (those of D-10), given to a "
         "running server over HTTP and to the command line",
         passes_if="refused with 400 and exit code 4, or a model that answers where the harm is in what nothing reads; "
-        "no code runs, no process, connection or file for writing is opened; < 2 s and < 200 MB more memory",
+        "no code or library of theirs runs, no process or connection is opened, nothing but the database is written; "
+        "< 2 s and < 200 MB more memory",
         trials=blocks("directories", total=_TOTAL, size=_BLOCK),
         run=run,
+        quick=("directories 1-32",),
         trial_size=f"{_BLOCK} directories",
     ),
 )
