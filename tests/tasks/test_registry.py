@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from banyan.core.errors import ConfigError, UnknownNameError
+from banyan.core.errors import ConfigError, InputError, UnknownNameError
 from banyan.tasks.base import Task
 from banyan.tasks.registry import TASK_KINDS, task_from_spec
 from banyan.testing.tasks import SEEING, TASKS
@@ -27,3 +27,5 @@ def test_a_description_that_nobody_knows_is_refused() -> None:
         task_from_spec({"kind": "taging", "name": "x"})
     with pytest.raises(UnknownNameError, match="unknown key 'lables'; did you mean labels"):
         task_from_spec({"kind": "tagging", "name": "x", "lables": ["a"]})
+    with pytest.raises(InputError, match="lone surrogate"):
+        task_from_spec({"kind": "tagging", "name": "x", "labels": ["\ud800"]})

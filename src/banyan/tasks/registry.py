@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from banyan.tasks.question_answering import QuestionAnswering
 from banyan.tasks.summarization import Summarization
 from banyan.tasks.tagging import Tagging
 from banyan.tasks.translation import Translation
+from banyan.tokenizers.bpe import require_utf8
 
 TASK_KINDS: Registry[type[Task[Any]]] = Registry("task kind")
 TASK_KINDS.add("language_modeling", LanguageModeling)
@@ -47,10 +49,13 @@ def kind_of_task(name: str) -> type[Task[Any]]:
 def task_from_spec(spec: Mapping[str, Any]) -> Task[Any]:
     """Make the task that `Task.spec` described.
 
-    Raises: ConfigError if the description has no kind; UnknownNameError for a kind or key nobody knows.
+    Raises: ConfigError if the description has no kind; UnknownNameError for a kind or key nobody knows; InputError for
+    text that is no Unicode, for what a task and its labels are called is told to clients.
     """
     values = dict(spec)
     kind = values.pop("kind", None)
     if not isinstance(kind, str):
         raise ConfigError(f"a task description needs its kind, got the keys {sorted(spec)}.")
-    return config_from_mapping(kind_of_task(kind), values, source=f"task {values.get('name', '?')}")
+    task = config_from_mapping(kind_of_task(kind), values, source=f"task {values.get('name', '?')}")
+    require_utf8(json.dumps(task.spec(), ensure_ascii=False))
+    return task
