@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -91,6 +92,15 @@ def test_each_kind_has_its_mask(kind: str) -> None:
     prompt, sequence = prompt_and_sequence(kind, CHINESE)
     assert prompt.mask is sequence.mask is MASKS.get(kind, MaskKind.PREFIX)
     assert sequence.prefix_len == (0 if sequence.mask is MaskKind.CAUSAL else len(prompt))
+
+
+@pytest.mark.parametrize("kind", ["translation", "summarization", "classification as words"])
+def test_a_written_answer_is_causal_however_its_question_is_read(kind: str) -> None:
+    task = replace(TASKS[kind], mask="full")
+    prompt = task.prompt(example_about(kind, ENGLISH), VOCABULARY, max_tokens=MAX_TOKENS)
+    sequence = task.render(example_about(kind, ENGLISH), VOCABULARY, max_tokens=MAX_TOKENS)
+    assert (prompt.mask, sequence.mask) == (MaskKind.FULL, MaskKind.PREFIX)
+    assert sequence.prefix_len == len(prompt) < len(sequence)
 
 
 @pytest.mark.parametrize("kind", KINDS)

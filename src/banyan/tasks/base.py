@@ -201,7 +201,10 @@ class Task(ABC, Generic[E]):
 
 
 def join_prompt_and_answer(prompt: Prompt, answer: Supervision) -> TokenSequence:
-    """Lay the answer behind the prompt, with every target at the position that predicts it."""
+    """Lay the answer behind the prompt, with every target at the position that predicts it.
+
+    A written answer is causal whatever the mask of its prompt: under FULL it would be read before it is predicted.
+    """
     token_ids = prompt.token_ids + answer.answer_ids[:-1]
     targets = [NO_TARGET] * len(token_ids)
     for position, target in answer.prompt_targets.items():
@@ -213,7 +216,7 @@ def join_prompt_and_answer(prompt: Prompt, answer: Supervision) -> TokenSequence
         token_ids=token_ids,
         targets=tuple(targets),
         loss_weights=tuple(0.0 if target == NO_TARGET else 1.0 for target in targets),
-        mask=prompt.mask,
+        mask=MaskKind.PREFIX if prompt.mask is MaskKind.FULL and answer.answer_ids else prompt.mask,
         prefix_len=0 if prompt.mask is MaskKind.CAUSAL else len(prompt),
         grid_ids=_padded_grid(answer.grid_ids or prompt.grid_ids, len(token_ids)),
     )
