@@ -21,7 +21,7 @@ def test_only_sequences_with_something_to_learn_are_kept_and_the_others_are_coun
     rendered = render_examples(QA, examples, VOCABULARY, max_tokens=40)
     assert len(rendered.sequences) == 2
     assert all(any(sequence.loss_weights) for sequence in rendered.sequences)
-    assert (rendered.num_cut, rendered.num_without_target, rendered.num_too_long) == (2, 1, 1)
+    assert (rendered.num_without_target, rendered.num_too_long) == (1, 1)
 
 
 def test_sequences_are_those_of_the_task() -> None:

@@ -11,6 +11,7 @@ import pytest
 from banyan.core.config import config_from_mapping
 from banyan.core.errors import CheckpointError, DataError
 from banyan.core.types import Row
+from banyan.tasks.classification import Classification
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.workflows.datasets import Splits
 from banyan.workflows.material import Material, fingerprint_rows, gather_material
@@ -114,6 +115,16 @@ def test_a_corpus_is_cut_anew_for_another_tokenizer(gather: Gather, tmp_path: Pa
         material = gather("language_modeling", rows, tokenizer={"path": str(tmp_path / f"{name}.json")})
         lengths.append(sum(len(material.sources[0][n]) for n in range(len(material.sources[0]))))
     assert lengths[0] > lengths[1]
+
+
+def test_many_examples_are_rendered_at_the_first_start_alone(gather: Gather, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = labelled(500)
+    first = gather("classification", rows).sources[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(Classification, "prompt", None)
+        again = gather("classification", rows).sources[0]
+    other = gather("classification", [*rows[1:], {"text": "no thing", "label": "a"}]).sources[0]
+    assert [again[n] for n in range(500)] == [first[n] for n in range(500)] != [other[n] for n in range(500)]
 
 
 def test_a_tokenizer_file_that_cannot_be_read_is_named(gather: Gather, tmp_path: Path) -> None:

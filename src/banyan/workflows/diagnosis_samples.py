@@ -15,7 +15,7 @@ from banyan.core.hashing import hash_token_ids
 from banyan.data.batch import Batch
 from banyan.train.ramps import shape_at
 from banyan.workflows.learning import new_loader
-from banyan.workflows.material import Material, gather_material
+from banyan.workflows.material import RENDERED, Material, gather_material
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
 
@@ -58,8 +58,9 @@ def _draw_again(run_directory: Path, recipe: Recipe, place: Mapping[str, Any]) -
     """Return how each row of the batch begins, by the hash of its ids."""
     with tempfile.TemporaryDirectory(prefix="banyan-diagnose-") as name:
         copy = Path(name)
-        if (run_directory / "tokenizer").is_dir():
-            shutil.copytree(run_directory / "tokenizer", copy / "tokenizer")
+        for folder in ("tokenizer", RENDERED):
+            if (run_directory / folder).is_dir():
+                shutil.copytree(run_directory / folder, copy / folder)
         if (run_directory / "corpus").is_dir():
             os.symlink((run_directory / "corpus").absolute(), copy / "corpus")
         if (run_directory / "checkpoints").is_dir():  # a run that began with a parent knows its vocabulary from there

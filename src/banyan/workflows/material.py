@@ -20,15 +20,16 @@ from banyan.data.corpus import CORPUS_FILE, corpus_key, load_shards, load_sound_
 from banyan.data.mixture import RatePlan, mixture_rates, rate_plan
 from banyan.data.preparation import prepare_corpus
 from banyan.data.sequences import ExampleSequences, SequenceSource, ShardWindows
-from banyan.data.shards import ShardReader
+from banyan.data.shards import SHARD_SUFFIX, ShardReader
 from banyan.infer.sampling import SamplingConfig
 from banyan.tasks.augmentation.sequences import AugmentedSequences
 from banyan.tasks.base import Task
 from banyan.tasks.config import TaskConfig, build_task
 from banyan.tasks.image_generation import ImageGeneration, picture_fields
+from banyan.tasks.kept_rendering import render_once
 from banyan.tasks.language_modeling import LanguageModeling
 from banyan.tasks.reading import read_examples
-from banyan.tasks.rendering import render_examples
+from banyan.tasks.rendering import Rendered, render_examples
 from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.workflows.augmenting import FOLDER as AUGMENTATION_FOLDER
@@ -50,7 +51,9 @@ from banyan.workflows.replay import write_texts
 from banyan.workflows.reporter import Reporter
 from banyan.workflows.run_tokenizers import claim_tokenizers, run_image_tokenizer, run_text_tokenizer
 
+RENDERED = "rendered"  # folder of a run: the training sequences of its examples
 _CODES = "codes"  # folder of a run: what its image tokenizer makes of its pictures
+_MIN_KEPT = 500  # fewer examples are rendered in a moment, again and again
 _MAX_UNUSABLE_SHARE = 0.2  # of a task's training rows; more means that the data or its columns are wrong
 
 
@@ -253,6 +256,8 @@ class _Renderer:
         self._image_tokenizer = None if image_tokenizer is None else RememberedCodes(image_tokenizer, codes)
         self._run_directory = run_directory
         self._key = corpus_key(key, vocabulary.text.to_json())  # what is read, and how it is cut
+        seen = None if self._image_tokenizer is None else [self._image_tokenizer.sha256, self._copies, self._seed]
+        self._examples_key = corpus_key(self._key, seen)  # the same of examples, which may hold codes of pictures
 
     def source(self, task: Task[Any], examples: Sequence[Any]) -> tuple[SequenceSource, int]:
         """Return a task's training sequences and how many of its examples had to be left out."""
@@ -260,7 +265,7 @@ class _Renderer:
             return self._windows(task, examples), 0
         if isinstance(task, ImageGeneration):
             return PictureSequences(task, examples, self._vocabulary, max_tokens=self._seq_len), 0
-        rendered = render_examples(task, examples, self._vocabulary, max_tokens=self._seq_len)
+        rendered = self._rendered(task, examples)
         skipped = rendered.num_without_target + rendered.num_too_long
         if skipped > _MAX_UNUSABLE_SHARE * len(examples):
             raise DataError(
@@ -269,8 +274,9 @@ class _Renderer:
                 hint="raise train.seq_len, or set max_source_tokens",
             )
         labels = () if task.head is None else task.head.labels
-        weigh = class_weigher(rendered.sequences, self._class_weights.get(task.name), labels=labels)
-        sequences = [weigh(sequence) for sequence in rendered.sequences]
+        weights = self._class_weights.get(task.name)
+        weigh = class_weigher(rendered.sequences, weights, labels=labels)
+        sequences = rendered.sequences if weights is None else [weigh(sequence) for sequence in rendered.sequences]
         augment = self._augment.get(task.name)
         if augment is None:
             return ExampleSequences(task.name, sequences), skipped
@@ -284,6 +290,18 @@ class _Renderer:
             weigh=weigh,
         )
         return augmented, skipped
+
+    def _rendered(self, task: Task[Any], examples: Sequence[Any]) -> Rendered[Any]:
+        if len(examples) < _MIN_KEPT:
+            return render_examples(task, examples, self._vocabulary, max_tokens=self._seq_len)
+        return render_once(
+            task,
+            examples,
+            self._vocabulary,
+            max_tokens=self._seq_len,
+            path=self._run_directory / RENDERED / f"{task.name}{SHARD_SUFFIX}",
+            key=self._examples_key,
+        )
 
     def shard_windows(self, task: Task[Any], prepared: Path) -> tuple[SequenceSource, int]:
         """Return the windows over a prepared corpus, and how many of its documents are damaged and left out.

@@ -35,7 +35,7 @@ class RememberedCodes:
     def __init__(self, tokenizer: ImageTokenizer, directory: Path) -> None:
         self._tokenizer = tokenizer
         self._directory = directory
-        self._sha256 = sha256(image_tokenizer_to_bytes(tokenizer)).digest()
+        self.sha256 = sha256(image_tokenizer_to_bytes(tokenizer)).hexdigest()
         self.kind, self.image_size, self.channels = tokenizer.kind, tokenizer.image_size, tokenizer.channels
         self.grid_size, self.num_codes = tokenizer.grid_size, tokenizer.num_codes
 
@@ -61,7 +61,7 @@ class RememberedCodes:
         return codes
 
     def _name_of(self, images: Sequence[Image]) -> str:
-        digest = sha256(self._sha256)
+        digest = sha256(bytes.fromhex(self.sha256))
         for image in images:
             digest.update(f"{image.width} {image.height} {image.channels} ".encode())
             digest.update(image.pixels)
