@@ -18,6 +18,7 @@ from banyan.train.callbacks import Callback
 from banyan.train.config import TrainConfig
 from banyan.train.evaluations import Evaluator
 from banyan.train.optimizer import OptimizerConfig
+from banyan.train.ranks import ALONE, Ranks
 from banyan.train.schedule import ScheduleConfig
 from banyan.train.step import LossFunction
 from banyan.train.trainer import Trainer
@@ -96,6 +97,7 @@ def tiny_trainer(
     evaluator: Evaluator | None = None,
     seed: int = 0,
     loss_function: LossFunction | None = None,
+    ranks: Ranks = ALONE,
 ) -> Trainer:
     """Return a trainer of the tiny run; any of its parts can be replaced."""
     sizes: dict[str, Any] = {"micro_batch_seqs": 2, "accumulation_steps": 2, "seq_len": SEQ_LEN, "log_every": 1}
@@ -113,4 +115,5 @@ def tiny_trainer(
         evaluator=evaluator,
         seed=seed,
         loss_function=loss_function,
+        ranks=ranks,
     )

@@ -164,7 +164,7 @@ class Trainer:
     def _end(self, watch: InterruptWatch) -> FitResult:
         progress = self._progress
         self._tell_of_saves(wait=True)
-        if self._ranks.any(not self._saver.has(progress.step)):
+        if not self._ranks.from_main(lambda: self._saver.has(progress.step)):  # it has waited for its writer
             self._save(must_succeed=True)
         signal_number = self._ranks.largest(watch.signal_number or 0)
         is_interrupted = signal_number > 0 and not self._is_complete()

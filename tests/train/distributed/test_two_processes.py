@@ -77,3 +77,7 @@ def test_what_the_main_rank_finds_out_is_known_on_all(found: dict[str, Any]) -> 
 
 def test_ranks_agree_on_flags_and_numbers(found: dict[str, Any]) -> None:
     assert found["any"] == [True, False, 5]
+
+
+def test_an_evaluation_that_the_main_rank_stops_ends_the_run_on_all_and_it_is_saved_once(found: dict[str, Any]) -> None:
+    assert found["stopped evaluation"] == {"stopped_by": "interrupt", "steps": 2, "saved": [2]}

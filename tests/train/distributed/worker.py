@@ -15,13 +15,16 @@ from torch import Tensor
 
 from banyan.core.process import process_place
 from banyan.model.transformer import Transformer
-from banyan.testing.training import HEADS, tiny_batch, tiny_learner, tiny_loader
+from banyan.testing.training import HEADS, tiny_batch, tiny_learner, tiny_loader, tiny_trainer
 from banyan.train.average import AverageConfig
 from banyan.train.balance import default_balance
+from banyan.train.callbacks import Callback, CheckpointRecord
 from banyan.train.distributed.heartbeat import Heartbeat
 from banyan.train.distributed.shards import read_shards
 from banyan.train.distributed.world import ProcessRanks
 from banyan.train.division import Division, Undivided, WholeState
+from banyan.train.evaluations import EvaluationStopped, evaluated_by_main
+from banyan.train.interrupt import InterruptWatch
 from banyan.train.losses import joint_loss
 from banyan.train.optimizer import ModelOptimizer, OptimizerConfig
 from banyan.train.ranks import ALONE, Ranks
@@ -169,6 +172,35 @@ def rows_without_targets() -> float:
     return largest_difference(*losses)
 
 
+class Saves(Callback):
+    """Remembers which steps were saved, each time."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def on_checkpoint(self, record: CheckpointRecord) -> None:
+        self.steps.append(record.step)
+
+
+def stopped_evaluation(folder: Path) -> dict[str, Any]:
+    """A run whose first evaluation is stopped on rank 0: how does it end, and what has it saved?"""
+    ranks, watch, saves = ranks_of("data"), InterruptWatch(), Saves()
+
+    def evaluator(model: Any, step: int) -> dict[str, Any]:
+        watch.request()
+        raise EvaluationStopped
+
+    trainer = tiny_trainer(
+        folder,
+        train={"evaluate_every": 2, "checkpoint_every": 2},
+        evaluator=evaluated_by_main(evaluator, ranks),
+        callbacks=[saves],
+        ranks=ranks,
+    )
+    result = trainer.fit(interrupt=watch)
+    return {"stopped_by": result.stopped_by, "steps": result.steps, "saved": saves.steps}
+
+
 def names_in(folder: Path) -> list[str]:
     names: list[str] = []
     read_shards(folder, target=lambda name, size, dtype: names.append(name))  # type: ignore[func-returns-value]
@@ -193,6 +225,7 @@ def main(folder: Path) -> None:
     ranks = ranks_of("data")
     found["shared"] = ranks.from_main(lambda: {"rank": dist.get_rank(), "text": "é", "none": None})
     found["any"] = [ranks.any(dist.get_rank() == 1), ranks.any(False), ranks.largest(5 * dist.get_rank())]
+    found["stopped evaluation"] = stopped_evaluation(folder / "stopped")
     found["names"] = names_in(folder / "shardTrue")
     assert isinstance(ALONE.division_of(tiny_learner(), Learner(ALONE).optimizer), Undivided)
     if dist.get_rank() == 0:
