@@ -51,6 +51,8 @@ def test_a_recipe_becomes_a_frozen_object_and_numbers_may_use_an_exponent(tmp_pa
         ("front: {size: 1, spoke: 4}", UnknownNameError, ["r.yaml:1", "front.spoke", "did you mean spokes?"]),
         ("front: {size: 1}\nwheels:\n- {size: 1}\n- {siz: 2}", UnknownNameError, ["r.yaml:4", "wheels.1.siz", "size?"]),
         ("fron: {size: 1}", UnknownNameError, ["r.yaml:1", "did you mean front?"]),
+        ("Front: {size: 1}", UnknownNameError, ["r.yaml:1", "unknown key 'Front'"]),
+        ('front: {size: 1, "spo[kes": 2}', UnknownNameError, ["r.yaml:1", "unknown key 'front.spo[kes'"]),
         ("front: {size: round}", ConfigError, ["r.yaml:1", "front.size='round'", "number"]),
         ("front: {size: 1, spokes: -2}", ConfigError, ["r.yaml:1", "spokes=-2"]),
         ("wheels: []", ConfigError, ["'front'", "required"]),

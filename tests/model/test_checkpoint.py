@@ -175,6 +175,7 @@ def test_a_tensor_with_other_rows_than_the_config_says_is_refused(saved: Path) -
     [
         ("num_layers", 2**31, "the weights are .* tensors"),
         ("max_seq_len", 2**40, "at most 16777216"),
+        ("lookback", 2**31, "at most 1024"),
         ("embed_dim", 2**62, "cannot be"),
         ("vocab_size", 10**30, "cannot be|not a model description"),
     ],

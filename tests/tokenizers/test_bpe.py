@@ -96,7 +96,9 @@ def test_a_vocabulary_without_room_for_the_bytes_is_refused() -> None:
 def test_something_that_is_not_a_byte_level_bpe_is_refused() -> None:
     description = json.loads(tiny_tokenizer().to_json())
     description["model"]["vocab"] = {"a": 0}
+    panicking = json.loads(tiny_tokenizer().to_json())
+    panicking["model"]["continuing_subword_prefix"] = "longer than a token"
     description["model"]["merges"] = []
-    for text in ("{", "[]", json.dumps(description)):
+    for text in ("{", "[]", json.dumps(description), json.dumps(panicking)):
         with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
             BytePairTokenizer.from_json(text)

@@ -10,7 +10,7 @@ from banyan.core.errors import CheckpointError, ConfigError, FileError, InputErr
 from banyan.core.files import read_json
 from banyan.testing.vocabulary import tiny_tokenizer, tiny_vocabulary
 from banyan.tokenizers.bpe import BytePairTokenizer
-from banyan.tokenizers.vocabulary import MAX_TASKS, SPECIAL_TOKENS, Vocabulary
+from banyan.tokenizers.vocabulary import MAX_TASKS, SPECIAL_TOKENS, Vocabulary, is_grown
 
 TASKS = ("classification", "image_generation")
 
@@ -155,3 +155,9 @@ def test_the_chat_template_gives_the_ids_of_the_chat_format(tmp_path: Path, ask:
         messages, add_generation_prompt=ask, return_dict=False
     )
     assert theirs == ours
+
+
+def test_a_tokenizer_that_is_no_object_is_refused_when_it_is_first_read(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("[[]]")
+    with pytest.raises(CheckpointError, match="must be a JSON object"):
+        is_grown(tmp_path / "tokenizer.json")

@@ -188,13 +188,16 @@ def _as_config_error(
 ) -> BanyanError:
     problems = error.errors()
     first = next((p for p in problems if p["type"] == "unexpected_keyword_argument"), problems[0])
-    location = tuple(part for part in first["loc"] if not _is_type_name(part))
+    is_unknown = first["type"] == "unexpected_keyword_argument"
+    # The last part of an unknown key is what somebody wrote, however much it looks like the name of a type.
+    end = len(first["loc"]) - is_unknown
+    location = (*(part for part in first["loc"][:end] if not _is_type_name(part)), *first["loc"][end:])
     name = ".".join(str(part) for part in location)
     where = f"{source}:{lines[location]}" if location in lines else source
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, BanyanError):
         return type(cause)(f"{where}: {cause.message}", hint=cause.hint)
-    if first["type"] == "unexpected_keyword_argument":
+    if is_unknown:
         guess = did_you_mean(str(location[-1]), _keys_at(cls, location[:-1]))
         return UnknownNameError(f"{where}: unknown key {name!r}{guess}")
     if first["type"] == "missing":

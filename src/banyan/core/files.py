@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import shutil
@@ -155,12 +156,26 @@ def read_json(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> Any:
 
     Raises: FileError if it is missing, too large, or not JSON.
     """
+    text = read_text(path, max_bytes=max_bytes)
     try:
-        return json.loads(read_text(path, max_bytes=max_bytes))
+        with _uncollected():
+            return json.loads(text)
     except json.JSONDecodeError as error:
         raise FileError(f"{path} is not valid JSON (line {error.lineno} column {error.colno}).") from error
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits, or 100,000 brackets
         raise FileError(f"{path} is not JSON that can be read ({type(error).__name__}).") from error
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let the block make many objects without all that there are being looked through again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def sha256_of(path: Path) -> str:

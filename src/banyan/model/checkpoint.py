@@ -31,6 +31,7 @@ MODEL_FILE = "model.json"
 GENERATION_CONFIG_FILE = "generation_config.json"
 _VERSION = 1
 _MAX_POSITIONS = 1 << 24
+_MAX_LOOKBACK = 1024  # each token back is a tensor of its own
 
 
 def save_model(
@@ -92,6 +93,8 @@ def empty_model(config: ModelConfig, heads: Sequence[HeadSpec], *, num_tensors: 
         problem = f"num_layers={config.num_layers}, and the weights are {num_tensors} tensors"
     elif config.max_seq_len > _MAX_POSITIONS:
         problem = f"max_seq_len={config.max_seq_len}; at most {_MAX_POSITIONS} are believed"
+    elif config.lookback > _MAX_LOOKBACK:
+        problem = f"lookback={config.lookback}; at most {_MAX_LOOKBACK} are believed"
     try:
         if not problem:
             with torch.device("meta"):

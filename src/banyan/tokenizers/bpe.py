@@ -6,7 +6,8 @@ Special tokens do not exist here. Text that looks like one ("<|bos|>") is encode
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -123,10 +124,22 @@ class BytePairTokenizer:
         try:
             description = json.loads(text)
             description |= {"added_tokens": [], "truncation": None, "padding": None}
-            tokenizer = Tokenizer.from_str(json.dumps(description, ensure_ascii=False))
-            return cls(tokenizer)
-        except Exception as error:  # `tokenizers` raises bare Exception for a file it cannot read
+            return cls(build_tokenizer(description))
+        except Exception as error:  # of JSON, of the tokenizer, or of what it holds
             raise CheckpointError(f"tokenizer.json cannot be read as a byte-level BPE: {error}.") from error
+
+
+def build_tokenizer(description: Mapping[str, Any]) -> Tokenizer:
+    """Return the tokenizer that a tokenizer.json describes.
+
+    Raises: CheckpointError if there is none.
+    """
+    try:
+        return Tokenizer.from_str(json.dumps(description, ensure_ascii=False))
+    except BaseException as error:  # `tokenizers` raises bare Exception, or panics, which is no Exception
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        raise CheckpointError(f"tokenizer.json cannot be read: {error}.") from error
 
 
 def encode_text(tokenizer: Tokenizer, text: str) -> tuple[list[int], list[tuple[int, int]]]:

@@ -7,15 +7,12 @@ first, so no text can become one; every id is known by the exact bytes it stands
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from banyan.core.errors import CheckpointError
-from banyan.tokenizers.bpe import NUM_BYTES, byte_alphabet, encode_text, encode_texts
+from banyan.tokenizers.bpe import NUM_BYTES, build_tokenizer, byte_alphabet, encode_text, encode_texts
 
 SPACE_MARK = "\u2581"  # how SentencePiece writes a space; text that holds this character reads back as a space
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -45,8 +42,8 @@ class ForeignBytePair:
         texts = {token_id: name for token_id, name in names.items() if token_id not in hidden}
         plain = _without_control_tokens(description, names, size=len(self._bytes_of), texts=texts)
         self._adds_space, self._adds_space_after_special = _added_spaces(plain)
-        self._tokenizer = _build(plain)
-        self._inside = _build(_without_added_space(plain)) if self._adds_space else self._tokenizer
+        self._tokenizer = build_tokenizer(plain)
+        self._inside = build_tokenizer(_without_added_space(plain)) if self._adds_space else self._tokenizer
 
     @property
     def vocab_size(self) -> int:
@@ -125,13 +122,6 @@ def _added_entries(description: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise CheckpointError("tokenizer.json: added_tokens must be a list of tokens.")
     return entries
-
-
-def _build(description: Mapping[str, Any]) -> Tokenizer:
-    try:
-        return Tokenizer.from_str(json.dumps(description, ensure_ascii=False))
-    except Exception as error:  # `tokenizers` raises bare Exception for a file it cannot read
-        raise CheckpointError(f"tokenizer.json cannot be read: {error}.") from error
 
 
 def _is_sentencepiece(description: Mapping[str, Any]) -> bool:

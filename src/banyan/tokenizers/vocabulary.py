@@ -333,10 +333,12 @@ def load_vocabulary(
 def is_grown(path: Path) -> bool:
     """Whether a tokenizer.json of ours has its special tokens in the table of text tokens: more text follows them.
 
-    Raises: FileError if it cannot be read.
+    Raises: FileError if it cannot be read; CheckpointError if it is no JSON object.
     """
     description = read_json(path, max_bytes=_MAX_TOKENIZER_BYTES)
-    model = description.get("model") if isinstance(description, dict) else None
+    if not isinstance(description, dict):
+        raise CheckpointError(f"{path} is not a tokenizer: it must be a JSON object.")
+    model = description.get("model")
     table = model.get("vocab") if isinstance(model, dict) else None
     return isinstance(table, dict) and SPECIAL_TOKENS[0] in table
 
