@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +51,17 @@ def run(plan: DemoPlan) -> demo.DemoOutcome:
 
 
 def interrupted(after_steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a Ctrl-C arrive after so many looks at the watch."""
+    """Let a Ctrl-C arrive after so many of the trainer's looks at the watch."""
     looks = iter(range(10**9))
 
     class Watch(InterruptWatch):
         @property
         def is_requested(self) -> bool:
-            if next(looks) == after_steps:
+            if threading.current_thread() is threading.main_thread() and next(looks) == after_steps:
                 self.request()
             return self.signal_number is not None
 
-    monkeypatch.setattr("banyan.train.trainer.InterruptWatch", Watch)
+    monkeypatch.setattr("banyan.workflows.training.InterruptWatch", Watch)
 
 
 def test_every_budget_and_seed_has_a_folder_of_its_own(tmp_path: Path) -> None:
