@@ -1,4 +1,6 @@
 import itertools
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -24,32 +26,26 @@ def test_measuring_leaves_model_data_and_randomness_as_they_were() -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_the_median_of_the_steps_after_the_first_is_returned() -> None:
-    # One reading before and one after each step: the first takes 100 s, the others 1, 9 and 2.
-    readings = itertools.accumulate([0, 100, 0, 1, 0, 9, 0, 2])
-    seconds = measure_step_seconds(
+def seconds_by(readings: Iterator[float], **sizes: Any) -> float:
+    """What is measured by a clock whose readings are given: one before and one after each step."""
+    return measure_step_seconds(
         tiny_learner(),
         loader=tiny_loader(),
         task_heads=HEADS,
         config=CONFIG,
         optimizer=OptimizerConfig(),
-        num_steps=3,
         clock=lambda: next(readings),
+        **sizes,
     )
-    assert seconds == 2
+
+
+def test_the_median_of_the_steps_after_the_first_is_returned() -> None:
+    # The first takes 100 s, the others 1, 9 and 2.
+    assert seconds_by(itertools.accumulate([0, 100, 0, 1, 0, 9, 0, 2]), num_steps=3) == 2
 
 
 def test_more_steps_are_timed_where_there_is_time() -> None:
-    # The first five after the warm one fall into a busy moment; 18 seconds hold six steps of its pace.
-    readings = itertools.accumulate([0, 100, *[0, 3] * 5, *[0, 3]])
-    seconds = measure_step_seconds(
-        tiny_learner(),
-        loader=tiny_loader(),
-        task_heads=HEADS,
-        config=CONFIG,
-        optimizer=OptimizerConfig(),
-        max_seconds=18,
-        clock=lambda: next(readings),
-    )
-    assert seconds == 3
+    # The first two after the warm one fall into a busy moment; 25 seconds hold five steps of their pace.
+    readings = itertools.accumulate([0, 100, 0, 5, 0, 5, 0, 1, 0, 1, 0, 1])
+    assert seconds_by(readings, num_steps=2, max_seconds=25) == 1
     assert next(readings, None) is None

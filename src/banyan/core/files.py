@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from banyan.core.errors import FileError, SpaceError
+from banyan.core.memory import without_collector
 
 MAX_JSON_BYTES = 4 << 20  # of a file that describes something; as many empty lists would take 90 MB of memory
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -158,24 +158,12 @@ def read_json(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> Any:
     """
     text = read_text(path, max_bytes=max_bytes)
     try:
-        with _uncollected():
+        with without_collector():
             return json.loads(text)
     except json.JSONDecodeError as error:
         raise FileError(f"{path} is not valid JSON (line {error.lineno} column {error.colno}).") from error
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits, or 100,000 brackets
         raise FileError(f"{path} is not JSON that can be read ({type(error).__name__}).") from error
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Let the block make many objects without all that there are being looked through again and again."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def sha256_of(path: Path) -> str:

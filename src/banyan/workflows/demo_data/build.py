@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from banyan.core.errors import DataError
 from banyan.core.files import atomic_write_json, atomic_write_text, read_json
+from banyan.core.memory import without_collector
 from banyan.core.types import Row
 from banyan.workflows.demo_data.classification import classification_rows
 from banyan.workflows.demo_data.dialogue import dialogue_rows
@@ -89,7 +88,7 @@ def build_demo_data(
     Raises: DataError if the library has too few sources; SpaceError if the files cannot be written.
     """
     chosen = limits or (QUICK if quick else FULL)
-    with _without_collector():
+    with without_collector():
         tables, num_modules = _read_and_make(library or standard_library(), chosen, seed=seed)
     leakage = _drop_leaks(tables, chosen)
     if not leakage.is_clean:
@@ -113,18 +112,6 @@ def read_demo_data(directory: Path) -> DemoData:
         return DemoData(files=files, counts=summary["counts"], leakage=leakage, num_modules=summary["num_modules"])
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{directory / _SUMMARY_FILE} is not a report of the demo's data ({error}).") from error
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Pause the garbage collector: it would walk a million living syntax nodes over and over (a third of the time)."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _read_and_make(root: Path, limits: Limits, *, seed: int) -> tuple[Tables, dict[str, int]]:
