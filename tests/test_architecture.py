@@ -7,6 +7,7 @@ planted example that it must catch.
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -279,6 +280,28 @@ def test_the_rules_see_the_whole_house(source: list[SourceFile]) -> None:
 def test_the_median_function_is_short(source: list[SourceFile]) -> None:
     lengths = [num_lines for file in source for _, num_lines in function_lengths(file.tree)]
     assert statistics.median(lengths) <= MAX_MEDIAN_LINES
+
+
+# ------------------------------------------------------------------------------------------------ tests
+
+
+def clocks_set_for_all(text: str) -> list[str]:
+    """What a test does to the clock of the whole process, in which the servers of other tests run."""
+    return re.findall(r"""setattr\((?:[\w.]+\.)?time,.*|setattr\(["']time\..*""", text)
+
+
+def test_no_test_sets_the_clock_of_the_whole_process() -> None:
+    found = {
+        str(path): clocks_set_for_all(path.read_text("utf-8")) for path in Path(__file__).parent.rglob("test_*.py")
+    }
+    found.pop(__file__)
+    assert not any(found.values()), {path: lines for path, lines in found.items() if lines}
+
+
+def test_a_clock_set_for_all_is_found() -> None:
+    for planted in ('setattr(time, "monotonic", f)', 'setattr(demo.time, "sleep", f)', 'setattr("time.time", f)'):
+        assert clocks_set_for_all(f"    monkeypatch.{planted}")
+    assert not clocks_set_for_all('    monkeypatch.setattr(demo, "time", clock_with(sleep=f))')
 
 
 # ------------------------------------------------------------------------------------------------ cycles

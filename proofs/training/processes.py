@@ -28,6 +28,7 @@ _IMPORTED_BY_A_RUN = (
     "tensorboardX",
     "matplotlib.backends.backend_agg",
     "torch._dynamo",
+    "encodings.utf_8_sig",  # asked for late; another user may not read where the interpreter lies (D-06)
 )
 
 

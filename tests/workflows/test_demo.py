@@ -11,6 +11,7 @@ import pytest
 import banyan.workflows.demo as demo
 from banyan.store.queries import RequestFilter, StoreQueries
 from banyan.store.sql_store import open_database
+from banyan.testing.clock import clock_with
 from banyan.train.interrupt import InterruptWatch
 from banyan.workflows.demo import DemoPlan, StageClock, demo_recipe, plan_demo, run_demo
 from banyan.workflows.demo_data.build import TASKS, DemoData
@@ -142,7 +143,7 @@ def test_an_interrupted_demo_goes_on_where_it_was(plan: DemoPlan, monkeypatch: p
 
 def test_time_is_counted_over_interruptions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 2.0, 10.0, 13.0])
-    monkeypatch.setattr(demo.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(demo, "time", clock_with(monotonic=lambda: next(now)))
     with pytest.raises(KeyboardInterrupt), StageClock(tmp_path).stage("data"):
         raise KeyboardInterrupt
     with StageClock(tmp_path).stage("data"):

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from banyan.testing.clock import clock_with
 from banyan.testing.transfer_runs import TransferRuns
 from banyan.train.callbacks import CheckpointRecord, EvaluationRecord, StepRecord
 from banyan.workflows import plan_probe
@@ -60,7 +61,7 @@ def test_a_report_is_read_as_it_was_written(report: ProbeReport, tmp_path: Path)
 
 def test_the_second_evaluation_counts_and_the_first_is_in_the_edges(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(plan_probe.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(plan_probe, "time", clock_with(perf_counter=lambda: now[0]))
     watch = plan_probe._Stopwatch()
     for step in range(1, 9):
         now[0] += 1.0

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from banyan.testing.clock import clock_with
 from banyan.train.callbacks import CheckpointRecord, EvaluationRecord, EventRecord, RunStart, StepRecord
 from banyan.workflows import training_progress
 from banyan.workflows.reporter import SilentReporter, TrainingView
@@ -54,7 +55,7 @@ def test_a_step_shows_loss_speed_and_the_last_score() -> None:
 def test_the_bar_moves_a_few_times_a_second_and_always_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     heard = Heard()
     told = ReportProgress(heard)
-    monkeypatch.setattr(training_progress.time, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(training_progress, "time", clock_with(monotonic=lambda: 100.0))
     for number in range(1, 11):
         told.on_step(step(number))
     assert [done for done, _, _ in heard.moves] == [1, 10]
@@ -80,7 +81,7 @@ def test_a_long_event_is_cut() -> None:
 
 def test_a_view_has_every_tasks_loss_and_its_course(monkeypatch: pytest.MonkeyPatch) -> None:
     heard, now = Heard(), [100.0]
-    monkeypatch.setattr(training_progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(training_progress, "time", clock_with(monotonic=lambda: now[0]))
     told = ReportProgress(heard)
     for number, loss in enumerate((4.0, 2.0), start=1):
         now[0] += 1.0
@@ -93,7 +94,7 @@ def test_a_view_has_every_tasks_loss_and_its_course(monkeypatch: pytest.MonkeyPa
 
 def test_time_left_counts_what_happens_between_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     heard, now = Heard(), [100.0]
-    monkeypatch.setattr(training_progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(training_progress, "time", clock_with(monotonic=lambda: now[0]))
     told = ReportProgress(heard)
     for number in (1, 2, 3):
         told.on_step(step(number))

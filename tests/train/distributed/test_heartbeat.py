@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from banyan.testing.clock import clock_with
+from banyan.train.distributed import heartbeat as heartbeat_module
 from banyan.train.distributed.heartbeat import GRACE_SECONDS, STUCK_SECONDS, Heartbeat, silent_ranks
 
 
@@ -27,7 +29,7 @@ def test_a_process_is_silent_once_its_own_limit_has_passed(tmp_path: Path) -> No
 def test_slow_steps_allow_for_a_longer_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([float(10 * tick) for tick in range(100)])
     heartbeat = Heartbeat(None, rank=0)
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(heartbeat_module, "time", clock_with(monotonic=lambda: next(clock)))
     for _ in range(3):
         with heartbeat.step():
             pass
@@ -41,6 +43,6 @@ def test_a_step_that_takes_far_too_long_is_stuck(monkeypatch: pytest.MonkeyPatch
     began = time.monotonic()
     with heartbeat.step():
         assert not heartbeat.is_stuck
-        monkeypatch.setattr(time, "monotonic", lambda: began + STUCK_SECONDS + 1)
+        monkeypatch.setattr(heartbeat_module, "time", clock_with(monotonic=lambda: began + STUCK_SECONDS + 1))
         assert heartbeat.is_stuck
     assert not heartbeat.is_stuck
