@@ -285,23 +285,42 @@ def test_the_median_function_is_short(source: list[SourceFile]) -> None:
 # ------------------------------------------------------------------------------------------------ tests
 
 
-def clocks_set_for_all(text: str) -> list[str]:
-    """What a test does to the clock of the whole process, in which the servers of other tests run."""
-    return re.findall(r"""setattr\((?:[\w.]+\.)?time,.*|setattr\(["']time\..*""", text)
+# What servers, savers and writers, each in a thread of its own, ask of the system.
+SHARED = "asyncio|ctypes|gc|hmac|json|os|psutil|select|shutil|signal|socket|sqlite3|subprocess|threading|time"
 
 
-def test_no_test_sets_the_clock_of_the_whole_process() -> None:
-    found = {
-        str(path): clocks_set_for_all(path.read_text("utf-8")) for path in Path(__file__).parent.rglob("test_*.py")
-    }
+def set_for_all(text: str) -> list[str]:
+    """What a test sets in modules of the whole process, in which the servers of other tests run."""
+    return re.findall(rf"""setattr\((?:[\w.]+\.)?(?:{SHARED})[,.].*|setattr\(["'](?:[\w.]+\.)?(?:{SHARED})\..*""", text)
+
+
+def test_no_test_sets_the_clock_or_the_system_of_the_whole_process() -> None:
+    found = {str(path): set_for_all(path.read_text("utf-8")) for path in Path(__file__).parent.rglob("*.py")}
     found.pop(__file__)
     assert not any(found.values()), {path: lines for path, lines in found.items() if lines}
 
 
-def test_a_clock_set_for_all_is_found() -> None:
-    for planted in ('setattr(time, "monotonic", f)', 'setattr(demo.time, "sleep", f)', 'setattr("time.time", f)'):
-        assert clocks_set_for_all(f"    monkeypatch.{planted}")
-    assert not clocks_set_for_all('    monkeypatch.setattr(demo, "time", clock_with(sleep=f))')
+@pytest.mark.parametrize(
+    "planted",
+    [
+        'setattr(time, "monotonic", f)',
+        'setattr(demo.time, "sleep", f)',
+        'setattr("time.time", f)',
+        'setattr("banyan.core.files.os.fsync", f)',
+        'setattr(os.path, "exists", f)',
+        'setattr(importing.psutil.virtual_memory().__class__, "available", 1)',
+    ],
+)
+def test_what_is_set_for_all_is_found(planted: str) -> None:
+    assert set_for_all(f"    monkeypatch.{planted}")
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    ['setattr(demo, "time", clock_with(sleep=f))', 'setattr("banyan.core.files.os", module_with(os, fsync=f))'],
+)
+def test_what_is_set_in_one_module_is_allowed(harmless: str) -> None:
+    assert not set_for_all(f"    monkeypatch.{harmless}")
 
 
 # ------------------------------------------------------------------------------------------------ cycles

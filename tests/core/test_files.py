@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from banyan.core import files
 from banyan.core.errors import FileError, SpaceError
 from banyan.core.files import (
     as_write_error,
@@ -17,6 +18,7 @@ from banyan.core.files import (
     read_text,
     shown_bytes,
 )
+from banyan.testing.own_modules import module_with
 
 
 def test_a_failed_write_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,7 +28,7 @@ def test_a_failed_write_leaves_the_old_content(tmp_path: Path, monkeypatch: pyte
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(files, "os", module_with(os, fsync=full))
     with pytest.raises(SpaceError, match="disk is full"):
         atomic_write_text(path, "new")
     assert path.read_text() == "old"

@@ -1,3 +1,4 @@
+import ctypes
 import platform
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from banyan.core.errors import MemoryLimitError
+from banyan.testing.own_modules import module_with
 from banyan.train.memory import FreedMemory, explained_memory_errors, keep_freed_memory, return_freed_memory
 
 
@@ -58,7 +60,8 @@ def test_kept_memory_is_not_asked_for_again() -> None:
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    for module in ("banyan.train.memory", "banyan.core.memory"):
+        monkeypatch.setattr(f"{module}.ctypes", module_with(ctypes, CDLL=lambda name: object()))
     assert not keep_freed_memory()
     assert not return_freed_memory()
     assert not FreedMemory().after_step(step_seconds=60.0)

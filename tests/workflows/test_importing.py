@@ -3,6 +3,7 @@ import os
 import shutil
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -14,6 +15,7 @@ from banyan.model.presets import GPT2_SHAPE
 from banyan.runtime.description import read_description
 from banyan.runtime.loading import load
 from banyan.testing.models import tiny_model, tiny_model_config
+from banyan.testing.own_modules import module_with
 from banyan.workflows import importing
 from banyan.workflows.exporting import export_model
 from banyan.workflows.importing import check_import, import_model
@@ -96,7 +98,8 @@ def test_a_check_says_what_is_there_and_writes_nothing(source: Path, tmp_path: P
 
 def test_a_model_that_is_too_large_for_the_memory_is_seen_before(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_import(source, format="auto").fits
-    monkeypatch.setattr(importing.psutil.virtual_memory().__class__, "available", 1000)
+    little = psutil.virtual_memory()._replace(available=1000)
+    monkeypatch.setattr(importing, "psutil", module_with(psutil, virtual_memory=lambda: little))
     assert not check_import(source, format="auto").fits
 
 
@@ -164,7 +167,8 @@ def test_a_disk_without_room_is_seen_before_anything_is_written(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    little = module_with(shutil, disk_usage=lambda _: usage._replace(free=1000))
+    monkeypatch.setattr("banyan.core.files.shutil", little)
     before = files_below(tmp_path)
     with pytest.raises(SpaceError, match="need .* free"):
         bring_in(source, tmp_path / "mine")
