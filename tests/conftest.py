@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from banyan.core.config import config_from_mapping
 from banyan.workflows.picture_judging import JUDGE_FILE, JudgeRecipe, SavedJudge, load_judge, train_judge_of
@@ -17,11 +18,22 @@ from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.training import TrainingOutcome, train
 
+# Property tests are judged by what they find, not by how busy the machine is. It is set here because a test takes the
+# profile that is in force when its file is read.
+settings.register_profile("no-clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no-clock")
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     # Two test processes would otherwise fight over two cores.
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _random_numbers_of_its_own() -> None:
+    # What a test draws without a seed would otherwise depend on what the tests before it have drawn.
+    torch.manual_seed(0)
 
 
 def _picture(number: int) -> dict[str, Any]:
