@@ -1,5 +1,4 @@
 import gc
-import threading
 import weakref
 
 import pytest
@@ -7,17 +6,14 @@ import pytest
 from banyan.core.errors import BanyanError
 from banyan.infer.engine import Engine
 from banyan.infer.sampling import SamplingConfig
+from banyan.testing.engine_threads import engine_threads
 from banyan.testing.prompts import VOCABULARY, make_model, scoring_prompts, text_prompt
 
 
-def engine_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "banyan-engine"]
-
-
 def test_an_engine_that_is_forgotten_ends_its_thread() -> None:
-    before = set(engine_threads())
+    before = engine_threads()
     engine = Engine(make_model(), VOCABULARY, num_slots=1)
-    [thread] = set(engine_threads()) - before
+    [thread] = engine_threads() - before
     watched = weakref.ref(engine)
     del engine
     gc.collect()

@@ -1,4 +1,3 @@
-import threading
 from pathlib import Path
 
 import pytest
@@ -8,11 +7,8 @@ from banyan.serve.model_choice import ModelChoice
 from banyan.serve.opening import app_with_models
 from banyan.serve.settings import ServerSettings
 from banyan.store.sql_store import open_store
+from banyan.testing.engine_threads import engine_threads
 from banyan.testing.model_directories import save_tiny_model
-
-
-def engine_threads() -> int:
-    return sum(thread.name == "banyan-engine" for thread in threading.enumerate())
 
 
 def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -25,4 +21,4 @@ def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
         app_with_models(choice, store, settings=ServerSettings()),
     ):
         pass
-    assert engine_threads() == before
+    assert engine_threads() <= before
