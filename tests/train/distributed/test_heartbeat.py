@@ -1,4 +1,6 @@
 import json
+import math
+import threading
 import time
 from pathlib import Path
 
@@ -14,9 +16,17 @@ def write_beat(folder: Path, *, rank: int, seconds_ago: float, limit_seconds: fl
     (folder / f"rank-{rank}.json").write_text(json.dumps(content), "utf-8")
 
 
-def test_a_process_that_has_just_begun_is_not_silent(tmp_path: Path) -> None:
-    Heartbeat(tmp_path, rank=3)
+def test_a_process_that_has_just_begun_is_not_silent_and_one_that_is_stuck_stops_showing_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat_module, "_PULSE_SECONDS", 0.001)
+    before = set(threading.enumerate())
+    heartbeat = Heartbeat(tmp_path, rank=3)
     assert (tmp_path / "rank-3.json").is_file() and silent_ranks(tmp_path) == []
+    [pulse] = set(threading.enumerate()) - before
+    heartbeat._step_began = -math.inf
+    pulse.join(30)
+    assert not pulse.is_alive()  # it would take ticks of the clocks that other tests give this module
 
 
 def test_a_process_is_silent_once_its_own_limit_has_passed(tmp_path: Path) -> None:
