@@ -209,7 +209,9 @@ def names_in(folder: Path) -> list[str]:
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo")
+    # They meet at a file: a port that was free a moment ago may be taken by now.
+    place, meeting = process_place(), f"file://{folder / 'meeting'}"
+    dist.init_process_group("gloo", init_method=meeting, rank=place.rank, world_size=place.world_size)
     found: dict[str, Any] = {"differences": {layout: differences(layout) for layout in LAYOUTS}}
     found["resumed"] = {
         f"{layout} {'on' if shards else 'off'} {'alone' if alone else 'same'}": resumed(
