@@ -3,6 +3,7 @@ import io
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -132,19 +133,23 @@ def test_a_narrow_terminal_drops_the_bar_and_keeps_the_numbers() -> None:
 
 
 PROGRAM = """
-import time
+import signal
 from rich.console import Console
 from banyan.cli.progress import TerminalReporter
 from banyan.workflows.reporter import LossTrend, TrainingView
 losses = (LossTrend(name="all tasks", loss=1.5, course=(2.0, 1.5)),)
 view = TrainingView(step=1, num_steps=2, losses=losses, learning_rate=1e-3, tokens_per_second=1.0, sample="榕树 → 森林")
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 with TerminalReporter(Console(stderr=True, highlight=False)) as told:
     told.stage("train")
     told.progress(1, 2)
     told.training(view)
-    time.sleep(1.0)
+    signal.sigtimedwait({signal.SIGUSR1}, 60)  # until it has been seen
 print("saved step 1", flush=True)
 """
+
+
+SAMPLE = "sample 榕树 → 森林"
 
 
 def test_on_a_real_terminal_the_view_is_drawn_and_what_follows_begins_a_line_of_its_own() -> None:
@@ -153,12 +158,15 @@ def test_on_a_real_terminal_the_view_is_drawn_and_what_follows_begins_a_line_of_
     command = [sys.executable, "-c", PROGRAM]
     with subprocess.Popen(command, stdin=inside, stdout=inside, stderr=inside, env=environment) as process:
         os.close(inside)
-        shown = b""
+        shown, is_seen = b"", False
         with contextlib.suppress(OSError):  # the end of a terminal is an error
             while piece := os.read(terminal, 4096):
                 shown += piece
+                if not is_seen and all(part.encode() in shown for part in ("all tasks", SAMPLE)):
+                    process.send_signal(signal.SIGUSR1)
+                    is_seen = True
     os.close(terminal)
     assert process.returncode == 0
     text = shown.decode()
-    assert "all tasks" in text and "sample 榕树 → 森林" in text
+    assert is_seen, text
     assert text.endswith("saved step 1\r\n") and text[: -len("saved step 1\r\n")].endswith(("\n", "\x1b[?25h"))

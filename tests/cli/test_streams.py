@@ -35,9 +35,9 @@ def test_missing_streams_become_silent_ones(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_opening_them_leaves_no_file_open() -> None:
-    before = len(os.listdir("/dev/fd"))
+    before = set(os.listdir("/dev/fd"))
     open_closed_streams()
-    assert len(os.listdir("/dev/fd")) == before
+    assert set(os.listdir("/dev/fd")) <= before  # a server of another test may close a connection meanwhile
 
 
 def test_input_is_utf8_without_its_mark_and_keeps_what_is_not_utf8_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,17 +153,23 @@ def test_ctrl_c_saves_and_resume_ends_with_the_same_bits(banyan: Run, recipe: Pa
 
 
 def test_sigterm_saves_too_and_says_so_in_the_exit_code(banyan: Run, recipe: Path, tmp_path: Path) -> None:
+    is_over = threading.Event()  # a run that ends before it has begun leaves nobody who would hear the signal
+
     def stop_when_begun() -> None:
         while not has_begun(tmp_path / "runs/small"):
-            time.sleep(0.005)
+            if is_over.wait(0.005):
+                return
         os.kill(os.getpid(), signal.SIGTERM)
 
     killer = threading.Thread(target=stop_when_begun)
     killer.start()
-    ran = banyan(
-        "train", recipe, "train.steps=5000", "train.evaluate_every=5000", "train.checkpoint_every=5000", "--json"
-    )
-    killer.join()
+    try:
+        ran = banyan(
+            "train", recipe, "train.steps=5000", "train.evaluate_every=5000", "train.checkpoint_every=5000", "--json"
+        )
+    finally:
+        is_over.set()
+        killer.join()
     assert ran.code == 143
     assert ran.answer["stopped_by"] == "interrupt" and 0 < ran.answer["steps"] < 5000
     (run,) = banyan("runs", "list", "--json").answer["runs"]

@@ -120,7 +120,7 @@ def test_a_client_that_leaves_stops_the_work() -> None:
 
     async def work(listener: Listener) -> Ending:
         try:
-            await asyncio.sleep(10)
+            await asyncio.sleep(600)
         finally:
             ended.append("stopped")
         return ("stop",), USAGE
@@ -134,16 +134,16 @@ def test_a_client_that_leaves_stops_the_work() -> None:
     async def run() -> None:
         translate = partial(as_api_error, request_id="01")
         live = LiveAnswer(work)
-        response = EventStream(live, make_writer(), translate=translate, ping_seconds=10, send_seconds=1)
+        response = EventStream(live, make_writer(), translate=translate, ping_seconds=600, send_seconds=1)
         await response({"type": "http"}, leave, send)
 
-    asyncio.run(asyncio.wait_for(run(), 2))
+    asyncio.run(asyncio.wait_for(run(), 60))
     assert ended == ["stopped"]
 
 
 def test_a_client_that_does_not_read_stops_the_work() -> None:
     async def work(listener: Listener) -> Ending:
-        await asyncio.sleep(10)
+        await asyncio.sleep(600)
         return ("stop",), USAGE
 
     async def send(message: Any) -> None:
@@ -152,10 +152,12 @@ def test_a_client_that_does_not_read_stops_the_work() -> None:
 
     async def run() -> None:
         translate = partial(as_api_error, request_id="01")
-        response = EventStream(LiveAnswer(work), make_writer(), translate=translate, ping_seconds=10, send_seconds=0.05)
+        response = EventStream(
+            LiveAnswer(work), make_writer(), translate=translate, ping_seconds=600, send_seconds=0.05
+        )
         await response({"type": "http"}, asyncio.Event().wait, send)  # type: ignore[arg-type]
 
-    asyncio.run(asyncio.wait_for(run(), 2))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_nothing_can_be_written_after_the_ending() -> None:

@@ -39,7 +39,7 @@ class Insert:
 
 @dataclass(frozen=True)
 class Gate(Insert):
-    """Holds the writer up, so that all that comes meanwhile is one batch."""
+    """Holds the writer up, so that all that comes meanwhile waits together."""
 
     reached: threading.Event = field(default_factory=threading.Event)
     opened: threading.Event = field(default_factory=threading.Event)
@@ -164,13 +164,13 @@ def test_an_overlong_label_never_stops_the_others(store: SqlStore) -> None:
     assert long.exception(10) is None or isinstance(long.exception(), StoreError)
 
 
-def test_writes_that_come_together_share_a_commit(file_store: SqlStore) -> None:
+def test_writes_that_come_together_share_a_commit(numbers: SqlStore) -> None:
     commits: list[int] = []
-    original = file_store.database.transaction
-    file_store.database.transaction = lambda: commits.append(1) or original()  # type: ignore[method-assign,func-returns-value]
-    for future in [file_store.begin(tiny_request()) for _ in range(640)]:
+    original = numbers.database.transaction
+    numbers.database.transaction = lambda: commits.append(1) or original()  # type: ignore[method-assign,func-returns-value]
+    for future in as_one_batch(numbers, [Insert(number) for number in range(640)]):
         future.result(10)
-    assert 10 <= len(commits) <= 80
+    assert len(commits) == 1 + 640 // WriterConfig().max_batch_rows  # the gate, and full batches
 
 
 def test_who_writes_alone_waits_for_nobody(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ def report(tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Pro
 def test_a_probe_times_steps_an_evaluation_and_a_save(report: ProbeReport) -> None:
     found = report.measured
     assert found is not None and found.num_steps >= 4
-    times = (found.step_seconds, found.evaluation_seconds, found.save_seconds, found.edge_seconds)
-    assert all(0 < seconds < 60 for seconds in times)
+    assert all(0 < seconds < 60 for seconds in (found.step_seconds, found.evaluation_seconds, found.edge_seconds))
+    assert 0 <= found.save_seconds < 60  # what it delays the steps by, which may be hidden by how much they differ
     assert found.checkpoint_bytes > 4 * report.weights.total and found.log_bytes_per_step > 0
     assert 0 < found.base_bytes < found.step_peak_bytes <= found.peak_bytes
 
