@@ -15,6 +15,7 @@ import pytest
 
 from banyan.cli.predict import describe
 from banyan.core.types import Entity, Image, Prediction
+from banyan.testing.processes import started
 
 Run = Callable[..., Any]
 
@@ -120,22 +121,17 @@ def _hear_interrupts() -> None:
 def test_an_interrupted_process_says_where_it_is_and_goes_on(banyan: Run, model: Path, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "in.jsonl", [{"text": f"the thing number {n} is red"} for n in range(4000)])
     words = ["predict", str(model), "classification", "--file", str(source), "--output", "out.jsonl"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "banyan", *words],
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        text=True,
-        preexec_fn=_hear_interrupts,
-    )
-    deadline = time.monotonic() + 120
-    output = Path("out.jsonl")
-    while not (output.exists() and output.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGSTOP)  # it must not come to its end while the other one starts
-    busy = banyan(*words)
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGCONT)
-    _, said = process.communicate(timeout=120)
+    command, environment = [sys.executable, "-m", "banyan", *words], {**os.environ, "OMP_NUM_THREADS": "1"}
+    with started(command, stderr=subprocess.PIPE, env=environment, preexec_fn=_hear_interrupts) as process:
+        deadline = time.monotonic() + 120
+        output = Path("out.jsonl")
+        while not (output.exists() and output.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGSTOP)  # it must not come to its end while the other one starts
+        busy = banyan(*words)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
+        _, said = process.communicate(timeout=120)
     assert (busy.code, process.returncode) == (8, 130)
     assert "is being written by another process" in busy.error
     num_lines = output.read_bytes().count(b"\n")

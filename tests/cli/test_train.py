@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from banyan.core.locks import hold_directory
+from banyan.testing.processes import started
 
 Run = Callable[..., Any]
 
@@ -124,18 +125,13 @@ def test_ctrl_c_saves_and_resume_ends_with_the_same_bits(banyan: Run, recipe: Pa
     intervals = [f"train.{name}_every={steps}" for name in ("checkpoint", "evaluate")]
     words = ["train", str(recipe), f"train.steps={steps}", *intervals, "train.log_every=1"]
     run = tmp_path / "runs/small"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "banyan", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        text=True,
-    )
-    deadline = time.monotonic() + 120
-    while not has_begun(run) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
+    command, environment = [sys.executable, "-m", "banyan", *words], {**os.environ, "OMP_NUM_THREADS": "1"}
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
+        deadline = time.monotonic() + 120
+        while not has_begun(run) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     step = int(said.split()[2].rstrip(";"))
     assert 0 < step < steps and said == f"saved step {step}; go on with: banyan {' '.join(words)} --resume\n"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+
+from banyan.testing.processes import started
 
 STEPS = 40
 
@@ -80,22 +83,20 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Course:
     recipe, run = write_recipe(folder), folder / "runs/together"
     places = {"BANYAN_RUNS": str(folder / "runs"), "BANYAN_DATABASE": f"sqlite:///{folder / 'banyan.db'}"}
 
-    def start(*words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "banyan", *words],
-            env={**os.environ, **places}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+    def start(*words: str) -> AbstractContextManager[subprocess.Popen[str]]:
+        command, environment = [sys.executable, "-m", "banyan", *words], {**os.environ, **places}
+        return started(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-    first = start("train", str(recipe), "--nproc", "2")
-    wait_for(lambda: len(losses(run)) >= 5, first)
-    first.send_signal(signal.SIGTERM)
-    told = first.communicate(timeout=120)[0]
+    with start("train", str(recipe), "--nproc", "2") as first:
+        wait_for(lambda: len(losses(run)) >= 5, first)
+        first.send_signal(signal.SIGTERM)
+        told = first.communicate(timeout=120)[0]
     (typed,) = [line.partition("banyan ")[2] for line in told.splitlines() if "go on with: " in line]
     step = max(losses(run))
-    second = start(*shlex.split(typed), "parallel.shard=2", "parallel.sharded_checkpoints=on", "--json")
-    wait_for(lambda: max(losses(run)) >= step + 3, second)
-    psutil.Process(second.pid).children()[-1].kill()
-    output = second.communicate(timeout=120)[0]
+    with start(*shlex.split(typed), "parallel.shard=2", "parallel.sharded_checkpoints=on", "--json") as second:
+        wait_for(lambda: max(losses(run)) >= step + 3, second)
+        psutil.Process(second.pid).children()[-1].kill()
+        output = second.communicate(timeout=120)[0]
     return Course(
         code_when_stopped=first.returncode,
         told_when_stopped=told,

@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from banyan.testing.processes import started
 
 WORKER = Path(__file__).with_name("worker.py")
 LAYOUTS = ["data", "shard", "tensor"]
@@ -19,17 +22,20 @@ LAYOUTS = ["data", "shard", "tensor"]
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("ranks")
     place = {"WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(WORKER), str(folder)],
-            env={**os.environ, **place, "RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    outputs = [process.communicate(timeout=240)[0] for process in processes]
+    command = [sys.executable, str(WORKER), str(folder)]
+    with ExitStack() as running:
+        processes = [
+            running.enter_context(
+                started(
+                    command,
+                    env={**os.environ, **place, "RANK": str(rank)},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                )
+            )
+            for rank in range(2)
+        ]
+        outputs = [process.communicate(timeout=240)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
     answer: dict[str, Any] = json.loads((folder / "found.json").read_text("utf-8"))
     return answer
