@@ -117,8 +117,12 @@ def table(cells: Iterable[Cell], folder: Path) -> list[str]:
 
 def write_page(path: Path, cells: Sequence[Cell], folder: Path, *, begin: str, end: str) -> None:
     """Put what is known between two marks of a page."""
-    found = [trial for cell in cells for trial in Findings.read(folder, cell.number).trials.values()]
-    passed = [trial for trial in found if trial["outcome"] == "passed"]
+    passed = [
+        found
+        for cell in cells
+        for name, found in Findings.read(folder, cell.number).trials.items()
+        if name in cell.trials and found["outcome"] == "passed"  # a file may hold names the matrix no longer has
+    ]
     dates = sorted({trial["date"] for trial in passed}) or ["never"]
     codes = {trial["code"] for trial in passed}
     machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"

@@ -50,3 +50,13 @@ def test_a_page_shows_the_table_between_its_marks_and_how_large_a_trial_is(tmp_p
     assert written.startswith("before\n<!-- a -->\n") and written.endswith("<!-- b -->after\n")
     assert "old" not in written and "1 trials have passed" in written
     assert "| D-98 | f | p | 1 of 2 × 50 requests | 1 |" in written
+
+
+def test_a_page_counts_no_trial_under_a_name_that_the_matrix_no_longer_has(tmp_path: Path) -> None:
+    findings = Findings(path=tmp_path / "D-99.json")
+    for name, date in (("good", "2026-01-02"), ("an earlier name", "2026-01-01")):
+        findings.note(name, outcome="passed", seen="well", seconds=1.0, code=date, date=date)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- a --><!-- b -->\n")
+    write_page(page, [_cell()], tmp_path, begin="<!-- a -->", end="<!-- b -->")
+    assert "1 trials have passed between 2026-01-02 and 2026-01-02, on 1 states of the sources" in page.read_text()
