@@ -93,12 +93,14 @@ def _interval(scores: Sequence[TaskScore]) -> str:
 
 
 def _calibration_table(done: Sequence[RunResult]) -> Iterator[str]:
-    yield "| classifier | calibration error | after temperature scaling |"
-    yield "|---|---|---|"
+    yield "| classifier | table's share of the logits | right with a half | with it | calibration error | after |"
+    yield "|---|---|---|---|---|---|"
     for name in done[0].calibration:
-        pairs = [result.calibration[name] for result in done if name in result.calibration]
-        before, after = (statistics.fmean(pair[place] for pair in pairs) for place in (0, 1))
-        yield f"| {name} | {before:.3f} | {after:.3f} |"
+        own = [result.calibration[name] for result in done if name in result.calibration]
+        shares = ", ".join("–" if one.table_share is None else f"{one.table_share:.2f}" for one in own)
+        right = (f"{statistics.fmean(one.accuracy[place] for one in own):.3f}" for place in (0, 1))
+        errors = (f"{statistics.fmean(one.error[place] for one in own):.3f}" for place in (0, 1))
+        yield f"| {name} | {shares} | {' | '.join((*right, *errors))} |"
 
 
 def _goal_lines(results: Results) -> Iterator[str]:

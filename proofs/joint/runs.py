@@ -37,6 +37,15 @@ _KEY_DIGITS = 8
 
 
 @config
+class Calibrated:
+    """What calibration changed of one classifier, on its test examples: before and after."""
+
+    table_share: float | None  # of the logits; None: its head has no table
+    accuracy: tuple[float, float]
+    error: tuple[float, float]  # expected calibration error
+
+
+@config
 class RunResult:
     """What is kept of one run."""
 
@@ -45,7 +54,7 @@ class RunResult:
     steps: int
     num_parameters: int
     seconds: float  # of training
-    calibration: dict[str, tuple[float, float]]  # by task: expected calibration error before and after
+    calibration: dict[str, Calibrated]  # by task
     baselines: dict[str, dict[str, float]]  # by task and simple system; in the first run of a form
 
 
@@ -86,7 +95,8 @@ class Runs:
     def do(self, name: str, recipe: Recipe, *, is_first: bool = False, keeps_model: bool = False) -> RunResult | None:
         """Do a run, or go on with it, until it is done or the time is up (then None).
 
-        The first run of a form also scores the simple systems; a run that keeps its model also calibrates it.
+        The first run of a form also scores the simple systems; a run that keeps its model calibrates it before it is
+        scored.
         """
         if (known := self.result(name, recipe)) is not None or self.is_over:
             return known
@@ -125,9 +135,11 @@ class Runs:
     def _scored(
         self, outcome: TrainingOutcome, material: Material, *, question: str, is_first: bool, keeps_model: bool
     ) -> RunResult:
+        best = outcome.result.best_checkpoint
+        calibration = self._calibrated(best) if keeps_model else {}
         self._reporter.stage("score")
         results = score_checkpoint(
-            outcome.result.best_checkpoint,
+            best,
             material,
             device=choose_device(outcome.recipe.device),
             max_examples=_MAX_TEST,
@@ -140,14 +152,21 @@ class Runs:
             steps=outcome.recipe.train.steps,
             num_parameters=outcome.num_parameters,
             seconds=round(outcome.result.seconds, 1),
-            calibration=self._calibrated(outcome.result.best_checkpoint) if keeps_model else {},
+            calibration=calibration,
             baselines=self._baselines(results, material) if is_first else {},
         )
 
-    def _calibrated(self, best: Path) -> dict[str, tuple[float, float]]:
+    def _calibrated(self, best: Path) -> dict[str, Calibrated]:
         self._reporter.stage("calibrate")
         found = calibrate(best, tasks=(), data=(), split="test", max_examples=_MAX_TEST, reporter=self._reporter)
-        return {name: (own.before["ece"], own.after["ece"]) for name, own in found.items()}
+        return {
+            name: Calibrated(
+                table_share=own.table_share,
+                accuracy=(own.accuracy_before, own.accuracy_after),
+                error=(own.before["ece"], own.after["ece"]),
+            )
+            for name, own in found.items()
+        }
 
     def _baselines(self, results: dict[str, TaskResult], material: Material) -> dict[str, dict[str, float]]:
         self._reporter.stage("simple systems")

@@ -48,5 +48,8 @@ def test_a_head_with_a_table_answers_with_the_mean_of_what_it_reads_and_what_occ
         read = torch.nn.functional.linear(hidden, heads["area"].weight, heads["area"].bias)
         expected = (read + ngram_sums(table.weight, tokens)) / 2
         torch.testing.assert_close(heads.logits("area", hidden, tokens=tokens), expected)
+        heads.set_table_shares({"area": 1.0, "of another model": 0.3})
+        torch.testing.assert_close(heads.logits("area", hidden, tokens=tokens), ngram_sums(table.weight, tokens))
+        heads.set_table_shares({"area": 0.5})
         heads.forget_ngrams()
         torch.testing.assert_close(heads.logits("area", hidden, tokens=tokens), read / 2)

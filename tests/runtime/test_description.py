@@ -70,3 +70,9 @@ def test_a_missing_description_is_a_checkpoint_error(tmp_path: Path) -> None:
 def test_a_temperature_that_cannot_be_divided_by_is_named(value: float) -> None:
     with pytest.raises(ConfigError, match="temperatures.topic="):
         ModelDescription(temperatures={"topic": value})
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
+def test_a_share_that_is_no_part_of_a_whole_is_named(value: float) -> None:
+    with pytest.raises(ConfigError, match="table_shares.topic="):
+        ModelDescription(table_shares={"topic": value})

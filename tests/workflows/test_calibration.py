@@ -1,5 +1,6 @@
 """A model is calibrated where it lies: probabilities change, labels and weights do not."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -16,10 +17,11 @@ from banyan.runtime.loading import load
 from banyan.testing.adapters import save_random_adapter
 from banyan.testing.model_directories import save_tiny_model
 from banyan.testing.tasks import TASKS
-from banyan.workflows.calibration import TaskCalibration, calibrate, save_temperatures
+from banyan.workflows.calibration import TaskCalibration, calibrate, save_calibration
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.training import TrainingOutcome
 
+WIDE = dataclasses.replace(TASKS["classification"], pooling="mean", ngram_buckets=64)  # its head has a table
 TEXTS = ("red thing", "蓝色 thing", "green", "a tree")
 
 
@@ -71,15 +73,41 @@ def test_a_trained_model_is_fitted_on_one_split_and_measured_on_another(
     assert {*found.before} == {*found.after} == {"ece", "adaptive_ece"}
 
 
+def test_a_table_answers_with_the_share_and_temperature_that_were_fitted(tmp_path: Path, rows: Path) -> None:
+    model = save_tiny_model(tmp_path / "model", tasks=[WIDE])
+    with load(model) as loaded:
+        alone = []
+        for share in (0.0, 1.0):
+            loaded.model.heads.set_table_shares({"topic": share})
+            alone.append([list((each.labels or {}).values()) for each in loaded.predict("topic", list(TEXTS))])
+    found = fit(model, f"topic={rows}")["topic"]
+    share = found.table_share
+    assert share is not None and read_description(model).table_shares == {"topic": share}
+    for linear, table, answer in zip(*alone, answers(model, "topic"), strict=True):
+        logits = ((1 - share) * np.log(linear) + share * np.log(table)) / found.temperature
+        assert list((answer.labels or {}).values()) == pytest.approx(np.exp(logits) / np.exp(logits).sum(), rel=1e-4)
+    assert fit(model, f"topic={rows}")["topic"] == found  # what it was calibrated to before does not count
+
+
+def test_an_adapter_has_table_shares_of_its_own(tmp_path: Path, rows: Path) -> None:
+    model = save_tiny_model(tmp_path / "model", tasks=[WIDE])
+    adapter = save_random_adapter(tmp_path / "adapter", model, tasks=[WIDE])
+    before, found = answers(model, "topic"), fit(adapter, f"topic={rows}")["topic"]
+    assert read_description(adapter).table_shares == {"topic": found.table_share}
+    with load(adapter) as loaded:
+        shares = [loaded.model.heads_under(name)["topic"].table_share for name in (loaded.adapter, None)]
+    assert shares == [found.table_share, 0.5] and answers(model, "topic") == before
+
+
 def test_a_checkpoint_is_calibrated_through_its_link_but_never_under_a_run(tmp_path: Path) -> None:
     run = tmp_path / "run"
     checkpoint = save_tiny_model(run / "checkpoints" / "step-00000001")
     (run / "best").symlink_to(checkpoint.relative_to(run))
     manifest = (checkpoint / MANIFEST).read_bytes()
     with hold_directory(run), pytest.raises(BusyError):
-        save_temperatures(run / "best", {"topic": 2.0})
+        save_calibration(run / "best", {"topic": 2.0})
     assert (checkpoint / MANIFEST).read_bytes() == manifest
-    save_temperatures(run / "best", {"topic": 2.0})
+    save_calibration(run / "best", {"topic": 2.0})
     assert (run / "best").is_symlink() and read_description(run / "best").temperatures == {"topic": 2.0}
     verify_manifest(checkpoint)
 

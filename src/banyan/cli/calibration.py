@@ -1,4 +1,4 @@
-"""What `banyan evaluate --calibrate` says: each classifier's temperature, and its error before and after."""
+"""What `banyan evaluate --calibrate` says: what was fitted for each classifier, and its error before and after."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from banyan.workflows.calibration import TaskCalibration, calibrate
 
 CalibrateOption = Annotated[
     bool,
-    typer.Option("--calibrate", help="Fit a temperature for each classifier (validation) and keep it in the model."),
+    typer.Option("--calibrate", help="Fit each classifier's temperature (validation) and keep it in the model."),
 ]
 
 
@@ -40,9 +40,17 @@ def run_calibration(model: Path, asked: ScoringQuestion, *, as_json: bool, quiet
 
 
 def _tell(model: Path, found: Mapping[str, TaskCalibration]) -> None:
-    columns = ("task", "temperature", "fitted on", "measured on", "ECE before", "after", "adaptive before", "after")
-    print_table(columns, [_row(name, own) for name, own in found.items()])
-    say(f"kept in {model}/banyan.json: probabilities change, labels do not")
+    columns = ("task", "temperature", "table's share", "fitted on", "measured on", "right before", "after")
+    errors = ("ECE before", "after", "adaptive before", "after")
+    print_table((*columns, *errors), [_row(name, own) for name, own in found.items()])
+    labels = (
+        "labels change where a table has another share" if any(map(_has_table, found.values())) else "labels do not"
+    )
+    say(f"kept in {model}/banyan.json: probabilities change, {labels}")
+
+
+def _has_table(own: TaskCalibration) -> bool:
+    return own.table_share is not None
 
 
 def _row(name: str, own: TaskCalibration) -> tuple[object, ...]:
@@ -51,8 +59,11 @@ def _row(name: str, own: TaskCalibration) -> tuple[object, ...]:
     return (
         name,
         f"{own.temperature:.3f}",
+        "–" if own.table_share is None else f"{own.table_share:.2f}",
         f"{own.num_fitted} validation",
         f"{own.num_measured} {own.measured_on}",
+        f"{own.accuracy_before:.4f}",
+        f"{own.accuracy_after:.4f}",
         *errors,
     )
 

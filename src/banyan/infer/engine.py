@@ -181,7 +181,7 @@ class Engine:
         """
         for sequence in sequences:
             self._limits.check_length(len(sequence))
-        jobs = [ScoringJob(Likelihood(own), self._adapter_for(own.task), self.owner) for own in sequences]
+        jobs = [ScoringJob(Likelihood(own), self.adapter_for(own.task), self.owner) for own in sequences]
         return self._run_all(jobs, lengths=[len(sequence) for sequence in sequences])
 
     def expectations(self, sequences: Sequence[TokenSequence]) -> list[tuple[tuple[float, ...], bool]]:
@@ -265,7 +265,7 @@ class Engine:
         on_text: TextCallback | None = None,
         on_alternatives: AlternativesCallback | None = None,
     ) -> Work:
-        adapter = self._adapter_for(prompt.task)
+        adapter = self.adapter_for(prompt.task)
         question = question_of(prompt, adapter=adapter)
         if question is None:
             request = self._limits.admit_generation(
@@ -280,7 +280,7 @@ class Engine:
         self._limits.check_scoring(prompt)
         return ScoringJob(question, adapter, self.owner)
 
-    def _adapter_for(self, task: str) -> str | None:
+    def adapter_for(self, task: str) -> str | None:
         """Return through which adapter a task is answered."""
         return self._finishes.get(task) if self.adapter is None else self.adapter
 

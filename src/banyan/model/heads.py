@@ -6,7 +6,7 @@ small trunk needs many examples to find out. Source: Cheng et al. 2016 (wide and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from banyan.core.registry import did_you_mean
 from banyan.core.types import HeadSpec
 from banyan.model.linear import BareEmbedding, BareLinear
 from banyan.model.ngrams import ReadTokens, ngram_sums
+
+EQUAL_SHARES = 0.5  # of a head's table, unless another was fitted
 
 
 class TaskHeads(nn.Module):
@@ -43,13 +45,13 @@ class TaskHeads(nn.Module):
         return name in self._index
 
     def logits(self, name: str, hidden_ND: Tensor, *, tokens: ReadTokens | None = None) -> Tensor:
-        """Score what was read: the mean of the head's opinions.
+        """Score what was read: the head's opinions, each with its share.
 
         Shapes: hidden (N, D); returns (N, num_outputs).
         Raises: UnknownNameError for a head this model does not have.
         """
-        first_NC, *others = self.opinions(name, hidden_ND, tokens=tokens)
-        return first_NC if not others else torch.stack((first_NC, *others)).mean(dim=0)
+        linear_NC, *table = self.opinions(name, hidden_ND, tokens=tokens)
+        return torch.lerp(linear_NC, table[0], self[name].table_share) if table else linear_NC
 
     def opinions(self, name: str, hidden_ND: Tensor, *, tokens: ReadTokens | None = None) -> tuple[Tensor, ...]:
         """Score what was read by the linear layer, and by the table if the head has one; each learns as if alone.
@@ -72,6 +74,11 @@ class TaskHeads(nn.Module):
         """Whether a head has a table, and so needs the tokens of what it labels."""
         return self[name].ngrams is not None
 
+    def set_table_shares(self, shares: Mapping[str, float]) -> None:
+        """Give tables their parts of the logits, by head; names of other heads are passed over."""
+        for name in shares.keys() & self._index.keys():
+            self[name].table_share = shares[name]
+
     def forget_ngrams(self) -> None:
         """Begin all tables anew at zero; tensors that another model shares stay as they are."""
         for spec in self.specs:
@@ -80,8 +87,13 @@ class TaskHeads(nn.Module):
 
 
 class HeadLayer(BareLinear):
-    """One head: a linear layer, and its table of n-grams if it has one."""
+    """One head: a linear layer, and its table of n-grams if it has one.
+
+    `table_share`, 0 to 1, is the table's part of the logits, the linear layer's is the rest. It is no weight: it stays
+    as it is while a model learns, and is not saved with it; calibration fits it on examples that were held out.
+    """
 
     def __init__(self, spec: HeadSpec, *, embed_dim: int) -> None:
         super().__init__(embed_dim, spec.num_outputs)
+        self.table_share = EQUAL_SHARES
         self.ngrams = BareEmbedding(spec.ngram_buckets, spec.num_outputs) if spec.ngram_buckets else None

@@ -54,6 +54,7 @@ class ModelDescription:
     image_tokenizer: PictureFormat | None = None  # None: the model does not draw
     sampling: dict[str, SamplingConfig] = field(default_factory=dict)  # task name → how it answers by default
     temperatures: dict[str, float] = field(default_factory=dict)  # task name → its labels' logits are divided by it
+    table_shares: dict[str, float] = field(default_factory=dict)  # task name → its head's table's part of the logits
     dataset_fingerprint: str | None = None  # of what it was trained on
     recipe_sha256: str | None = None  # of the resolved recipe
     parent: str | None = None  # the model it was made from
@@ -67,6 +68,8 @@ class ModelDescription:
             raise ConfigError(f"chat format {self.chat!r} is not known{did_you_mean(self.chat, CHAT_FORMATS)}")
         if wrong := next((name for name, value in self.temperatures.items() if not 0 < value < math.inf), None):
             raise ConfigError(f"temperatures.{wrong}={self.temperatures[wrong]!r} must be a finite number above 0.")
+        if wrong := next((name for name, value in self.table_shares.items() if not 0 <= value <= 1), None):
+            raise ConfigError(f"table_shares.{wrong}={self.table_shares[wrong]!r} must lie between 0 and 1.")
 
     @property
     def task_names(self) -> tuple[str, ...]:

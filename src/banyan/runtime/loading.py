@@ -57,6 +57,8 @@ def load(
     model = load_model(directory, device=target)
     _check_model(directory, model, vocabulary=parts.vocabulary, tasks=parts.tasks, heads=model.head_specs)
     finishes = load_finishes(directory, model, parts.tasks)
+    for adapter in (None, *finishes.values()):
+        model.heads_under(adapter).set_table_shares(parts.description.table_shares)
     return LoadedModel(
         directory=directory,
         sha256=parts.sha256,
@@ -96,6 +98,8 @@ def load_adapter(model: LoadedModel, name: str, directory: Path) -> LoadedModel:
     heads = model.model.head_specs if stored.heads is None else stored.heads
     _check_model(directory, model.model, vocabulary=parts.vocabulary, tasks=parts.tasks, heads=heads)
     attach_stored_adapter(model.model, directory, name=name)
+    if stored.heads is not None:
+        model.model.heads_under(name).set_table_shares(parts.description.table_shares)
     view = replace(
         model,
         directory=directory,

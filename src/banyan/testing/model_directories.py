@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from banyan.core.model_directory import IMAGE_TOKENIZER_FILE, new_model_directory
 from banyan.core.types import Image
@@ -12,6 +13,7 @@ from banyan.infer.sampling import SamplingConfig
 from banyan.model.checkpoint import save_model
 from banyan.model.transformer import Transformer
 from banyan.runtime.description import describe_model, write_description
+from banyan.tasks.base import Task
 from banyan.testing.models import tiny_model, tiny_model_config
 from banyan.testing.tasks import TASKS, VOCABULARY
 from banyan.tokenizers.images import ImageTokenizer, PatchCodebook, save_image_tokenizer
@@ -24,7 +26,9 @@ def tiny_image_tokenizer() -> ImageTokenizer:
     return PatchCodebook.train(images, patch_size=2, num_codes=VOCABULARY.num_image_codes, seed=0)
 
 
-def tiny_task_model(*, seed: int = 0, max_seq_len: int = 96) -> Transformer:
+def tiny_task_model(
+    *, seed: int = 0, max_seq_len: int = 96, tasks: Sequence[Task[Any]] = tuple(TASKS.values())
+) -> Transformer:
     """Return an untrained model with the heads that the tiny tasks need."""
     config = tiny_model_config(
         vocab_size=VOCABULARY.size,
@@ -32,18 +36,23 @@ def tiny_task_model(*, seed: int = 0, max_seq_len: int = 96) -> Transformer:
         grid_size=2,
         max_seq_len=max_seq_len,
     )
-    heads = [task.head for task in TASKS.values() if task.head is not None]
+    heads = [task.head for task in tasks if task.head is not None]
     return tiny_model(config, heads, seed=seed, std=0.3)
 
 
 def save_tiny_model(
-    directory: Path, *, seed: int = 0, max_seq_len: int = 96, sampling: Mapping[str, SamplingConfig] | None = None
+    directory: Path,
+    *,
+    seed: int = 0,
+    max_seq_len: int = 96,
+    sampling: Mapping[str, SamplingConfig] | None = None,
+    tasks: Sequence[Task[Any]] = tuple(TASKS.values()),
 ) -> Path:
-    """Write a model directory that `banyan.load` opens, with every task of `banyan.testing.tasks`."""
+    """Write a model directory that `banyan.load` opens; unless others are given, with the tasks of `banyan.testing`."""
     tokenizer = tiny_image_tokenizer()
     with new_model_directory(directory) as temporary:
-        save_model(tiny_task_model(seed=seed, max_seq_len=max_seq_len), temporary)
+        save_model(tiny_task_model(seed=seed, max_seq_len=max_seq_len, tasks=tasks), temporary)
         VOCABULARY.save(temporary)
         save_image_tokenizer(tokenizer, temporary / IMAGE_TOKENIZER_FILE)
-        write_description(temporary, describe_model(list(TASKS.values()), image_tokenizer=tokenizer, sampling=sampling))
+        write_description(temporary, describe_model(tasks, image_tokenizer=tokenizer, sampling=sampling))
     return directory

@@ -9,6 +9,7 @@ import torch
 
 from banyan.core.config import config
 from banyan.model.checkpoint import load_model
+from banyan.runtime.description import read_description
 from banyan.tasks.evaluate import TaskEvaluation
 from banyan.tasks.intervals import resampled_scores
 from banyan.workflows.datasets import spread
@@ -41,6 +42,7 @@ def score_checkpoint(
     Raises: CheckpointError if its weights cannot be read.
     """
     model = load_model(checkpoint, device=device)
+    model.heads.set_table_shares(read_description(checkpoint).table_shares)
     examples = {
         task.name: spread(material.test[task.name] or material.validation[task.name], max_examples)
         for task in material.tasks

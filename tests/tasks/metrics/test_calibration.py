@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from banyan.core.errors import DataError
-from banyan.tasks.metrics.calibration import fit_temperature, measure_calibration, tempered
+from banyan.tasks.metrics.calibration import fit_share, fit_temperature, measure_calibration, pooled, tempered
 
 answers = st.lists(st.tuples(st.floats(0.01, 1.0), st.booleans()), min_size=1, max_size=60)
 
@@ -85,7 +85,42 @@ def test_a_classifier_that_is_always_right_gets_the_lowest_temperature() -> None
     assert fit_temperature([[0.7, 0.3], [0.2, 0.8]], [0, 1]) == pytest.approx(0.05)
 
 
+def test_a_pool_adds_up_the_logits_with_their_shares() -> None:
+    one, other = torch.randn(2, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    found = pooled(one.softmax(-1).tolist(), other.softmax(-1).tolist(), share=0.3)
+    torch.testing.assert_close(torch.tensor(found), (0.7 * one + 0.3 * other).softmax(-1), check_dtype=False)
+
+
+def test_the_fitted_share_is_the_likeliest_of_all_pairs_of_weights() -> None:
+    """Beside PyTorch's optimiser, which is free to choose a weight for each opinion; one of them is far too sure."""
+    generator = torch.Generator().manual_seed(3)
+    truth = 3 * torch.randn(600, 4, dtype=torch.float64, generator=generator)
+    expected = torch.multinomial(truth.softmax(-1), 1, generator=generator)[:, 0]
+    noise = 2 * torch.randn(2, 600, 4, dtype=torch.float64, generator=generator)
+    opinions = (5 * (truth + 2 * noise[0])).log_softmax(-1), (0.5 * (truth + noise[1])).log_softmax(-1)
+    weights = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> float:
+        optimiser.zero_grad()
+        value = torch.nn.functional.cross_entropy(weights[0] * opinions[0] + weights[1] * opinions[1], expected)
+        value.backward()
+        return float(value.detach())
+
+    optimiser.step(loss)
+    likeliest = float((weights[1] / weights.sum()).detach())
+    found = fit_share(opinions[0].exp().tolist(), opinions[1].exp().tolist(), expected.tolist())
+    assert found == pytest.approx(likeliest, abs=0.026) and found > 0.8
+
+
+def test_of_equally_good_shares_the_most_even_is_taken() -> None:
+    rows = [[0.7, 0.3], [0.4, 0.6], [0.8, 0.2]]
+    assert fit_share(rows, rows, [0, 1, 1]) == 0.5
+
+
 def test_what_cannot_be_measured_is_told() -> None:
+    with pytest.raises(DataError, match="without examples"):
+        fit_share([], [], [])
     with pytest.raises(DataError, match="without examples"):
         fit_temperature([], [])
     with pytest.raises(DataError, match="1 probabilities cannot be scored against 2"):

@@ -13,6 +13,7 @@ from banyan.tasks.metrics.measurement import FloatArray, Measurement, Scores, ra
 
 NUM_BINS = 15
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.05, 20.0
+_SHARE_STEPS = 20
 _COUNTS = 3  # of each bin: examples, probability given, right answers
 
 
@@ -45,6 +46,41 @@ def tempered(probs: Sequence[float], temperature: float) -> tuple[float, ...]:
     return tuple(weight / total for weight in weights)
 
 
+def pooled(
+    first_NL: Sequence[Sequence[float]], second_NL: Sequence[Sequence[float]], *, share: float
+) -> list[tuple[float, ...]]:
+    """Return the probabilities of two opinions whose logits are added up, the second one's with this share of 1.
+
+    Shapes: one row of L probabilities for each example.
+    Source: Heskes 1998 (logarithmic opinion pools).
+    """
+    logs_NL = (1 - share) * _logs(first_NL) + share * _logs(second_NL)
+    weights_NL = np.exp(logs_NL - logs_NL.max(axis=1, keepdims=True))
+    return [tuple(row) for row in (weights_NL / weights_NL.sum(axis=1, keepdims=True)).tolist()]
+
+
+def fit_share(
+    first_NL: Sequence[Sequence[float]], second_NL: Sequence[Sequence[float]], expected_N: Sequence[int]
+) -> float:
+    """Return the share of the second opinion, in steps of 0.05, with which the expected labels are likeliest.
+
+    Every share is judged under its own best temperature, so that only the balance of the two counts; of equally good
+    ones the most even is taken.
+    Shapes: one row of L probabilities for each example, and the number of its label.
+    Raises: DataError if there are no examples.
+    """
+    _require_examples(expected_N)
+
+    def loss(share: float) -> float:
+        probs_NL = pooled(first_NL, second_NL, share=share)
+        logs_NL = _logs(probs_NL) / fit_temperature(probs_NL, expected_N)
+        due_N = logs_NL[np.arange(len(logs_NL)), np.asarray(expected_N)]
+        return float((np.logaddexp.reduce(logs_NL, axis=1) - due_N).mean())
+
+    shares = sorted((step / _SHARE_STEPS for step in range(_SHARE_STEPS + 1)), key=lambda share: abs(share - 0.5))
+    return min(shares, key=loss)
+
+
 def fit_temperature(probs_NL: Sequence[Sequence[float]], expected_N: Sequence[int]) -> float:
     """Return the temperature under which the expected labels are likeliest, between 0.05 and 20.
 
@@ -53,9 +89,8 @@ def fit_temperature(probs_NL: Sequence[Sequence[float]], expected_N: Sequence[in
     Raises: DataError if there are no examples.
     Source: Guo et al. 2017 (section 4.2, temperature scaling).
     """
-    if not len(probs_NL):
-        raise DataError("a temperature cannot be fitted without examples.", hint="name a file: --data task=file")
-    logs_NL = np.log(np.maximum(np.asarray(probs_NL, dtype=np.float64), np.finfo(np.float64).tiny))
+    _require_examples(expected_N)
+    logs_NL = _logs(probs_NL)
     due_N = logs_NL[np.arange(len(logs_NL)), np.asarray(expected_N)]
     low, high = 1 / HIGHEST_TEMPERATURE, 1 / LOWEST_TEMPERATURE
     for _ in range(60):
@@ -65,6 +100,15 @@ def fit_temperature(probs_NL: Sequence[Sequence[float]], expected_N: Sequence[in
         else:
             high = middle
     return 2 / (low + high)
+
+
+def _require_examples(expected_N: Sequence[int]) -> None:
+    if not len(expected_N):
+        raise DataError("a temperature cannot be fitted without examples.", hint="name a file: --data task=file")
+
+
+def _logs(probs_NL: Sequence[Sequence[float]]) -> FloatArray:
+    return np.log(np.maximum(np.asarray(probs_NL, dtype=np.float64), np.finfo(np.float64).tiny))
 
 
 def _slope(logs_NL: FloatArray, due_N: FloatArray, *, sharpness: float) -> float:
