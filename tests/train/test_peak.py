@@ -1,6 +1,8 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
+from banyan.train import peak
 from banyan.train.peak import peak_flops, published_flops
 
 
@@ -20,3 +22,15 @@ def test_a_cpu_is_measured_without_touching_random_numbers() -> None:
     before = torch.get_rng_state()
     assert 1e9 < peak_flops(torch.device("cpu")) < 1e14
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_every_routine_of_a_cpu_takes_its_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+
+    def other(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        taken.append(x.dtype)
+        return x
+
+    monkeypatch.setattr(peak, "routines", lambda: (F.linear, other))
+    peak_flops(torch.device("cpu"))
+    assert set(taken) == {torch.float32}

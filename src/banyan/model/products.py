@@ -82,10 +82,16 @@ def product_named(name: Products) -> Product:
     return onednn_linear if (fastest_products() if name == "auto" else name) == "onednn" else F.linear
 
 
+def routines() -> tuple[Product, ...]:
+    """Return the routines there are here: PyTorch's own, and oneDNN where PyTorch was built with it."""
+    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return (F.linear, onednn_linear) if has_onednn else (F.linear,)
+
+
 @cache
 def fastest_products() -> Products:
     """Return which routine for float32 products is faster on this CPU, measured once per process in some 30 ms."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if onednn_linear not in routines():
         return "torch"
     x, weight = torch.ones(_PROBE_ROWS, _PROBE_WIDTH), torch.ones(_PROBE_WIDTH, _PROBE_WIDTH)
     # In turns, so that a busy moment strikes both. Five of one after five of the other chose otherwise in one of 30
