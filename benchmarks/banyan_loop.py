@@ -104,7 +104,8 @@ class Loop:
 
 def main() -> None:
     options = contender_options(MODES)
-    take_turns(Loop(SHAPES[options.shape], mode=options.mode).step, is_broken_down=options.breakdown)
+    shape = SHAPES[options.shape]
+    take_turns(Loop(shape, mode=options.mode).step, broken_down=shape if options.breakdown else None)
 
 
 if __name__ == "__main__":

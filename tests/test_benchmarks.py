@@ -7,7 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn.functional as F
 import yaml
+
+from banyan.train.head_loss import head_cross_entropy
+from benchmarks.peers.breakdown import HEAD, PRODUCTS, breakdown
 
 ROOT = Path(__file__).resolve().parents[1]
 # One process for all, for each would load torch anew.
@@ -61,3 +66,22 @@ def test_our_contender_of_the_race_to_a_loss_learns_a_text(texts: Path) -> None:
 
 def test_the_reference_of_the_race_to_a_loss_runs_and_reports(texts: Path) -> None:
     assert math.isfinite(last_loss("peers.shakespeare", texts, **{"recipe": "small", "max-seconds": 4}))
+
+
+def test_products_of_the_output_layer_count_beside_its_cross_entropy_and_others_do_not() -> None:
+    x, inner, weight = (torch.randn(*size, requires_grad=True) for size in ((8, 16), (16, 16), (65, 16)))
+    targets, weights = torch.arange(8), torch.ones(8)
+
+    def plainly() -> None:
+        F.cross_entropy(F.linear(x, weight), targets).backward()
+
+    def in_one() -> None:
+        head_cross_entropy(x, weight, targets, weights_M=weights).sum().backward()
+
+    def with_a_layer() -> None:
+        F.linear(x, inner).sum().backward()
+
+    found = [breakdown(step, num_steps=2, vocab_size=size) for step, size in ((plainly, 65), (in_one, 1))]
+    assert all(HEAD in shares and PRODUCTS not in shares for shares in found)
+    shares = breakdown(with_a_layer, num_steps=2, vocab_size=65)
+    assert PRODUCTS in shares and HEAD not in shares

@@ -87,8 +87,9 @@ class Loop:
 
 def main() -> None:
     options = contender_options(("eager", "compiled"))
-    loop = Loop(SHAPES[options.shape], is_compiled=options.mode == "compiled")
-    take_turns(loop.step, is_broken_down=options.breakdown)
+    shape = SHAPES[options.shape]
+    loop = Loop(shape, is_compiled=options.mode == "compiled")
+    take_turns(loop.step, broken_down=shape if options.breakdown else None)
 
 
 if __name__ == "__main__":

@@ -78,18 +78,19 @@ def contender_options(modes: tuple[str, ...]) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def take_turns(step: Callable[[], float], *, is_broken_down: bool = False) -> None:
+def take_turns(step: Callable[[], float], *, broken_down: Shape | None = None) -> None:
     """Warm a step up, then time it whenever a number of steps comes in; leave at the end of the input.
 
-    A number is answered with the seconds of each step, or with the kinds of work that they went to.
+    A number is answered with the seconds of each step, or, of a step that is broken down, with the kinds of work that
+    they went to.
     """
     torch.set_flush_denormal(True)  # an unscaled initialisation slowed a peer's step five times
     began = time.perf_counter()
     losses = [step() for _ in range(NUM_WARMUP_STEPS)]
     tell({"ready_seconds": time.perf_counter() - began, "first_loss": losses[0]})
     for line in sys.stdin:
-        if is_broken_down:
-            tell({"shares": breakdown(step, num_steps=int(line))})
+        if broken_down is not None:
+            tell({"shares": breakdown(step, num_steps=int(line), vocab_size=broken_down.vocab_size)})
             continue
         seconds = []
         for _ in range(int(line)):
