@@ -36,6 +36,14 @@ def test_no_mask_is_built_where_causal_says_the_same() -> None:
     assert attention_mask(seq_len=4, segment_ids_BT=torch.zeros(2, 4), attend_until_BT=causal) is None
 
 
+def test_values_that_cannot_be_looked_at_need_no_mask_where_somebody_has_looked_before() -> None:
+    away = torch.zeros(2, 4, dtype=torch.int64, device="meta")
+    given = {"seq_len": 4, "segment_ids_BT": away, "attend_until_BT": away, "device": away.device}
+    assert attention_mask(**given) is not None
+    assert attention_mask(**given, is_causal=True) is None
+    assert attention_mask(**given, is_causal=True, sliding_window=2) is not None
+
+
 def test_padding_on_the_right_needs_no_mask_and_on_the_left_does() -> None:
     assert attention_mask(seq_len=4, segment_ids_BT=torch.tensor([[0, 0, -1, -1]])) is None
     assert attention_mask(seq_len=4, segment_ids_BT=torch.tensor([[-1, -1, 0, 0]])) is not None

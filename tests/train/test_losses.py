@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from banyan.data.batch import Batch, collate
 from banyan.model.ngrams import ReadTokens, ngram_sums
 from banyan.model.transformer import Transformer
 from banyan.testing.models import tiny_model, tiny_model_config
-from banyan.train.losses import joint_loss
+from banyan.train.losses import joint_loss, trunk_states
 from banyan.train.target_groups import WholeExamples
 
 NUM_CODES = 64
@@ -85,6 +86,29 @@ def test_every_position_is_scored_by_its_tasks_layer_as_in_a_float64_loop() -> N
     torch.testing.assert_close(losses.loss_sums.detach().double(), reference_losses(trunk, batch), rtol=1e-5, atol=1e-5)
     assert losses.weight_sums.tolist() == [4.5, 1.0, 3.0, 3.0, 0.0]
     assert losses.means[4].isnan()
+
+
+@pytest.mark.parametrize(
+    ("masks", "expected"),
+    [((MaskKind.CAUSAL,), True), ((MaskKind.CAUSAL,) * 2, False), ((MaskKind.FULL,), False)],
+    ids=["one example", "two packed", "one read in full"],
+)
+def test_only_rows_that_are_plainly_causal_go_to_a_device_without_a_mask(
+    masks: tuple[MaskKind, ...], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the meta device, where no value can be looked at, as on a GPU one must not be waited for."""
+    real, found = torch.nn.functional.scaled_dot_product_attention, []
+
+    def noting(*given: torch.Tensor, **options: Any) -> torch.Tensor:
+        found.append((options["is_causal"], options["attn_mask"] is None))
+        return real(*given, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", noting)
+    row = [dataclasses.replace(sequence("words", [5, 6, 7, 8]), mask=mask) for mask in masks]
+    batch = collate([row, row], seq_len=10, pad_id=0, task_names=TASKS)  # with padding behind them
+    trunk = model().to("meta")
+    trunk_states(trunk, batch, placed=batch.to(trunk.device))
+    assert set(found) == {(expected, expected)}
 
 
 def test_micro_batches_add_up_to_the_batch() -> None:

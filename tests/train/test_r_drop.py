@@ -22,7 +22,7 @@ def learner(dropout: float) -> Transformer:
 def divergence_by_hand(model: Transformer, batch: Batch) -> torch.Tensor:
     """Two passes, then position by position and choice by choice in float64."""
     other = dataclasses.replace(batch, noise_seeds=batch.noise_seeds + 1)
-    passes = [trunk_states(model, rows) for rows in (batch, other)]
+    passes = [trunk_states(model, rows, placed=rows) for rows in (batch, other)]
     sums = torch.zeros(len(TASKS), dtype=torch.float64)
     for row, t in (batch.loss_weights > 0).nonzero().tolist():
         task = int(batch.task_ids[row, t])

@@ -12,15 +12,17 @@ def attention_mask(
     segment_ids_BT: Tensor | None = None,
     attend_until_BT: Tensor | None = None,
     sliding_window: int | None = None,
+    is_causal: bool = False,
     device: torch.device | None = None,
 ) -> Tensor | None:
     """Return which keys each query may read, or None where "itself and all before it" says the same.
 
     A query t reads a key s of its own segment if s <= max(t, attend_until[t]) and, with a window, s > t - window.
+    `is_causal` says what `is_plain_causal` has found before the batch went to where its values cannot be looked at.
     Shapes: segment_ids, attend_until (B, T); returns (B or 1, 1, T, T), True where the key may be read.
     """
     window = sliding_window if sliding_window is not None and sliding_window < seq_len else None
-    if window is None and is_plain_causal(segment_ids_BT, attend_until_BT):
+    if window is None and (is_causal or is_plain_causal(segment_ids_BT, attend_until_BT)):
         return None
     place_T = torch.arange(seq_len, device=device)
     last_BT = place_T[None] if attend_until_BT is None else torch.maximum(attend_until_BT, place_T)

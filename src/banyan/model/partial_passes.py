@@ -18,6 +18,7 @@ def onward(
     segment_ids_BT: Tensor | None = None,
     attend_until_BT: Tensor | None = None,
     noise_seeds_B: Tensor | None = None,
+    is_causal: bool = False,
 ) -> Tensor:
     """Return what `forward` returns, from the hidden states that it gives with `num_blocks` of `first_block`.
 
@@ -27,7 +28,9 @@ def onward(
     if first_block == model.config.num_layers:
         return x_BTD
     like_BT = x_BTD[..., 0]
-    _, plan = model.planner.plan(like_BT, position_ids_BT, segment_ids_BT, attend_until_BT, dtype=model.dtype)
+    _, plan = model.planner.plan(
+        like_BT, position_ids_BT, segment_ids_BT, attend_until_BT, dtype=model.dtype, is_causal=is_causal
+    )
     noise_keys_BT = model.noise_keys(like_BT.shape, noise_seeds_B)
     plan = model.adapters.join(plan, None, x_BTD=x_BTD, noise_keys_BT=noise_keys_BT)
     block_keys_BT = noise_keys_BT if model.config.dropout else None

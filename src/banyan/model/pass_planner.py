@@ -29,15 +29,19 @@ class PassPlanner:
         *,
         dtype: torch.dtype,
         cache: CacheRows | None = None,
+        is_causal: bool = False,
     ) -> tuple[Tensor, AttentionPlan]:
         """Return the position of every token and the plan of the pass; of the tokens only the shape counts.
 
+        `is_causal` says that segments and `attend_until` leave every position itself and all before it.
         Shapes: all (B, T); returns (B or 1, T).
         Raises: ContextLengthError if the tokens do not fit into max_seq_len; ShapeError if a cache is given together
         with positions or segments.
         """
         if cache is None:
-            return self._plan_whole(token_ids_BT, position_ids_BT, segment_ids_BT, attend_until_BT, dtype=dtype)
+            return self._plan_whole(
+                token_ids_BT, position_ids_BT, segment_ids_BT, attend_until_BT, dtype=dtype, is_causal=is_causal
+            )
         if position_ids_BT is not None or segment_ids_BT is not None:
             raise ShapeError("position_ids and segment_ids cannot be given with a cache: each slot is one segment.")
         num_rows, seq_len = token_ids_BT.shape
@@ -54,6 +58,7 @@ class PassPlanner:
         attend_until: Tensor | None,
         *,
         dtype: torch.dtype,
+        is_causal: bool,
     ) -> tuple[Tensor, AttentionPlan]:
         seq_len, device = token_ids_BT.shape[1], token_ids_BT.device
         self._check_length(seq_len)
@@ -63,6 +68,7 @@ class PassPlanner:
             segment_ids_BT=segment_ids,
             attend_until_BT=attend_until,
             sliding_window=self._config.sliding_window,
+            is_causal=is_causal,
             device=device,
         )
         return position_ids, AttentionPlan(mask=mask, rope=self._angles(position_ids, dtype), cache=None)

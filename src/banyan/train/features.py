@@ -19,6 +19,7 @@ from banyan.core.types import HeadKind, HeadSpec, TokenSequence
 from banyan.data.batch import collate
 from banyan.data.features import FeatureBatch
 from banyan.data.sequences import SequenceSource
+from banyan.model.masks import is_plain_causal
 from banyan.model.partial_passes import onward
 from banyan.model.transformer import Transformer
 from banyan.train.losses import TaskLosses, hidden_losses
@@ -155,6 +156,7 @@ class TrunkFeatures:
             attend_until_BT=placed.attend_until,
             grid_ids_BT=placed.grid_ids,
             num_blocks=self._first_block,
+            is_causal=is_plain_causal(batch.segment_ids, batch.attend_until),
         )
         return hidden.float().cpu()
 
@@ -224,6 +226,7 @@ def feature_loss(
         segment_ids_BT=placed.segment_ids,
         attend_until_BT=placed.attend_until,
         noise_seeds_B=placed.noise_seeds,
+        is_causal=is_plain_causal(batch.segment_ids, batch.attend_until),
     )
     return hidden_losses(
         model, batch, hidden_BTD, placed=placed, task_heads=task_heads, label_smoothing=label_smoothing

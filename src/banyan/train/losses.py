@@ -10,6 +10,7 @@ from torch import Tensor
 
 from banyan.core.types import HeadSpec
 from banyan.data.batch import Batch
+from banyan.model.masks import is_plain_causal
 from banyan.model.transformer import Transformer
 from banyan.train.layer_losses import group_losses, widened
 from banyan.train.target_groups import positions_by_layer
@@ -49,14 +50,17 @@ def joint_loss(
     Raises: DataError if a span example marks no start or no end.
     """
     placed = batch.to(model.device)
-    hidden_BTD = trunk_states(model, placed, embedding_noise=embedding_noise)
+    hidden_BTD = trunk_states(model, batch, placed=placed, embedding_noise=embedding_noise)
     return hidden_losses(
         model, batch, hidden_BTD, placed=placed, task_heads=task_heads, label_smoothing=label_smoothing
     )
 
 
-def trunk_states(model: Transformer, placed: Batch, *, embedding_noise: float = 0.0) -> Tensor:
-    """Return the last hidden states of a batch that lies where the model does, shape (B, T, D)."""
+def trunk_states(model: Transformer, batch: Batch, *, placed: Batch, embedding_noise: float = 0.0) -> Tensor:
+    """Return the last hidden states of a batch, (B, T, D); `placed` is that batch where the model lies.
+
+    Whether its rows are plainly causal is seen in the batch that is still on the CPU.
+    """
     hidden_BTD: Tensor = model(
         placed.token_ids,
         position_ids_BT=placed.position_ids,
@@ -65,6 +69,7 @@ def trunk_states(model: Transformer, placed: Batch, *, embedding_noise: float = 
         grid_ids_BT=placed.grid_ids,
         noise_seeds_B=placed.noise_seeds,
         noise_strength=embedding_noise,
+        is_causal=is_plain_causal(batch.segment_ids, batch.attend_until),
     )
     return hidden_BTD
 

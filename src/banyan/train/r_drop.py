@@ -38,7 +38,7 @@ def r_drop_loss(
     """
     twice = _twice(batch)
     placed = twice.to(model.device)
-    hidden_BTD = trunk_states(model, placed, embedding_noise=embedding_noise)
+    hidden_BTD = trunk_states(model, twice, placed=placed, embedding_noise=embedding_noise)
     both = hidden_losses(
         model, twice, hidden_BTD, placed=placed, task_heads=task_heads, label_smoothing=label_smoothing
     )
