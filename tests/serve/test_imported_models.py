@@ -47,7 +47,7 @@ def test_it_talks_without_having_been_taught_here(
     choice = response.json()["choices"][0]
     assert choice["message"]["content"] == imported.chat(MESSAGES, max_tokens=12, temperature=0)
     prompt, _ = imported.reply_prompt(MESSAGES)
-    [stored] = server.store.queries.newest(RequestFilter(task="dialogue"))
+    stored, *_ = server.store.queries.newest(RequestFilter(task="dialogue"))
     assert stored.request.prompt_sha256 == hash_token_ids([prompt.token_ids])
     assert response.json()["usage"]["prompt_tokens"] == len(prompt)
 
