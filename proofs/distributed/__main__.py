@@ -1,7 +1,8 @@
 """`python -m proofs.distributed`: the losses of 50 steps at 1, 2 and 4 ranks, for every way to divide the work.
 
-Results are kept in runs/proofs/distributed, one file for each number of ranks, so that a proof that was stopped goes
-on; --again repeats all. The table is written to docs/proofs/distributed.md.
+Then what two ranks have saved is read by one and by four. Results are kept in runs/proofs/distributed, one file for
+each number of ranks, so that a proof that was stopped goes on; --again repeats all. The tables are written to
+docs/proofs/distributed.md.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
-import subprocess
+import shutil
 import sys
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,140 +21,75 @@ import torch
 import torch.distributed as dist
 
 from banyan.core.process import process_place
-from banyan.testing.training import HEADS, tiny_learner, tiny_loader
-from banyan.train.balance import default_balance
-from banyan.train.distributed.heartbeat import Heartbeat
-from banyan.train.distributed.world import ProcessRanks
-from banyan.train.losses import joint_loss
-from banyan.train.optimizer import OptimizerConfig
-from banyan.train.ranks import ALONE, Ranks
-from banyan.train.step import train_step
+from banyan.testing.processes import started
+from proofs.distributed.page import FAILS, page
+from proofs.distributed.trials import LAYOUTS, READ_BY, SAVED_BY, compare, go_on, save
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "runs/proofs/distributed"
+SHARDS = RESULTS / "shards"
 PAGE = ROOT / "docs/proofs/distributed.md"
-STEPS = 50
-LIMITS = {"float64": 1e-9, "float32": 1e-4}  # relative difference of losses and gradient norms
-LAYOUTS = {  # ranks along data, shard and tensor
-    2: [(2, 1, 1), (1, 2, 1), (1, 1, 2)],
-    4: [(4, 1, 1), (1, 4, 1), (1, 1, 4), (2, 2, 1), (2, 1, 2), (1, 2, 2)],
-}
+NUM_SAVING = SAVED_BY[0] * SAVED_BY[1] * SAVED_BY[2]
 
 
-def losses(ranks: Ranks, *, precision: str, optimizer: str) -> list[tuple[float, float]]:
-    """Train the tiny model of three tasks, seven rows a step in two micro-batches of unequal shares."""
-    model = tiny_learner(num_kv_heads=4, dropout=0.1)
-    model = model.double() if precision == "float64" else model
-    balance, loader = default_balance(model, HEADS), tiny_loader(rows_per_batch=11)
-    ranks.divide(model)
-    moved_by = ranks.optimizer_of(model, OptimizerConfig(name=optimizer))  # type: ignore[arg-type]
-    found = []
-    for step in range(1, STEPS + 1):
-        moved_by.prepare_step(step, rate_factor=1.0)
-        result = train_step(
-            model,
-            loader.next_batch(),
-            optimizer=moved_by,
-            loss_function=partial(joint_loss, task_heads=HEADS),
-            balance=balance,
-            accumulation_steps=2,
-            ranks=ranks,
-        )
-        found.append((result.loss, result.grad_norm))
-    return found
-
-
-def work(path: Path) -> None:
-    """Be one rank: compare every layout of this many ranks with one process; rank 0 writes what was found."""
+def work(trial: str, path: Path) -> None:
+    """Be one rank of a job; rank 0 writes what was found."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo")
-    place, rows = process_place(), []
-    for precision in LIMITS:
-        for optimizer in ("muon", "adamw"):
-            expected = losses(ALONE, precision=precision, optimizer=optimizer)
-            for sizes in LAYOUTS[place.world_size]:
-                heartbeat = Heartbeat(None, rank=place.rank)
-                ranks = ProcessRanks(place, sizes=sizes, device=torch.device("cpu"), heartbeat=heartbeat)
-                found = losses(ranks, precision=precision, optimizer=optimizer)
-                difference = largest_difference(expected, found)
-                rows.append({"sizes": sizes, "precision": precision, "optimizer": optimizer, "difference": difference})
+    place, meeting = process_place(), path.with_suffix(".meeting")
+    if place.world_size > 1:  # they meet at a file: a port that was free a moment ago may be taken by now
+        dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=place.rank, world_size=place.world_size)
+    rows: list[dict[str, Any]] = []
+    if trial == "save":
+        save(place, SHARDS)
+    else:
+        rows = compare(place) if trial == "compare" else go_on(place, SHARDS)
     if place.is_main:
         path.write_text(json.dumps({"date": datetime.now(UTC).date().isoformat(), "rows": rows}), "utf-8")
-    dist.destroy_process_group()
+    if place.world_size > 1:
+        dist.destroy_process_group()
 
 
-def largest_difference(expected: list[tuple[float, float]], found: list[tuple[float, float]]) -> float:
-    """Relative, over the losses and gradient norms of all steps."""
-    pairs = [pair for x, y in zip(expected, found, strict=True) for pair in zip(x, y, strict=True)]
-    return max(abs(a - b) / abs(a) for a, b in pairs)
+def try_out(trial: str, path: Path, *, num_ranks: int) -> None:
+    """Run a job of so many ranks."""
+    path.with_suffix(".meeting").unlink(missing_ok=True)
+    command = [sys.executable, "-m", "proofs.distributed", "--worker", trial, str(path)]
+    shared = {**os.environ, "WORLD_SIZE": str(num_ranks), "OMP_NUM_THREADS": "1"}
+    with ExitStack() as running:
+        processes = [
+            running.enter_context(started(command, env={**shared, "RANK": str(rank)}, cwd=ROOT))
+            for rank in range(num_ranks)
+        ]
+        if any([process.wait() for process in processes]):
+            raise SystemExit(f"{trial}: one of {num_ranks} processes failed")
 
 
-def try_out(world_size: int, path: Path) -> None:
-    """Run all layouts of so many ranks."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shared = {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": str(world_size),
-        "OMP_NUM_THREADS": "1",
-    }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "proofs.distributed", "--worker", str(path)],
-            env={**os.environ, **shared, "RANK": str(rank), "OMP_NUM_THREADS": "1"},
-            cwd=ROOT,
-        )
-        for rank in range(world_size)
-    ]
-    if any([process.wait() for process in processes]):
-        raise SystemExit(f"{world_size} ranks: a process failed")
-
-
-def page(results: dict[int, dict[str, Any]]) -> str:
-    """Return the table of what was found."""
-    lines = [
-        "# Proof: several processes learn what one learns",
-        "",
-        f"`make proof-distributed`, {max(r['date'] for r in results.values())}, processes over gloo on a CPU. Largest",
-        f"relative difference of losses and gradient norms from one process, over {STEPS} steps of a tiny model of",
-        "three tasks (words, labels, spans; dropout 0.1; 11 rows a step in two micro-batches, so that shares are",
-        "unequal and some have no row of a task).",
-        f"Limits: {LIMITS['float64']:g} in float64, {LIMITS['float32']:g} in float32.",
-        "",
-        "| ranks | data × shard × tensor | optimizer | float64 | float32 | |",
-        "|---|---|---|---|---|---|",
-    ]
-    for world_size, result in sorted(results.items()):
-        found = {(tuple(r["sizes"]), r["optimizer"], r["precision"]): r["difference"] for r in result["rows"]}
-        for sizes in LAYOUTS[world_size]:
-            for optimizer in ("muon", "adamw"):
-                differences = [found[sizes, optimizer, precision] for precision in LIMITS]
-                is_within = all(d <= limit for d, limit in zip(differences, LIMITS.values(), strict=True))
-                cells = [str(world_size), " × ".join(map(str, sizes)), optimizer, *(f"{d:.1e}" for d in differences)]
-                lines.append(f"| {' | '.join(cells)} | {'holds' if is_within else 'FAILS'} |")
-    return "\n".join(lines) + "\n"
+def found(trial: str, name: str, *, num_ranks: int, again: bool) -> Any:
+    """Return what a job found; it is tried unless it was before."""
+    path = RESULTS / f"{name}.json"
+    if again or not path.is_file():
+        try_out(trial, path, num_ranks=num_ranks)
+    return json.loads(path.read_text("utf-8"))
 
 
 def main() -> int:
-    """Try what was not tried yet, write the table, and return 1 if a limit does not hold."""
+    """Try what was not tried yet, write the tables, and return 1 if a limit does not hold."""
     parser = argparse.ArgumentParser(prog="python -m proofs.distributed", description=__doc__)
     parser.add_argument("--again", action="store_true", help="repeat what has been tried")
-    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        work(options.worker)
+        work(options.worker[0], Path(options.worker[1]))
         return 0
+    if options.again:
+        shutil.rmtree(SHARDS, ignore_errors=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    for world_size in LAYOUTS:
-        path = RESULTS / f"{world_size}-ranks.json"
-        if options.again or not path.is_file():
-            try_out(world_size, path)
-    text = page({n: json.loads((RESULTS / f"{n}-ranks.json").read_text("utf-8")) for n in LAYOUTS})
+    compared = {n: found("compare", f"{n}-ranks", num_ranks=n, again=options.again) for n in LAYOUTS}
+    found("save", "saved", num_ranks=NUM_SAVING, again=options.again)
+    resumed = {n: found("go on", f"resumed-by-{n}", num_ranks=n, again=options.again) for n in READ_BY}
+    text = page(compared, resumed)
     PAGE.write_text(text, "utf-8")
     sys.stdout.write(text)
-    return int("FAILS" in text)
+    return int(FAILS in text)
 
 
 if __name__ == "__main__":
