@@ -13,6 +13,7 @@ from banyan.train.balance_config import BalanceConfig
 from banyan.train.config import TrainConfig
 from banyan.train.health.config import HealthConfig
 from banyan.train.optimizer import OptimizerConfig
+from banyan.train.prefetch import StepBatches
 from banyan.train.r_drop import r_drop_loss
 from banyan.train.state import Progress
 from banyan.train.step_work import PLAIN, step_work
@@ -49,7 +50,7 @@ class Step:
         self.work = step_work(TrainConfig(seq_len=SEQ_LEN, **keys), num_groups=len(TASKS) if name == "db_mtl" else 1)
         if is_one_task:
             batch = tiny_batch(num_rows=num_rows, tasks=("words",))
-            self.stepper._draw = lambda step: batch.with_noise(step)  # type: ignore[method-assign]
+            self.stepper.batches = StepBatches(tiny_loader(), batch.with_noise)
         self.take()
         trainer._optimizer.zero_grad()
 

@@ -37,6 +37,7 @@ def begun(tmp_path: Path) -> Path:
         ({"evaluation": {"max_test_examples": 3}}, "evaluation.max_test_examples"),
         ({"device": "cpu:0"}, "device"),
         ({"train": {"precision": "int8"}}, "train.precision"),
+        ({"train": {"prefetch": True}}, "train.prefetch"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -13,6 +13,7 @@ from banyan.train.balance_config import BalanceConfig
 from banyan.train.compilation import Compile
 from banyan.train.health.config import HealthConfig
 from banyan.train.precision import Precision
+from banyan.train.prefetch import Prefetch
 
 
 @config
@@ -38,6 +39,7 @@ class TrainConfig:
     early_stop_patience: int | None = None  # evaluations without a better score; null: never
     background_saves: bool = True  # write checkpoints while training goes on, from a second copy in memory
     log_every: int = 10  # steps
+    prefetch: Prefetch = "auto"  # draw the next batch while a step computes; auto: on a GPU
     precision: Precision = "auto"  # of products; auto: bfloat16 on a GPU, on a CPU as auto_precision.py says
     products: Products = "auto"  # float32 on a CPU: PyTorch's own routine or oneDNN's; auto: the faster one, measured
     compile: Compile = "auto"  # auto: if the run is long enough to pay for it; in int8 always

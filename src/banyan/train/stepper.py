@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -24,6 +25,8 @@ from banyan.train.health.watch import HealthWatch
 from banyan.train.lean_step import lean_step
 from banyan.train.memory import FreedMemory, explained_memory_errors
 from banyan.train.optimizer import ModelOptimizer
+from banyan.train.precision import device_of
+from banyan.train.prefetch import step_batches
 from banyan.train.ramps import shape_at
 from banyan.train.ranks import ALONE, Ranks
 from banyan.train.schedule import ScheduleConfig, learning_rate_factor
@@ -69,6 +72,13 @@ class Stepper:
     def __init__(self, parts: StepParts) -> None:
         self._parts = parts
         self._freed = FreedMemory()
+        self.batches = step_batches(
+            parts.loader,
+            partial(_next_batch, parts),
+            prefetch=parts.config.prefetch,
+            num_steps=parts.config.steps,
+            device=device_of(parts.model),
+        )
 
     def step(self, progress: Progress, *, watch: HealthWatch | None = None) -> StepTaken:
         """Draw the next batch, learn from it if the watch agrees, and count the step.
@@ -78,13 +88,13 @@ class Stepper:
         parts, config = self._parts, self._parts.config
         step = progress.step + 1
         factor = self._rate_factor(step, progress)
-        place = {**parts.loader.state(), "step": step}
+        place = {**self.batches.place(), "step": step}
         started = time.perf_counter()
         self._freed.before_step(drop=parts.optimizer.zero_grad)
         torch.manual_seed(step_seed(parts.seed, step))
         parts.optimizer.prepare_step(step, rate_factor=factor)
         with explained_memory_errors(micro_batch_seqs=config.micro_batch_seqs, seq_len=config.seq_len):
-            batch = self._draw(step)
+            batch = self.batches.take(step)
             drawn = time.perf_counter()
             result = self._learn(batch, progress, step=step, place=place, watch=watch)
             cosines = self._look_for_conflicts(batch, progress, step=step) if result.is_applied else None
@@ -207,18 +217,7 @@ class Stepper:
 
     def redraw(self, place: Mapping[str, Any]) -> TrainableBatch:
         """Return the batch at an earlier place of the data; the stream goes on where it stands."""
-        loader = self._parts.loader
-        here = loader.state()
-        loader.restore(place)
-        batch = self._draw(place["step"])
-        loader.restore(here)
-        return batch
-
-    def _draw(self, step: int) -> TrainableBatch:
-        """Return the batch of a step from where the loader stands."""
-        shape = shape_at(step, self._parts.config)
-        batch = self._parts.loader.next_batch(num_rows=shape.num_rows, seq_len=shape.seq_len)
-        return batch.with_noise(step_seed(self._parts.seed, step))
+        return self.batches.redraw(place)
 
     def _rate_factor(self, step: int, progress: Progress) -> float:
         parts = self._parts
@@ -239,6 +238,13 @@ class Stepper:
             is_applied=result.is_applied,
             step_seconds=seconds,
         )
+
+
+def _next_batch(parts: StepParts, step: int) -> TrainableBatch:
+    """Return the batch of a step from where the loader stands."""
+    shape = shape_at(step, parts.config)
+    batch = parts.loader.next_batch(num_rows=shape.num_rows, seq_len=shape.seq_len)
+    return batch.with_noise(step_seed(parts.seed, step))
 
 
 def _kept_out(batch: TrainableBatch, verdict: Verdict, *, num_tasks: int) -> StepResult:

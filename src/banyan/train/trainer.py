@@ -64,7 +64,6 @@ class Trainer:
         ranks: Ranks = ALONE,
     ) -> None:
         self.model = model
-        self._loader = loader
         self._config = config
         self._task_names = tuple(task_names)
         self._run_directory = run_directory
@@ -85,6 +84,7 @@ class Trainer:
         )
         self._optimizer = parts.optimizer
         self._stepper = Stepper(parts)
+        self._batches = self._stepper.batches
         files = weight_files or TransformerFiles()
         self._saver = run_saver(parts, settings, run_directory, weight_files=files, sidecars=sidecars or {})
         written = run_files(model, run_directory, log_every=config.log_every)
@@ -121,6 +121,7 @@ class Trainer:
                 self._loop(watch)
                 return self._end(watch)
             finally:
+                self._batches.close()
                 with suppress(SpaceError):  # whatever ended the run counts more
                     self._tell_of_saves(wait=True)
                 for callback in self._callbacks:
@@ -134,7 +135,7 @@ class Trainer:
             self._progress = restored.progress
             with readable_state():
                 if not restart_data:
-                    self._loader.restore(restored.loader_state)
+                    self._batches.restore(restored.loader_state)
                 if self._watch is not None:
                     self._watch.restore(self._progress.health)
         step = self._progress.step
@@ -163,6 +164,7 @@ class Trainer:
 
     def _end(self, watch: InterruptWatch) -> FitResult:
         progress = self._progress
+        self._batches.call_off()
         self._tell_of_saves(wait=True)
         if not self._ranks.from_main(lambda: self._saver.has(progress.step)):  # it has waited for its writer
             self._save(must_succeed=True)
@@ -237,6 +239,7 @@ class Trainer:
         """Score the model if it is time, and return whether it is the best so far; what was stopped stays owed."""
         if not self._evaluations.is_owed(self._progress):
             return False
+        self._batches.call_off()  # whoever hears the scores may change what is drawn next
         try:
             with self._optimizer.averaged():
                 record = self._evaluations.score(self.model, self._progress)
@@ -254,7 +257,7 @@ class Trainer:
 
     def _save(self, *, must_succeed: bool = False) -> None:
         self._progress.health = {} if self._watch is None else self._watch.state()
-        progress, place = self._progress, self._loader.state()
+        progress, place = self._progress, self._batches.place()
         for record in self._saver.save(progress, loader_state=place, must_succeed=must_succeed):
             self._tell(record)
 

@@ -27,7 +27,7 @@ from banyan.workflows.transfer_recipe import TransferRecipe
 _MAY_CHANGE = re.compile(
     r"minutes|device|(parallel|tracking|evaluation|sampling|schedule|finish|train\.health)(\..+)?"
     r"|train\.(steps|clip_norm|evaluate_every|checkpoint_every|keep_checkpoints|early_stop_patience|log_every"
-    r"|background_saves|precision|products|conflicts_every)"
+    r"|background_saves|prefetch|precision|products|conflicts_every)"
     r"|optimizer\.((matrix_|embedding_|head_)?learning_rate|weight_decay|beta1|beta2|epsilon|momentum)"
     r"|tasks\.\d+\.(weight|data\.(train|validation|test))(\..+)?|data\.(train|validation|test)(\..+)?"
 )
