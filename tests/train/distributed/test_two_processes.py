@@ -80,3 +80,7 @@ def test_ranks_agree_on_flags_and_numbers(found: dict[str, Any]) -> None:
 
 def test_an_evaluation_that_the_main_rank_stops_ends_the_run_on_all_and_it_is_saved_once(found: dict[str, Any]) -> None:
     assert found["stopped evaluation"] == {"stopped_by": "interrupt", "steps": 2, "saved": [2]}
+
+
+def test_ranks_that_draw_their_batches_ahead_learn_the_same(found: dict[str, Any]) -> None:
+    assert found["learns the same ahead"]

@@ -201,6 +201,17 @@ def stopped_evaluation(folder: Path) -> dict[str, Any]:
     return {"stopped_by": result.stopped_by, "steps": result.steps, "saved": saves.steps}
 
 
+def learns_the_same_ahead(folder: Path) -> bool:
+    """Whether a run ends with the same weights where each rank draws its batches ahead."""
+    weights = []
+    for prefetch in (False, True):
+        ranks = ranks_of("data")
+        trainer = tiny_trainer(folder / str(prefetch), steps=STEPS, train={"prefetch": prefetch}, ranks=ranks)
+        trainer.fit()
+        weights.append(list(trainer.model.parameters()))
+    return not ranks.any(not all(map(torch.equal, *weights)))
+
+
 def names_in(folder: Path) -> list[str]:
     names: list[str] = []
     read_shards(folder, target=lambda name, size, dtype: names.append(name))  # type: ignore[func-returns-value]
@@ -228,6 +239,7 @@ def main(folder: Path) -> None:
     found["shared"] = ranks.from_main(lambda: {"rank": dist.get_rank(), "text": "é", "none": None})
     found["any"] = [ranks.any(dist.get_rank() == 1), ranks.any(False), ranks.largest(5 * dist.get_rank())]
     found["stopped evaluation"] = stopped_evaluation(folder / "stopped")
+    found["learns the same ahead"] = learns_the_same_ahead(folder / "ahead")
     found["names"] = names_in(folder / "shardTrue")
     assert isinstance(ALONE.division_of(tiny_learner(), Learner(ALONE).optimizer), Undivided)
     if dist.get_rank() == 0:
