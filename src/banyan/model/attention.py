@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask
 
+from banyan.model.blockwise import attend_blockwise
 from banyan.model.config import ModelConfig
 from banyan.model.kv_cache import CachePass
 from banyan.model.linear import Linear
@@ -23,6 +25,7 @@ class AttentionPlan:
     rope: tuple[Tensor, Tensor] | None  # cosines and signed sines
     cache: CachePass | None
     adapters: AdapterPass | None = None
+    blocks: BlockMask | None = None  # what a mask would say, where compiled code leaves out whole blocks
 
 
 class Attention(nn.Module):
@@ -93,6 +96,8 @@ class Attention(nn.Module):
         return normed * gain_HK
 
     def _attend(self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, plan: AttentionPlan) -> Tensor:
+        if plan.blocks is not None:
+            return attend_blockwise(q_BHTK, k_BGSK, v_BGSK, plan.blocks)
         is_grouped = self.num_kv_heads != self.num_heads
         return F.scaled_dot_product_attention(
             q_BHTK, k_BGSK, v_BGSK, attn_mask=plan.mask, is_causal=plan.mask is None, enable_gqa=is_grouped

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from banyan.core.errors import ContextLengthError, ShapeError
 from banyan.model.attention import AttentionPlan
+from banyan.model.blockwise import BLOCK, block_mask
 from banyan.model.config import ModelConfig
 from banyan.model.kv_cache import CacheRows
 from banyan.model.masks import attention_mask
@@ -15,6 +16,8 @@ from banyan.model.rope import RopeTable
 
 class PassPlanner:
     """Plans the passes of one model."""
+
+    is_blockwise = False  # who reads whom is said by the block: where compiled code on a GPU asks for it
 
     def __init__(self, config: ModelConfig) -> None:
         self._config = config
@@ -63,15 +66,21 @@ class PassPlanner:
         seq_len, device = token_ids_BT.shape[1], token_ids_BT.device
         self._check_length(seq_len)
         position_ids = torch.arange(seq_len, device=device)[None] if position_ids is None else position_ids
+        rope, window = self._angles(position_ids, dtype), self._config.sliding_window
+        has_window = window is not None and window < seq_len
+        pays = self.is_blockwise and seq_len > BLOCK and (has_window or not is_causal)
+        if pays and segment_ids is not None and attend_until is not None:
+            blocks = block_mask(segment_ids_BT=segment_ids, attend_until_BT=attend_until, sliding_window=window)
+            return position_ids, AttentionPlan(mask=None, rope=rope, cache=None, blocks=blocks)
         mask = attention_mask(
             seq_len=seq_len,
             segment_ids_BT=segment_ids,
             attend_until_BT=attend_until,
-            sliding_window=self._config.sliding_window,
+            sliding_window=window,
             is_causal=is_causal,
             device=device,
         )
-        return position_ids, AttentionPlan(mask=mask, rope=self._angles(position_ids, dtype), cache=None)
+        return position_ids, AttentionPlan(mask=mask, rope=rope, cache=None)
 
     def _angles(self, position_ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
         return None if self._rope is None else self._rope.at(position_ids, dtype=dtype)

@@ -103,23 +103,15 @@ class Transformer(nn.Module):
         So does the noise on the embeddings, where it has a strength.
         `num_blocks` stops after so many blocks, 0 at the embeddings; the final norm stands after all of them only.
         `adapters` name the one that each row goes through; None: the one that is active, if any.
-        `is_causal` says that segments and `attend_until` leave every position itself and all before it, so that they
-        need not be looked at for that; on a GPU they never are, for one would have to wait for them.
+        `is_causal` says that the ids leave every position itself and all before it; on a GPU nobody looks for that.
         Raises: ContextLengthError if the tokens do not fit into max_seq_len; ShapeError if a cache is given together
         with positions or segments, for each of its slots counts for itself and holds one segment, or with a number of
         blocks, for it would lack the keys of the others; ConfigError for a number of blocks the model does not have.
         """
         if num_blocks is not None:
             self._check_num_blocks(num_blocks, has_cache=cache is not None)
-        position_ids_BT, plan = self.planner.plan(
-            token_ids_BT,
-            position_ids_BT,
-            segment_ids_BT,
-            attend_until_BT,
-            cache=cache,
-            dtype=self.dtype,
-            is_causal=is_causal,
-        )
+        given = (token_ids_BT, position_ids_BT, segment_ids_BT, attend_until_BT)
+        position_ids_BT, plan = self.planner.plan(*given, cache=cache, dtype=self.dtype, is_causal=is_causal)
         x_BTD = self.embed(token_ids_BT, position_ids_BT, grid_ids_BT, cache=plan.cache)
         noise_keys_BT = self.noise_keys(token_ids_BT.shape, noise_seeds_B, is_noisy=noise_strength > 0)
         if noise_strength and noise_keys_BT is not None:

@@ -111,8 +111,13 @@ def compiler_problem() -> str | None:
         remove_broken_libraries(kept)
         torch.compile(_two_operations, dynamic=False)(torch.ones(64))
     except Exception as error:  # whatever a missing or broken tool chain raises
-        return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        return first_line(error)
     return None
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or its name where it says nothing."""
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
 
 
 def _two_operations(x: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ import logging
 from torch import nn
 
 from banyan.model.transformer import Transformer
+from banyan.train.attention_kernel import attends_blockwise, with_blockwise_attention
 from banyan.train.compilation import compiler_problem, is_worth_compiling, with_blocks
 from banyan.train.config import TrainConfig
 from banyan.train.precision import in_precision
@@ -37,6 +38,8 @@ def configured_loss(
     if is_compiled and (problem := compiler_problem()):
         LOG.warning("compile=false reason=%r", problem)
         is_compiled = False
+    if is_compiled and attends_blockwise(model, config):
+        computed = with_blockwise_attention(computed)
     if world_size == 1 and not config.update_in_backward:  # which does it in its own way
         computed = with_head_apart(computed, model=model)
     is_sparing = world_size == 1 and _widest_activation(model, config) >= MIN_WIDEST
