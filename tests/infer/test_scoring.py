@@ -3,9 +3,11 @@ import dataclasses
 import pytest
 import torch
 
-from banyan.core.types import Completion, HeadKind, HeadSpec, LabelSet, Text
+from banyan.core.types import Completion, HeadKind, HeadSpec, LabelSet, Span, Text
 from banyan.infer.forward import Row
 from banyan.infer.scoring import ScoringJob, question_of, run_jobs
+from banyan.infer.spans import best_span
+from banyan.model.matches import match_features
 from banyan.model.ngrams import ReadTokens
 from banyan.testing.models import tiny_model
 from banyan.testing.prompts import LABELS, make_model, scoring_prompts, text_prompt
@@ -83,3 +85,22 @@ def test_a_head_with_a_table_is_asked_with_the_tokens_of_the_prompt() -> None:
     mean_1D = model(ids, attend_until_BT=torch.full_like(ids, len(asked) - 1)).mean(dim=1)
     expected = model.head_logits("sky", mean_1D, tokens=ReadTokens.of_rows(ids))[0].double().softmax(-1)
     torch.testing.assert_close(torch.tensor(job.ticket.result(0).label_probs).double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@torch.inference_mode()
+def test_a_head_that_looks_for_matches_is_told_where_the_context_lies() -> None:
+    asked = next(prompt for prompt in scoring_prompts("The banyan and the") if isinstance(prompt.decoding, Span))
+    reader = HeadSpec(name="answers", kind=HeadKind.SPAN, reads_matches=True)
+    model = tiny_model(MODEL.config, (reader,), std=0.3)
+    question = question_of(asked)
+    assert question is not None and isinstance(asked.decoding, Span)
+    run_jobs(model, [job := ScoringJob(question)], max_batch_tokens=1000)
+    ids, context = torch.tensor([asked.token_ids]), (asked.decoding.first, asked.decoding.last)
+    hidden_TD = model(ids, attend_until_BT=torch.full_like(ids, len(asked) - 1))[0]
+    features_TF = match_features(ReadTokens.of_rows(ids, context=context))
+    layer = model.heads["answers"]
+    assert layer.matches is not None
+    both_T2 = (layer(hidden_TD) + layer.matches(features_TF)) / 2
+    span, prob = best_span(both_T2, asked.decoding)
+    found = job.ticket.result(0)
+    assert found.span == span and found.span_prob == pytest.approx(prob, rel=1e-4)

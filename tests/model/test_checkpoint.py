@@ -18,6 +18,7 @@ HEADS = [
     HeadSpec(name="area", kind=HeadKind.CLASSIFICATION, labels=("io", "文本")),
     HeadSpec(name="mood", kind=HeadKind.CLASSIFICATION, labels=("a", "b"), pooling="mean", ngram_buckets=24),
     HeadSpec(name="a.b/c", kind=HeadKind.SPAN),
+    HeadSpec(name="answers", kind=HeadKind.SPAN, reads_matches=True),
 ]
 SHAPES = {
     "qwen3": {},
@@ -135,6 +136,8 @@ def test_a_description_that_is_not_ours_is_refused(saved: Path, content: str) ->
     [
         *([], [[]], 5, None),
         {"name": "a", "kind": "span", "labels": [], "pooling": []},
+        {"name": "a", "kind": "span", "labels": [], "reads_matches": 1},
+        {"name": "a", "kind": "tagging", "labels": ["x"], "reads_matches": True},
         {"name": "a", "kind": "classification", "labels": ["x"], "ngram_buckets": -1},
         {"name": "a", "kind": "classification", "labels": ["x"], "ngram_buckets": True},
         {"name": "a", "kind": "classification", "labels": ["x"], "ngram_buckets": 1 << 40},

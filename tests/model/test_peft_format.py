@@ -135,16 +135,20 @@ def test_we_answer_under_their_adapter_as_peft_does(
 def test_an_adapter_comes_back_from_disk_bit_by_bit_with_its_heads(tmp_path: Path, base: Path) -> None:
     model = load_model(base)
     wide = dataclasses.replace(SKY, ngram_buckets=16)
-    give_random_adapter(model, "a", heads=[wide])
+    reader = HeadSpec(name="answers", kind=HeadKind.SPAN, reads_matches=True)
+    give_random_adapter(model, "a", heads=[wide, reader])
     save_adapter(model, "a", tmp_path / "a", base=str(base))
     other = load_model(base)
     stored = load_adapter(other, tmp_path / "a", name="b")
-    assert stored.heads == (wide,)
+    assert stored.heads == (wide, reader)
     assert torch.equal(logits(other, adapters_B=["b", "b"]), logits(model, adapters_B=["a", "a"]))
     hidden, tokens = torch.ones(1, 32), ReadTokens.of_rows(torch.tensor([[1, 2, 3]]))
     ours, theirs = ((model, "a"), (other, "b"))
     first, second = (m.head_logits("sky", hidden, adapter=name, tokens=tokens) for m, name in (ours, theirs))
     assert torch.equal(first, second)
+    hidden, tokens = torch.ones(4, 32), ReadTokens.of_rows(torch.tensor([[1, 2, 1, 2]]), context=(2, 3))
+    first, second = (m.head_logits("answers", hidden, adapter=name, tokens=tokens) for m, name in (ours, theirs))
+    assert torch.equal(first, second) and not torch.equal(first[1], first[2])
     assert not any(p.requires_grad for pair in low_rank_pairs(other, "b").values() for p in pair.parameters())
 
 

@@ -1,10 +1,19 @@
+import dataclasses
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from banyan.core.errors import ContextLengthError, DataError, InputError
 from banyan.core.types import Completion, MaskKind, Prompt, Row, Span
-from banyan.tasks.question_answering import ENDS_HERE, STARTS_HERE, QuestionAnswering, QuestionExample, ReferenceSpan
+from banyan.tasks.question_answering import (
+    ENDS_HERE,
+    IN_CONTEXT,
+    STARTS_HERE,
+    QuestionAnswering,
+    QuestionExample,
+    ReferenceSpan,
+)
 from banyan.tasks.units import split_units
 from banyan.testing.vocabulary import tiny_vocabulary
 
@@ -67,6 +76,19 @@ def test_no_answer_is_both_marks_at_the_first_position() -> None:
     prompt = QA.prompt(asked(CONTEXT), VOCABULARY, max_tokens=400)
     prediction = QA.read(prompt, Completion(span=None, span_prob=0.9), VOCABULARY)
     assert (prediction.text, prediction.span, prediction.score) == ("", None, 0.9)
+
+
+@pytest.mark.parametrize("answers", [(), (("tree", 55),)])
+def test_a_head_that_looks_for_matches_is_told_the_context_which_bears_no_loss(answers: tuple[tuple[str, int]]) -> None:
+    example = asked(CONTEXT, *((text, CONTEXT.index(text)) for text, _ in answers))
+    plain = QA.render(example, VOCABULARY, max_tokens=400)
+    told = dataclasses.replace(QA, matches=True).render(example, VOCABULARY, max_tokens=400)
+    decoding = QA.prompt(example, VOCABULARY, max_tokens=400).decoding
+    assert isinstance(decoding, Span)
+    assert marked_positions(told.targets, IN_CONTEXT) == list(range(decoding.first, decoding.last + 1))
+    assert told.loss_weights == plain.loss_weights and sum(told.loss_weights) in (1, 2)
+    for mark in (STARTS_HERE, ENDS_HERE):
+        assert marked_positions(told.targets, mark) == marked_positions(plain.targets, mark)
 
 
 def test_an_answer_of_one_token_opens_and_closes_there() -> None:

@@ -7,6 +7,7 @@ import torch
 from banyan.core.errors import DataError
 from banyan.core.types import HeadKind, HeadSpec, MaskKind, TokenSequence
 from banyan.data.batch import Batch, collate
+from banyan.model.matches import match_features
 from banyan.model.ngrams import ReadTokens, ngram_sums
 from banyan.model.transformer import Transformer
 from banyan.testing.models import tiny_model, tiny_model_config
@@ -202,6 +203,31 @@ def test_a_head_with_a_table_counts_the_loss_of_its_layer_and_teaches_each_as_if
     torch.testing.assert_close(found, by_layer, rtol=1e-5, atol=0)
     together = torch.autograd.grad(found, learned)
     alone = (*torch.autograd.grad(by_layer, learned[:1]), *torch.autograd.grad(by_table, learned[1:]))
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6)
+
+
+def test_a_head_that_looks_for_matches_counts_the_loss_of_its_layer_and_teaches_each_as_if_alone() -> None:
+    reader = dataclasses.replace(SPANS, reads_matches=True)
+    trunk = tiny_model(tiny_model_config(vocab_size=320), heads=(reader,), std=0.3)
+    targets, ids = (-1, -1, -1, 4, 5, 4, 6, -1), (1, 8, 9, 8, 7, 9, 5, 2)
+    weights = (0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0)
+    asked = TokenSequence(task="spans", token_ids=ids, targets=targets, loss_weights=weights, mask=MaskKind.FULL)
+    rows = [[sequence("words", [5, 6]), asked], [asked]]
+    batch = collate(rows, seq_len=12, pad_id=0, task_names=("words", "spans"))
+    layer = trunk.heads["spans"]
+    assert layer.matches is not None
+    found = joint_loss(trunk, batch, task_heads=(None, reader)).loss_sums[1]
+    hidden_TD = trunk(torch.tensor([ids]), attend_until_BT=torch.full((1, len(ids)), 10))[0]
+    features_TF = match_features(ReadTokens.of_rows(torch.tensor([ids]), context=(3, 6)))
+    ends = torch.tensor([4, 6])
+    by_layer, by_matches = (
+        2 * torch.nn.functional.cross_entropy(scores_T2.T, ends, reduction="sum")
+        for scores_T2 in (layer(hidden_TD), layer.matches(features_TF))
+    )
+    torch.testing.assert_close(found, by_layer, rtol=1e-5, atol=0)
+    learned = (layer.weight, layer.matches.weight)
+    together = torch.autograd.grad(found, learned)
+    alone = (*torch.autograd.grad(by_layer, learned[:1]), *torch.autograd.grad(by_matches, learned[1:]))
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6)
 
 

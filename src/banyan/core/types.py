@@ -59,6 +59,7 @@ class HeadSpec:
     labels: tuple[str, ...] = ()  # empty for spans
     pooling: Pooling = "last"  # what a classification head reads: the last position, or the mean of all
     ngram_buckets: int = 0  # rows of a table of tokens and pairs that a classification head adds up besides; 0: none
+    reads_matches: bool = False  # a span head also reads where the question's tokens come again in the context
 
     @property
     def num_outputs(self) -> int:

@@ -83,7 +83,14 @@ class SpanDecision:
     def log_odds(self, model: Transformer, token_ids_BT: Tensor) -> Tensor:
         """Return the mean of both ends, (B,)."""
         hidden_BTD = _read(model, token_ids_BT, self.prompt, adapter=self.adapter)
-        logits_BA2 = model.head_logits(self.decoding.head, hidden_BTD[:, self._allowed], adapter=self.adapter)
+        width = len(self.prompt)
+        logits_N2 = model.head_logits(
+            self.decoding.head,
+            hidden_BTD[:, :width].flatten(0, 1),
+            adapter=self.adapter,
+            tokens=ReadTokens.of_rows(token_ids_BT[:, :width], context=(self.decoding.first, self.decoding.last)),
+        )
+        logits_BA2 = logits_N2.view(len(token_ids_BT), width, 2)[:, self._allowed]
         ends = [self._allowed.index(end) for end in self.span or (0, 0)]
         return log_odds(logits_BA2.mT, ends)
 

@@ -119,7 +119,9 @@ class SpanReading:
 
     def answer(self, model: Transformer, hidden: Sequence[Tensor]) -> Completion:
         """Return the best span and its probability."""
-        logits_P2 = model.head_logits(self.decoding.head, hidden[0], adapter=self.adapter)
+        context = (self.decoding.first, self.decoding.last)
+        tokens = ReadTokens.of_rows(torch.tensor([self.prompt.token_ids]), context=context)
+        logits_P2 = model.head_logits(self.decoding.head, hidden[0], adapter=self.adapter, tokens=tokens)
         span, prob = best_span(logits_P2, self.decoding)
         return Completion(span=span, span_prob=prob)
 

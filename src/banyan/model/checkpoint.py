@@ -137,6 +137,7 @@ def write_model_description(directory: Path, config: ModelConfig, heads: Sequenc
             "labels": list(spec.labels),
             "pooling": spec.pooling,
             "ngram_buckets": spec.ngram_buckets,
+            "reads_matches": spec.reads_matches,
         }
         for spec in heads
     ]
@@ -151,12 +152,18 @@ def _head_spec(head: Mapping[str, Any]) -> HeadSpec:
     num_buckets = head.get("ngram_buckets", 0)
     if type(num_buckets) is not int or not 0 <= num_buckets <= MAX_NGRAM_BUCKETS:
         raise CheckpointError(f"head {head['name']!r} has ngram_buckets={num_buckets!r}; 0 to {MAX_NGRAM_BUCKETS}.")
+    reads_matches = head.get("reads_matches", False)
+    if type(reads_matches) is not bool or (reads_matches and head["kind"] != HeadKind.SPAN.value):
+        raise CheckpointError(
+            f"head {head['name']!r} has reads_matches={reads_matches!r}; true or false, of a span head."
+        )
     return HeadSpec(
         name=head["name"],
         kind=HeadKind(head["kind"]),
         labels=tuple(head["labels"]),
         pooling=pooling,
         ngram_buckets=num_buckets,
+        reads_matches=reads_matches,
     )
 
 

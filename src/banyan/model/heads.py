@@ -15,6 +15,7 @@ from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.core.registry import did_you_mean
 from banyan.core.types import HeadSpec
 from banyan.model.linear import BareEmbedding, BareLinear
+from banyan.model.matches import NUM_MATCH_FEATURES, match_features
 from banyan.model.ngrams import ReadTokens, ngram_sums
 
 EQUAL_SHARES = 0.5  # of a head's table, unless another was fitted
@@ -65,14 +66,15 @@ class TaskHeads(nn.Module):
         """
         layer = self[name]
         logits_NC: Tensor = layer(hidden_ND)
-        if layer.ngrams is None:
+        if not self.reads_tokens(name):
             return (logits_NC,)
         assert tokens is not None, f"head {name} reads tokens, too"
-        return logits_NC, ngram_sums(layer.ngrams.weight, tokens).to(logits_NC.dtype)
+        return logits_NC, layer.of_tokens(tokens).to(logits_NC)
 
     def reads_tokens(self, name: str) -> bool:
-        """Whether a head has a table, and so needs the tokens of what it labels."""
-        return self[name].ngrams is not None
+        """Whether a head has a table, or looks for matches, and so needs the tokens of what it labels."""
+        layer = self[name]
+        return layer.ngrams is not None or layer.matches is not None
 
     def set_table_shares(self, shares: Mapping[str, float]) -> None:
         """Give tables their parts of the logits, by head; names of other heads are passed over."""
@@ -97,3 +99,13 @@ class HeadLayer(BareLinear):
         super().__init__(embed_dim, spec.num_outputs)
         self.table_share = EQUAL_SHARES
         self.ngrams = BareEmbedding(spec.ngram_buckets, spec.num_outputs) if spec.ngram_buckets else None
+        self.matches = BareLinear(NUM_MATCH_FEATURES, spec.num_outputs) if spec.reads_matches else None
+
+    def of_tokens(self, tokens: ReadTokens) -> Tensor:
+        """Score the tokens alone, without the trunk: texts by their n-grams, positions by what comes again there."""
+        if self.ngrams is not None:
+            return ngram_sums(self.ngrams.weight, tokens)
+        assert self.matches is not None
+        features_PF: Tensor = match_features(tokens).to(self.matches.weight)
+        scores_PC: Tensor = self.matches(features_PF)
+        return scores_PC

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,13 +17,20 @@ class ReadTokens:
     token_ids: Tensor  # (P,)
     examples: Tensor  # (P,) which example each belongs to, counted from 0, in order
     num_examples: int
+    is_context: Tensor | None = None  # (P,) whether a span may lie there; heads that look for matches only
 
     @classmethod
-    def of_rows(cls, token_ids_BT: Tensor) -> ReadTokens:
-        """Return the tokens of examples that are equally long."""
+    def of_rows(cls, token_ids_BT: Tensor, *, context: tuple[int, int] | None = None) -> ReadTokens:
+        """Return the tokens of examples that are equally long; `context` are the first and last places of theirs."""
         num_examples, length = token_ids_BT.shape
-        examples = torch.arange(num_examples, device=token_ids_BT.device).repeat_interleave(length)
-        return cls(token_ids=token_ids_BT.flatten(), examples=examples, num_examples=num_examples)
+        device = token_ids_BT.device
+        examples = torch.arange(num_examples, device=device).repeat_interleave(length)
+        tokens = cls(token_ids=token_ids_BT.flatten(), examples=examples, num_examples=num_examples)
+        if context is None:
+            return tokens
+        places_T = torch.arange(length, device=device)
+        is_context_T = (places_T >= context[0]) & (places_T <= context[1])
+        return replace(tokens, is_context=is_context_T.repeat(num_examples))
 
 
 def ngram_sums(table_BC: Tensor, tokens: ReadTokens) -> Tensor:

@@ -26,6 +26,7 @@ from banyan.model.checkpoint import MODEL_FILE, read_model_description, write_mo
 from banyan.model.heads import TaskHeads
 from banyan.model.lora import attach_adapter, block_of, layers_in_reach, layers_with_parts, low_rank_pairs
 from banyan.model.low_rank import LayerPart
+from banyan.model.matches import NUM_MATCH_FEATURES
 from banyan.model.peft_config import ADAPTER_CONFIG_FILE, peft_config, read_peft_config
 from banyan.model.tensor_file import TensorFile
 from banyan.model.transformer import Transformer
@@ -251,7 +252,7 @@ def _read_heads(directory: Path, specs: Sequence[HeadSpec], model: Transformer) 
     """Return the weights of task heads, by their names in a model."""
     if not specs:
         return {}
-    kinds = {spec.name: ("weight", "bias", *(("ngrams.weight",) if spec.ngram_buckets else ())) for spec in specs}
+    kinds = {spec.name: _tensors_of(spec) for spec in specs}
     names = {f"heads.{name}.{kind}" for name, own in kinds.items() for kind in own}
     file, width = TensorFile(directory / EXTRAS_FILE, expected=names), model.config.embed_dim
     found: dict[str, Tensor] = {}
@@ -262,4 +263,15 @@ def _read_heads(directory: Path, specs: Sequence[HeadSpec], model: Transformer) 
         if spec.ngram_buckets:
             table = file.read(f"heads.{spec.name}.ngrams.weight", shape=(spec.ngram_buckets, spec.num_outputs))
             found[f"layers.{number}.ngrams.weight"] = table.to(model.dtype)
+        if spec.reads_matches:
+            shapes = {"weight": (spec.num_outputs, NUM_MATCH_FEATURES), "bias": (spec.num_outputs,)}
+            for kind, shape in shapes.items():
+                tensor = file.read(f"heads.{spec.name}.matches.{kind}", shape=shape)
+                found[f"layers.{number}.matches.{kind}"] = tensor.to(model.dtype)
     return found
+
+
+def _tensors_of(spec: HeadSpec) -> tuple[str, ...]:
+    table = ("ngrams.weight",) if spec.ngram_buckets else ()
+    matches = ("matches.weight", "matches.bias") if spec.reads_matches else ()
+    return ("weight", "bias", *table, *matches)

@@ -41,6 +41,7 @@ class Supervision:
 
     answer_ids: tuple[int, ...] = ()  # predicted in turn, from the prompt's last position on; the last one is no input
     prompt_targets: Mapping[int, int] = field(default_factory=dict)  # targets at positions of the prompt itself
+    prompt_marks: Mapping[int, int] = field(default_factory=dict)  # bits of targets there that are no goals: no loss
     grid_ids: tuple[int, ...] = ()  # which picture cell each position predicts; empty: no picture
 
 
@@ -211,11 +212,14 @@ def join_prompt_and_answer(prompt: Prompt, answer: Supervision) -> TokenSequence
         targets[position] = target
     for offset, target in enumerate(answer.answer_ids):
         targets[len(prompt) - 1 + offset] = target
+    loss_weights = tuple(0.0 if target == NO_TARGET else 1.0 for target in targets)
+    for position, bits in answer.prompt_marks.items():
+        targets[position] = bits if targets[position] == NO_TARGET else targets[position] | bits
     return TokenSequence(
         task=prompt.task,
         token_ids=token_ids,
         targets=tuple(targets),
-        loss_weights=tuple(0.0 if target == NO_TARGET else 1.0 for target in targets),
+        loss_weights=loss_weights,
         mask=MaskKind.PREFIX if prompt.mask is MaskKind.FULL and answer.answer_ids else prompt.mask,
         prefix_len=0 if prompt.mask is MaskKind.CAUSAL else len(prompt),
         grid_ids=_padded_grid(answer.grid_ids or prompt.grid_ids, len(token_ids)),

@@ -59,6 +59,7 @@ class TaskConfig:
     labels: tuple[str, ...] = ()  # empty: taken from the training data
     answer: Literal["head", "words"] | None = None  # classification: None is "head"
     pooling: Pooling | None = None  # classification: what the head reads; None: the mean of all positions
+    matches: bool | None = None  # question answering: the head also reads where the question comes again in the context
     ngram_buckets: int | None = None  # classification: rows of a table of tokens and pairs the head reads besides
     weight: float = 1.0  # of this task's loss
     label_smoothing: float = 0.0  # part of every target that is spread over all choices, 0 <= part < 1

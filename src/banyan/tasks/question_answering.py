@@ -20,7 +20,7 @@ from banyan.tasks.rows import list_column, needed_columns, read_each, rename_col
 from banyan.tasks.units import Unit, encode_units, split_units
 from banyan.tokenizers.vocabulary import Vocabulary
 
-STARTS_HERE, ENDS_HERE = 1, 2  # bits of a span head's target
+STARTS_HERE, ENDS_HERE, IN_CONTEXT = 1, 2, 4  # bits of a span head's target
 _NO_ANSWER_POSITION = 0
 _SEPARATOR = "|||"
 
@@ -91,6 +91,7 @@ class QuestionAnswering(Task[QuestionExample]):
 
     may_be_empty: bool = False  # questions without an answer occur
     max_answer_tokens: int = 32
+    matches: bool = False  # the head also reads where the question's tokens come again in the context
 
     def __post_init__(self) -> None:
         if self.max_answer_tokens < 1:
@@ -99,7 +100,7 @@ class QuestionAnswering(Task[QuestionExample]):
     @property
     def head(self) -> HeadSpec:
         """Two scores for every position: the answer starts here, it ends here."""
-        return HeadSpec(name=self.name, kind=HeadKind.SPAN)
+        return HeadSpec(name=self.name, kind=HeadKind.SPAN, reads_matches=self.matches)
 
     @classmethod
     def fields_from_rows(cls, rows: Sequence[Row], *, columns: Mapping[str, str]) -> dict[str, Any]:
@@ -193,22 +194,29 @@ class QuestionAnswering(Task[QuestionExample]):
         if example.answers is None:
             raise DataError(f"task {self.name} cannot learn from a question whose answer is not given.")
         if not example.answers:
-            return self._supervise_no_answer()
+            return self._supervise_no_answer(prompt)
         answer = example.answers[0]
         notes: ContextNotes = prompt.notes
         found = notes.positions(answer.start, answer.end)
         if found is None or found[1] - found[0] >= self.max_answer_tokens:
             return Supervision()
         first, last = found
-        return Supervision(prompt_targets={first: STARTS_HERE, last: ENDS_HERE | (STARTS_HERE if first == last else 0)})
+        ends = {first: STARTS_HERE, last: ENDS_HERE | (STARTS_HERE if first == last else 0)}
+        return Supervision(prompt_targets=ends, prompt_marks=self._context_marks(prompt))
 
-    def _supervise_no_answer(self) -> Supervision:
+    def _context_marks(self, prompt: Prompt) -> dict[int, int]:
+        """Tell the context from the question, for a head that compares them."""
+        assert isinstance(prompt.decoding, Span)
+        return dict.fromkeys(range(prompt.decoding.first, prompt.decoding.last + 1), IN_CONTEXT) if self.matches else {}
+
+    def _supervise_no_answer(self, prompt: Prompt) -> Supervision:
         if not self.may_be_empty:
             raise DataError(
                 f"task {self.name} met a question without an answer, but may_be_empty is off.",
                 hint="set may_be_empty: true for this task, or drop such rows",
             )
-        return Supervision(prompt_targets={_NO_ANSWER_POSITION: STARTS_HERE | ENDS_HERE})
+        nowhere = {_NO_ANSWER_POSITION: STARTS_HERE | ENDS_HERE}
+        return Supervision(prompt_targets=nowhere, prompt_marks=self._context_marks(prompt))
 
     def read(self, prompt: Prompt, completion: Completion, vocabulary: Vocabulary) -> Prediction:
         """Return the answer's words and where they stand in the context."""

@@ -28,11 +28,15 @@ def group_losses(
         known_weights_M = weights_M if group.is_one_task else None  # tasks are weighed against each other later
         return _id_losses(model, hidden_MD, targets_M, known_weights_M, smoothing_M, is_image=group.is_image)
     logits_MC, *others = map(widened, model.heads.opinions(group.head.name, hidden_MD, tokens=group.tokens))
-    if group.segments is not None:
-        return span_losses(logits_MC, targets_M, group.segments.to(logits_MC.device), num_segments=group.num_segments)
-    losses_M = _cross_entropy(logits_MC, targets_M, smoothing_M)
+
+    def loss_of(scores_MC: Tensor) -> Tensor:
+        if group.segments is None:
+            return _cross_entropy(scores_MC, targets_M, smoothing_M)
+        return span_losses(scores_MC, targets_M, group.segments.to(scores_MC.device), num_segments=group.num_segments)
+
+    losses_M = loss_of(logits_MC)
     for other_MC in others:  # learns, and does not count: losses of heads with and without a table can be compared
-        other_M = _cross_entropy(other_MC, targets_M, smoothing_M)
+        other_M = loss_of(other_MC)
         losses_M = losses_M + (other_M - other_M.detach())
     return losses_M
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-STARTS, ENDS = 1, 2  # bits of a span head's targets
+STARTS, ENDS, IN_CONTEXT = 1, 2, 4  # bits of a span head's targets
 
 
 def span_losses(logits_M2: Tensor, targets_M: Tensor, segments_M: Tensor, *, num_segments: int) -> Tensor:

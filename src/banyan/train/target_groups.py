@@ -12,7 +12,7 @@ from banyan.core.errors import DataError
 from banyan.core.types import HeadKind, HeadSpec
 from banyan.data.batch import Batch
 from banyan.model.ngrams import ReadTokens
-from banyan.train.span_loss import answer_marks, sum_by_segment
+from banyan.train.span_loss import IN_CONTEXT, answer_marks, sum_by_segment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +26,7 @@ class TargetGroup:
     segments: Tensor | None = None  # (M,) which example each position belongs to, counted from 0; spans only
     num_segments: int = 0
     averaged: WholeExamples | None = None  # what is read in place of the positions; heads that read means only
-    tokens: ReadTokens | None = None  # of the examples; heads with a table of n-grams only
+    tokens: ReadTokens | None = None  # of the examples; heads with a table of n-grams, or that look for matches, only
 
     def states(self, hidden_ND: Tensor) -> Tensor:
         """Return what the layer reads at each position, (M, D), from the hidden states of the flattened batch."""
@@ -97,7 +97,20 @@ def _span_group(batch: Batch, task: int, head: HeadSpec, has_loss: Tensor) -> Ta
     marks_M2 = answer_marks(batch.targets.flatten()[whole.positions])
     if (sum_by_segment(whole.examples, marks_M2, whole.num_examples) == 0).any():
         raise DataError(f"head {head.name}: an example carries loss but marks no start or no end of its answer.")
-    return TargetGroup(positions=whole.positions, head=head, segments=whole.examples, num_segments=whole.num_examples)
+    tokens = _matched_tokens(batch, whole) if head.reads_matches else None
+    return TargetGroup(
+        positions=whole.positions, head=head, segments=whole.examples, num_segments=whole.num_examples, tokens=tokens
+    )
+
+
+def _matched_tokens(batch: Batch, whole: WholeExamples) -> ReadTokens:
+    targets_P = batch.targets.flatten()[whole.positions]
+    return ReadTokens(
+        token_ids=batch.token_ids.flatten()[whole.positions],
+        examples=whole.examples,
+        num_examples=whole.num_examples,
+        is_context=(targets_P.clamp(min=0) & IN_CONTEXT) > 0,  # NO_TARGET marks nothing
+    )
 
 
 def _averaged_group(batch: Batch, task: int, head: HeadSpec, has_loss: Tensor) -> TargetGroup:

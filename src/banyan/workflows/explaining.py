@@ -9,7 +9,7 @@ from pathlib import Path
 from banyan.core.errors import ConfigError, InputError, UnknownNameError
 from banyan.core.registry import did_you_mean
 from banyan.infer.attribution import GRADIENTS, METHODS, OCCLUSION, Method, require_captum
-from banyan.infer.decisions import HeadDecision
+from banyan.infer.decisions import HeadDecision, SpanDecision
 from banyan.runtime.defaults import override
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.runtime.loading import load
@@ -141,8 +141,8 @@ def _method_for(model: LoadedModel, asked: ExplainQuestion, decisions: Sequence[
     reads_table = _reads_a_table(model, decisions)
     if asked.method == GRADIENTS and reads_table:
         raise InputError(
-            f"task {asked.task} cannot be explained by {GRADIENTS}: its head adds up a table of n-grams, which no "
-            "gradient reaches.",
+            f"task {asked.task} cannot be explained by {GRADIENTS}: its head also reads tokens (a table of n-grams, "
+            "or matches), which no gradient reaches.",
             hint=f"--method {OCCLUSION}",
         )
     return asked.method or (OCCLUSION if reads_table else GRADIENTS)
@@ -150,8 +150,10 @@ def _method_for(model: LoadedModel, asked: ExplainQuestion, decisions: Sequence[
 
 def _reads_a_table(model: LoadedModel, decisions: Sequence[NamedDecision]) -> bool:
     """Whether a head that decided read tokens besides the trunk: gradients are followed to embeddings alone."""
-    by_head = (named.decision for named in decisions if isinstance(named.decision, HeadDecision))
-    return any(model.model.heads_under(own.adapter).reads_tokens(own.head) for own in by_head)
+    found = [named.decision for named in decisions]
+    asked = [(own.adapter, own.head) for own in found if isinstance(own, HeadDecision)]
+    asked += [(own.adapter, own.decoding.head) for own in found if isinstance(own, SpanDecision)]
+    return any(model.model.heads_under(adapter).reads_tokens(head) for adapter, head in asked)
 
 
 def _ask(model: LoadedModel, asked: ExplainQuestion) -> tuple[Answered, tuple[Part, ...]]:
