@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 from typing import Any
 from urllib.parse import urlsplit
@@ -138,6 +139,33 @@ def test_bytes_that_are_no_http_are_refused(server: RunningServer) -> None:
     answer = raw_exchange(server, b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400")
     assert b"invalid_http" in answer
+
+
+LIVE = b"/livez HTTP/1.1\r\nHost: a\r\n"
+BROKEN_CHUNK = b"Transfer-Encoding: chunked\r\n\r\n5;ext=a\r\n{}\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "has_body"),
+    [
+        (b"HEAD " + LIVE + BROKEN_CHUNK, False),
+        (b"HEAD /v1/completions HTTP/1.1\r\nHost: a\r\n" + BROKEN_CHUNK, False),
+        (b"GET " + LIVE + b"\r\nHEAD " + LIVE + BROKEN_CHUNK, False),
+        (b"HEAD " + LIVE + b"\r\nGET " + LIVE + BROKEN_CHUNK, True),
+        (b"HEAD " + LIVE + b"\r\n:\r\n\r\n", True),
+    ],
+    ids=["head", "head of another route", "head behind get", "get behind head", "no http behind head"],
+)
+def test_a_refusal_of_a_head_request_has_no_body_and_breaks_nothing(
+    model: LocalModel, store: SqlStore, caplog: pytest.LogCaptureFixture, request_: bytes, has_body: bool
+) -> None:
+    with running_server(model, store) as server:
+        refusal = raw_exchange(server, request_).rpartition(b"HTTP/1.1 ")[2]  # the last answer
+    head, _, body = refusal.partition(b"\r\n\r\n")
+    assert head.startswith(b"400")
+    assert b"x-request-id" in head.lower()
+    assert (json.loads(body)["error"]["code"] if body else None) == ("invalid_http" if has_body else None)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 SLOW = b"POST /v1/models HTTP/1.1\r\nHost: a\r\nX-"

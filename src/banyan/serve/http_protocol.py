@@ -86,8 +86,14 @@ class StrictProtocol(H11Protocol):
         ]
         reason = HTTPStatus(error.status).phrase.encode()
         response = h11.Response(status_code=error.status, headers=headers, reason=reason)
-        for event in (response, h11.Data(data=body), h11.EndOfMessage()):
+        content = h11.Data(data=b"" if self._has_asked_for_head else body)
+        for event in (response, content, h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
+
+    @property
+    def _has_asked_for_head(self) -> bool:
+        """Whether the request that waits for an answer is a HEAD; none waits while h11 is IDLE."""
+        return self.conn.our_state is h11.SEND_RESPONSE and self.scope["method"] == "HEAD"
 
 
 def _what_was_wrong(error: BaseException | None) -> ApiError:
