@@ -33,6 +33,7 @@ from proofs.joint.settings import COMPARED_BY
 
 _MAX_TRAIN = 20_000  # examples that a simple system learns from
 _MAX_TEST = 100_000
+_MAX_CALIBRATED = 2_500  # examples that a temperature is fitted on, and as many that it is measured on
 _KEY_DIGITS = 8
 
 
@@ -158,7 +159,7 @@ class Runs:
 
     def _calibrated(self, best: Path) -> dict[str, Calibrated]:
         self._reporter.stage("calibrate")
-        found = calibrate(best, tasks=(), data=(), split="test", max_examples=_MAX_TEST, reporter=self._reporter)
+        found = calibrate(best, tasks=(), data=(), split="test", max_examples=_MAX_CALIBRATED, reporter=self._reporter)
         return {
             name: Calibrated(
                 table_share=own.table_share,
