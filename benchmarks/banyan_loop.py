@@ -27,12 +27,13 @@ from banyan.train.losses import joint_loss  # noqa: E402
 from banyan.train.memory import FreedMemory, settle_freed_memory  # noqa: E402
 from banyan.train.optimizer import OptimizerConfig, build_optimizer  # noqa: E402
 from banyan.train.precision import in_precision  # noqa: E402
+from banyan.train.prefetch import pinned  # noqa: E402
 from banyan.train.step import train_step  # noqa: E402
 from banyan.train.tied_table import with_head_apart  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 
-from turns import SHAPES, Shape, TokenStream, contender_options, take_turns  # noqa: E402
+from turns import Shape, TokenStream, contender_options, shape_of, take_turns  # noqa: E402
 
 MODES = ("eager", "compiled", "lean", "lean-eager", "lean-muon", "bfloat16", "int8")
 
@@ -69,10 +70,11 @@ def batch_of(token_ids: torch.Tensor, targets: torch.Tensor) -> Batch:
 class Loop:
     """The step of a run of one task."""
 
-    def __init__(self, shape: Shape, *, mode: str) -> None:
+    def __init__(self, shape: Shape, *, mode: str, device: str = "cpu") -> None:
         is_lean = mode.startswith("lean")
         settle_freed_memory(is_kept=not is_lean)
-        self.model = new_model(shape)
+        self.shape, self.device = shape, device
+        self.model = new_model(shape).to(device)
         name = "muon" if mode == "lean-muon" else "adamw"
         self.optimizer = build_optimizer(self.model, OptimizerConfig(name=name, learning_rate=1e-3))
         precision = mode if mode in ("bfloat16", "int8") else "float32"
@@ -80,7 +82,8 @@ class Loop:
         if not is_lean:
             loss = with_head_apart(loss, model=self.model)
         is_compiled = mode not in ("eager", "lean-eager", "lean-muon") and compiler_problem() is None
-        is_sparing = shape.batch_tokens * self.model.config.ffn_dim >= MIN_WIDEST
+        widest = shape.batch_tokens // shape.accumulation * self.model.config.ffn_dim
+        is_sparing = device == "cpu" and widest >= MIN_WIDEST
         self.loss_function = with_blocks(
             loss, model=self.model, is_compiled=is_compiled, is_lean=is_lean, is_sparing=is_sparing
         )
@@ -94,18 +97,21 @@ class Loop:
         began = time.perf_counter()
         self.freed.before_step(drop=self.optimizer.zero_grad)
         batch = batch_of(*self.stream.next())
+        batch = batch if self.device == "cpu" else pinned(batch)
         if self.update is not None:
             result = lean_step(self.model, batch, update=self.update, **parts)
         else:
-            result = train_step(self.model, batch, clip_norm=1.0, **parts)
+            accumulation = self.shape.accumulation
+            result = train_step(self.model, batch, clip_norm=1.0, accumulation_steps=accumulation, **parts)
         self.freed.after_step(step_seconds=time.perf_counter() - began)
         return result.task_losses[0]
 
 
 def main() -> None:
     options = contender_options(MODES)
-    shape = SHAPES[options.shape]
-    take_turns(Loop(shape, mode=options.mode).step, broken_down=shape if options.breakdown else None)
+    shape = shape_of(options)
+    loop = Loop(shape, mode=options.mode, device=options.device)
+    take_turns(loop.step, broken_down=shape if options.breakdown else None, device=options.device)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from banyan.model.presets import model_config
 from banyan.model.transformer import Transformer, count_parameters
 from banyan.train.balance import balance_tasks
 from banyan.train.config import TrainConfig
+from banyan.train.configured_loss import configured_loss
 from banyan.train.losses import joint_loss
 from banyan.train.memory import keep_freed_memory
 from banyan.train.optimizer import OptimizerConfig, build_optimizer
@@ -91,6 +92,7 @@ def train(trial: Trial, recipe: dict[str, Any]) -> None:
     sizes = {**recipe["model"], "vocab_size": trial.vocab_size, "max_seq_len": settings.seq_len}
     model = Transformer(model_config(sizes.pop("preset"), sizes))
     model.init_weights(torch.Generator().manual_seed(trial.seed))
+    model.to(trial.device)
     optimizer = build_optimizer(model, config_from_mapping(OptimizerConfig, recipe["optimizer"], source="optimizer"))
     schedule_config = config_from_mapping(ScheduleConfig, recipe["schedule"], source="schedule")
     schedule = Schedule(trial, steps=settings.steps, config=schedule_config)
@@ -103,7 +105,11 @@ def train(trial: Trial, recipe: dict[str, Any]) -> None:
         task_names=[TASK],
         seed=trial.seed,
     )
-    loss_function = in_precision(partial(joint_loss, task_heads=(None,)), model=model, precision=settings.precision)
+    loss = partial(joint_loss, task_heads=(None,))
+    if trial.device == "cpu":
+        loss_function = in_precision(loss, model=model, precision=settings.precision)
+    else:  # compiled where a run of that length is
+        loss_function = configured_loss(loss, model=model, config=settings)
     balance = balance_tasks([None], num_choices=[trial.vocab_size])
 
     def evaluate(step: int) -> None:

@@ -24,10 +24,11 @@ prepare_process(debug=False)  # as every command does, before torch loads
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from banyan_loop import SHAPES, batch_of, new_model  # noqa: E402
+from banyan_loop import batch_of, new_model  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from time_to_loss import MAX_TRAINING_BYTES, text_of  # noqa: E402
 from torch import Tensor  # noqa: E402
+from turns import SHAPES  # noqa: E402
 
 from banyan.core.paths import data_directory, runs_directory  # noqa: E402
 from banyan.data.batch import Batch  # noqa: E402

@@ -1,11 +1,13 @@
 """How soon Banyan reaches the loss that nanoGPT's character recipe ends with, and how low it gets in the same time.
 
     python benchmarks/time_to_loss.py [--quick] [--seeds 0 1 2] [--eltec] [--larger [--minutes 20]]
+    python benchmarks/time_to_loss.py --device cuda [--quick] [--seeds 0 1 2]
 
 BANYAN_DATA names the folder of the data sets. For each seed three processes run one after the other: the reference to
 its end; ours until its loss is no higher than that; ours once more, for exactly the reference's seconds. The clock of
 each starts with its process, compilation included (every cache starts empty), and stands still during evaluation. Both
-are scored on the whole validation text in windows of the reference's context length. The last line is one JSON object.
+are scored on the whole validation text in windows of the reference's context length. On a GPU the text is English
+novels, the reference nanoGPT's recipe for a GPU, compiled. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # so that it runs as a script, too
 
 from banyan.data.catalog import find_split, load_split  # noqa: E402
+from benchmarks.gpu import DEVICES, require_device  # noqa: E402
 from benchmarks.ngram import witten_bell_loss  # noqa: E402
 
 NGRAM_ORDER = 6
@@ -49,6 +52,7 @@ class Race:
     seq_len: int  # characters in a window of the evaluation: the reference's context
     unit: str
     nats_per_unit: float = 1.0
+    device: str = "cpu"
 
 
 SMALL = Race(
@@ -68,6 +72,16 @@ ELTEC = Race(
     unit="bits/byte",
     nats_per_unit=math.log(2),
 )
+ELTEC_ON_GPU = Race(
+    name="eltec-cuda",
+    dataset="eltec_eng",
+    reference="large",
+    ours=ROOT / "benchmarks/novels_gpu.yaml",
+    seq_len=256,
+    unit="bits/byte",
+    nats_per_unit=math.log(2),
+    device="cuda",
+)
 LARGER = Race(
     name="shakespeare-cpu-larger",
     dataset="tinyshakespeare",
@@ -78,18 +92,35 @@ LARGER = Race(
 )
 
 
-def main() -> None:
+def read_options(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one seed: 4 minutes")
+    parser.add_argument("--quick", action="store_true", help="one seed: 4 minutes on a CPU")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="none: only what else is asked for")
     parser.add_argument("--eltec", action="store_true", help="also English novels, one seed, in bits per byte")
     parser.add_argument("--larger", action="store_true", help="also the larger recipe, one seed, in equal time")
     parser.add_argument("--minutes", type=float, default=20.0, help="of the larger recipe")
-    parser.add_argument("--compiled-reference", action="store_true", help="compile the reference")
-    options = parser.parse_args()
-    environment = {"REFERENCE_COMPILE": "1" if options.compiled_reference else "0"}
+    parser.add_argument(
+        "--compiled-reference", action="store_true", help="compile the reference; on a GPU it always is"
+    )
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="cuda: English novels alone, on one GPU")
+    options = parser.parse_args(words)
+    if options.device == "cuda" and options.larger:
+        parser.error("--larger is for --device cpu")
+    return options
+
+
+def main() -> None:
+    options = read_options()
+    require_device(options.device)
+    is_compiled = options.compiled_reference or options.device == "cuda"
+    environment = {"REFERENCE_COMPILE": "1" if is_compiled else "0"}
     figures: list[dict[str, Any]] = []
-    if seeds := [0] if options.quick else options.seeds:
+    seeds = [0] if options.quick else options.seeds
+    if options.device == "cuda":
+        figures += race_to_loss(ELTEC_ON_GPU, seeds=seeds or [0], environment=environment)
+        print(json.dumps({"figures": figures}))
+        return
+    if seeds:
         figures += race_to_loss(SMALL, seeds=seeds, environment=environment)
     if options.eltec:
         figures += race_to_loss(ELTEC, seeds=[0], environment=environment)
@@ -169,6 +200,7 @@ def run(
         report = Path(scratch) / "report.json"
         caches = {name: scratch for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TMPDIR")}
         words = {"texts": texts, "report": report, "recipe": recipe, "seq-len": race.seq_len, "seed": seed}
+        words["device"] = race.device
         if math.isfinite(max_seconds):
             words["max-seconds"] = max_seconds
         words["started"] = time.monotonic()

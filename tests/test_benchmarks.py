@@ -1,10 +1,13 @@
+import importlib
 import json
 import math
 import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,9 +15,11 @@ import torch.nn.functional as F
 import yaml
 
 from banyan.train.head_loss import head_cross_entropy
+from benchmarks import gpu, time_to_loss
 from benchmarks.peers.breakdown import HEAD, PRODUCTS, breakdown
 
 ROOT = Path(__file__).resolve().parents[1]
+PEERS = [str(ROOT / "benchmarks" / folder) for folder in ("", "peers")]  # where its scripts find each other
 # One process for all, for each would load torch anew.
 ASK_ALL_FOR_HELP = """
 import contextlib, io, runpy, sys
@@ -85,3 +90,98 @@ def test_products_of_the_output_layer_count_beside_its_cross_entropy_and_others_
     assert all(HEAD in shares and PRODUCTS not in shares for shares in found)
     shares = breakdown(with_a_layer, num_steps=2, vocab_size=65)
     assert PRODUCTS in shares and HEAD not in shares
+
+
+@pytest.fixture(scope="module")
+def throughput() -> Iterator[Any]:
+    """The script that measures training, which finds its neighbours as a script does."""
+    with pytest.MonkeyPatch.context() as patch:
+        for folder in PEERS:
+            patch.syspath_prepend(folder)
+        yield importlib.import_module("benchmarks.training_throughput")
+
+
+def contender_names(throughput: Any, *words: str) -> list[str]:
+    return [row.name for row in throughput.contenders(throughput.read_options(words))]
+
+
+def test_a_gpu_trains_124m_at_1024_tokens_compiled_in_bfloat16(throughput: Any) -> None:
+    options = throughput.read_options(["--device", "cuda"])
+    assert options.shapes == ["124M-1024"]
+    shape = throughput.SHAPES["124M-1024"]
+    assert (shape.num_layers, shape.embed_dim, shape.seq_len, shape.num_rows, shape.accumulation) == (
+        12,
+        768,
+        1024,
+        64,
+        4,
+    )
+    assert 120e6 < shape.num_matrix_weights < 130e6
+    assert all(row.mode == "bfloat16" and row.device == "cuda" for row in throughput.contenders(options))
+    expected = ["reference-bfloat16", "transformers-bfloat16", "banyan-bfloat16"]
+    assert contender_names(throughput, "--device", "cuda") == expected
+    assert contender_names(throughput, "--device", "cuda", "--contenders", "banyan-bfloat16") == expected[::2]
+
+
+def test_a_cpu_is_measured_as_before_there_was_a_choice(throughput: Any) -> None:
+    assert throughput.read_options([]).shapes == ["tiny", "small", "124M"]
+    assert contender_names(throughput, "--contenders", "banyan-int8") == ["reference-eager", "banyan-int8"]
+    assert len(contender_names(throughput)) == 12
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--device", "cuda", "--shapes", "tiny"], ["--device", "cuda", "--breakdown"], ["--micro-batch", "8"]],
+    ids=" ".join,
+)
+def test_what_a_device_does_not_have_is_refused(throughput: Any, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        throughput.read_options(words)
+    assert ended.value.code == 2
+
+
+def test_mfu_is_the_share_of_the_peak_that_the_arithmetic_of_a_step_takes(throughput: Any) -> None:
+    shape = throughput.SHAPES["124M-1024"]
+    weights = 12 * (4 * 768**2 + 2 * 768 * 3072) + 50304 * 768
+    flops = 64 * 1024 * (6 * weights + 12 * 12 * 768 * 1024)
+    assert throughput.mfu(shape, step_seconds=0.5, peak=flops / 0.2) == pytest.approx(0.4)
+    cut = throughput.with_micro_batches(shape, 8)
+    assert cut.accumulation == 8 and cut.step_flops == shape.step_flops
+
+
+def test_a_peer_learns_the_same_from_micro_batches_as_from_the_whole_step(throughput: Any) -> None:
+    gpt2_loop, turns = importlib.import_module("gpt2_loop"), importlib.import_module("turns")
+    whole = turns.Shape(1, 2, 16, 8, 4, 64)
+    loops = [gpt2_loop.Loop(turns.with_micro_batches(whole, rows), mode="eager") for rows in (None, 1)]
+    for loop in loops:
+        loop.step()
+    for expected, found in zip(*(loop.model.parameters() for loop in loops), strict=True):
+        torch.testing.assert_close(found.grad, expected.grad)
+
+
+def test_an_unknown_gpu_is_held_against_a_measured_peak_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "peak_flops", lambda device: 5e12)
+    assert gpu.gpu_peak("NVIDIA H200") == (
+        989e12,
+        "NVIDIA H200: 989 TFLOP/s in bfloat16, dense, as its maker publishes",
+    )
+    measured, words = gpu.gpu_peak("Some GPU")
+    assert measured == 5e12 and "measured here" in words
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+@pytest.mark.parametrize("script", ["training_throughput.py", "time_to_loss.py"])
+def test_a_gpu_that_is_not_there_is_one_line(script: str) -> None:
+    command = [sys.executable, f"benchmarks/{script}", "--device", "cuda", "--quick"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and "sees no GPU here" in done.stderr
+
+
+def test_our_recipe_of_the_race_on_a_gpu_learns_a_text(texts: Path) -> None:
+    recipe = yaml.safe_load(time_to_loss.ELTEC_ON_GPU.ours.read_text())
+    recipe["train"] |= {"steps": 6, "micro_batch_seqs": 4}
+    recipe["model"]["num_layers"] = 1
+    own = texts / "recipe.yaml"
+    own.write_text(yaml.safe_dump(recipe))
+    assert last_loss("banyan_text", texts, recipe=own) < math.log(4)

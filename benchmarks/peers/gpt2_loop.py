@@ -1,7 +1,8 @@
 """The reference every figure stands beside: GPT-2 and its training loop, as plainly as they can be written.
 
 Learned positions, LayerNorm with bias, tanh GELU, causal SDPA, tied head; fused AdamW, gradients clipped at 1. Nothing
-is tuned to a shape, nothing is left out. Source: Radford et al. 2019; loop as in nanoGPT (Karpathy 2022).
+is tuned to a shape, nothing is left out. `bfloat16` is compiled, under autocast, as nanoGPT runs on a GPU.
+Source: Radford et al. 2019; loop as in nanoGPT (Karpathy 2022).
 
     python benchmarks/peers/gpt2_loop.py --shape tiny --mode compiled     (then a number of steps on standard input)
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from turns import SHAPES, Shape, TokenStream, contender_options, take_turns
+from turns import PEER_PRECISIONS, Shape, TokenStream, contender_options, micro_batches, shape_of, take_turns
 
 INIT_STD = 0.02
 
@@ -65,10 +66,12 @@ class GPT2(nn.Module):
 class Loop:
     """One optimizer step after the other on random text."""
 
-    def __init__(self, shape: Shape, *, is_compiled: bool) -> None:
+    def __init__(self, shape: Shape, *, mode: str, device: str = "cpu") -> None:
         torch.manual_seed(0)
-        self.model = GPT2(shape)
-        self.loss = torch.compile(self.model) if is_compiled else self.model
+        torch.backends.cuda.matmul.allow_tf32 = True
+        self.shape, self.device, self.dtype = shape, device, PEER_PRECISIONS[mode]
+        self.model = GPT2(shape).to(device)
+        self.loss = self.model if mode == "eager" else torch.compile(self.model)
         matrices = [parameter for parameter in self.model.parameters() if parameter.ndim == 2]
         others = [parameter for parameter in self.model.parameters() if parameter.ndim != 2]
         groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
@@ -76,20 +79,22 @@ class Loop:
         self.stream = TokenStream(shape)
 
     def step(self) -> float:
-        token_ids, targets = self.stream.next()
+        parts = micro_batches(self.stream.next(), self.shape, device=self.device)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(token_ids, targets)
-        loss.backward()
+        for token_ids, targets in parts:
+            with torch.autocast(self.device, dtype=self.dtype, enabled=self.dtype != torch.float32):
+                loss = self.loss(token_ids, targets) / len(parts)
+            loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        return loss.item()
+        return len(parts) * loss.item()
 
 
 def main() -> None:
-    options = contender_options(("eager", "compiled"))
-    shape = SHAPES[options.shape]
-    loop = Loop(shape, is_compiled=options.mode == "compiled")
-    take_turns(loop.step, broken_down=shape if options.breakdown else None)
+    options = contender_options(tuple(PEER_PRECISIONS))
+    shape = shape_of(options)
+    loop = Loop(shape, mode=options.mode, device=options.device)
+    take_turns(loop.step, broken_down=shape if options.breakdown else None, device=options.device)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 GPT-2 blocks without biases, learned positions, tied head, AdamW with cosine decay, random crops of the training text.
 The small recipe is the one nanoGPT's README gives for a CPU, which it runs without torch.compile; `--compile` compiles
-as nanoGPT does elsewhere. AdamW is the fused one (nanoGPT takes it on a GPU only), which is faster.
+as nanoGPT does elsewhere. AdamW is the fused one (nanoGPT takes it on a GPU only), which is faster. On a GPU the
+products are in bfloat16, by autocast, and those outside it in TF32, as nanoGPT sets them.
 Source: github.com/karpathy/nanoGPT, README.md and config/train_shakespeare_char.py.
 """
 
@@ -136,9 +137,16 @@ def random_crops(text: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:
     return text[places], text[places + 1]
 
 
+def placed(tensor: Tensor, device: str) -> Tensor:
+    """Return a tensor where the model lies; the process does not wait for the copy to a GPU."""
+    return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
 def train(trial: Trial, recipe: Recipe, *, is_compiled: bool) -> None:
     torch.manual_seed(trial.seed)
-    plain = CharacterGPT(recipe, vocab_size=trial.vocab_size)
+    torch.backends.cuda.matmul.allow_tf32 = True
+    plain = CharacterGPT(recipe, vocab_size=trial.vocab_size).to(trial.device)
+    in_bfloat16 = torch.autocast(trial.device, dtype=torch.bfloat16, enabled=trial.device == "cuda")
     optimizer = build_optimizer(plain, recipe)
     model = torch.compile(plain) if is_compiled else plain
 
@@ -151,8 +159,9 @@ def train(trial: Trial, recipe: Recipe, *, is_compiled: bool) -> None:
     while step < recipe.steps and trial.clock.seconds < trial.max_seconds:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step)
-        token_ids, targets = random_crops(trial.train, recipe)
-        loss = F.cross_entropy(model(token_ids).flatten(0, 1), targets.flatten())
+        token_ids, targets = (placed(part, trial.device) for part in random_crops(trial.train, recipe))
+        with in_bfloat16:
+            loss = F.cross_entropy(model(token_ids).flatten(0, 1), targets.flatten())
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
         optimizer.step()

@@ -48,14 +48,17 @@ class Trial:
     recipe: str
     clock: Clock
     report_path: Path
+    device: str = "cpu"
     curve: list[dict[str, float]] = field(default_factory=list)
 
     def evaluate(self, logits_of: Callable[[Tensor], Tensor], *, step: int) -> float:
         """Note the loss on the whole validation text, in nats a character; the clock stands still meanwhile."""
+        if self.device != "cpu":
+            torch.cuda.synchronize()  # what is under way counts
         began = time.monotonic()
         seconds = self.clock.seconds
         with torch.no_grad():
-            loss = validation_loss(logits_of, self.validation, seq_len=self.seq_len)
+            loss = validation_loss(logits_of, self.validation, seq_len=self.seq_len, device=self.device)
         self.curve.append({"step": step, "seconds": seconds, "loss": loss})
         self.clock.left_out += time.monotonic() - began
         return loss
@@ -65,7 +68,7 @@ class Trial:
         self.report_path.write_text(json.dumps(report))
 
 
-def validation_loss(logits_of: Callable[[Tensor], Tensor], ids: Tensor, *, seq_len: int) -> float:
+def validation_loss(logits_of: Callable[[Tensor], Tensor], ids: Tensor, *, seq_len: int, device: str = "cpu") -> float:
     """Return the mean loss over a text cut into windows, nats a character."""
     num_predicted = len(ids) - 1
     num_whole = num_predicted // seq_len
@@ -75,7 +78,7 @@ def validation_loss(logits_of: Callable[[Tensor], Tensor], ids: Tensor, *, seq_l
         pieces.append((ids[None, num_whole * seq_len : -1], ids[None, num_whole * seq_len + 1 :]))
     total = sum(
         float(F.cross_entropy(logits_of(token_ids).flatten(0, 1).float(), targets.flatten(), reduction="sum"))
-        for token_ids, targets in pieces
+        for token_ids, targets in ((part.to(device) for part in piece) for piece in pieces)
     )
     return total / num_predicted
 
@@ -90,6 +93,7 @@ def read_trial() -> Trial:
     parser.add_argument("--seq-len", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-seconds", type=float, default=float("inf"))
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     alphabet = np.frombuffer((options.texts / "alphabet.bin").read_bytes(), dtype=np.uint8)
     id_of = np.zeros(256, dtype=np.int64)
@@ -106,4 +110,5 @@ def read_trial() -> Trial:
         recipe=options.recipe,
         clock=Clock(options.started),
         report_path=options.report,
+        device=options.device,
     )

@@ -1,4 +1,4 @@
-"""Hugging Face transformers: GPT2LMHeadModel in a plain loop (eager, compiled) and in its own Trainer."""
+"""Hugging Face transformers: GPT2LMHeadModel in a plain loop (eager, compiled, bfloat16) and in its own Trainer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ import torch
 from torch import nn
 from torch.utils.data import IterableDataset
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
-from turns import NUM_WARMUP_STEPS, SHAPES, Shape, TokenStream, contender_options, peak_bytes, take_turns, tell
+from turns import (
+    NUM_WARMUP_STEPS,
+    PEER_PRECISIONS,
+    Shape,
+    TokenStream,
+    contender_options,
+    micro_batches,
+    peak_bytes,
+    shape_of,
+    take_turns,
+    tell,
+)
 
 
 def build(shape: Shape) -> GPT2LMHeadModel:
@@ -34,20 +45,24 @@ def build(shape: Shape) -> GPT2LMHeadModel:
 class Loop:
     """The plain loop of the reference around another model."""
 
-    def __init__(self, shape: Shape, *, is_compiled: bool) -> None:
-        self.model = build(shape)
-        self.forward = torch.compile(self.model) if is_compiled else self.model
+    def __init__(self, shape: Shape, *, mode: str, device: str = "cpu") -> None:
+        torch.backends.cuda.matmul.allow_tf32 = True
+        self.shape, self.device, self.dtype = shape, device, PEER_PRECISIONS[mode]
+        self.model = build(shape).to(device)
+        self.forward = self.model if mode == "eager" else torch.compile(self.model)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, betas=(0.9, 0.95), fused=True)
         self.stream = TokenStream(shape)
 
     def step(self) -> float:
-        token_ids, _ = self.stream.next()
+        parts = micro_batches(self.stream.next(), self.shape, device=self.device)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.forward(input_ids=token_ids, labels=token_ids).loss
-        loss.backward()
+        for token_ids, _ in parts:
+            with torch.autocast(self.device, dtype=self.dtype, enabled=self.dtype != torch.float32):
+                loss = self.forward(input_ids=token_ids, labels=token_ids).loss / len(parts)
+            loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        return float(loss.item())
+        return len(parts) * float(loss.item())
 
 
 class Stretches(IterableDataset):  # type: ignore[type-arg]
@@ -112,12 +127,12 @@ def run_trainer(shape: Shape) -> None:
 
 
 def main() -> None:
-    options = contender_options(("eager", "compiled", "trainer"))
-    shape = SHAPES[options.shape]
+    options = contender_options((*PEER_PRECISIONS, "trainer"))
+    shape = shape_of(options)
     if options.mode == "trainer":
         run_trainer(shape)
     else:
-        take_turns(Loop(shape, is_compiled=options.mode == "compiled").step)
+        take_turns(Loop(shape, mode=options.mode, device=options.device).step, device=options.device)
 
 
 if __name__ == "__main__":

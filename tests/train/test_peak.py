@@ -8,7 +8,15 @@ from banyan.train.peak import peak_flops, published_flops
 
 @pytest.mark.parametrize(
     ("name", "teraflops"),
-    [("NVIDIA H200", 989), ("NVIDIA L40S", 362), ("NVIDIA L4", 121), ("NVIDIA A100-SXM4-80GB", 312)],
+    [
+        ("NVIDIA H200", 989),
+        ("NVIDIA L40S", 362),
+        ("NVIDIA L4", 121),
+        ("NVIDIA A100-SXM4-80GB", 312),
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA L40", 181),
+    ],
 )
 def test_the_longest_name_that_fits_a_gpu_counts(name: str, teraflops: float) -> None:
     assert published_flops(name) == teraflops * 1e12

@@ -10,10 +10,12 @@ from banyan.model.products import routines
 
 _SECONDS = 0.3
 _CPU_WIDTH, _CUDA_WIDTH = 1024, 8192
-# bfloat16 products per second that the makers publish, dense; the longest name that fits counts.
+# bfloat16 products per second that the makers publish, dense; the longest name that fits counts. Source: their data
+# sheets, which for some name the rate with 2:4 sparsity, twice as much; H100 and H200 alone are the SXM forms.
 _PUBLISHED_TERAFLOPS = {
     "A100": 312, "A10": 125, "L40S": 362, "L4": 121, "RTX 3090": 71, "RTX 4090": 165, "T4": 65,
-    "H100": 989, "H200": 989, "B200": 2250, "MI300X": 1307,
+    "H100": 989, "H100 PCIe": 756, "H100 NVL": 835, "H200": 989, "H200 NVL": 835, "L40": 181,
+    "B200": 2250, "MI300X": 1307,
 }  # fmt: skip
 
 
