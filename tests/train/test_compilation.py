@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,21 +16,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor 
 def loss(model: Any, batch: Any) -> TaskLosses:
     heads: tuple[HeadSpec | None, ...] = HEADS
     return joint_loss(model, batch, task_heads=heads)
-
-
-@pytest.fixture
-def eager_backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Trace as the compiler does, but generate no code; counts the graphs."""
-    graphs: list[int] = []
-
-    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
-        graphs.append(1)
-        return graph.forward
-
-    real = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda function, **options: real(function, backend=backend, **options))
-    yield graphs
-    torch._dynamo.reset()
 
 
 def test_all_blocks_share_their_code_and_a_new_batch_needs_none(eager_backend: list[int]) -> None:
