@@ -129,6 +129,7 @@ def llama_server(python: str, file: Path, port: int = 8_765) -> Iterator[str]:
     """Serve a GGUF file with llama-cpp-python."""
     threads = str(os.cpu_count() or 1)
     words = [python, "-m", "llama_cpp.server", "--model", str(file), "--port", str(port), "--n_threads", threads]
+    words += ["--interrupt_requests", "false"]  # else a new request ends the stream of the one before it
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -136,6 +137,8 @@ def llama_server(python: str, file: Path, port: int = 8_765) -> Iterator[str]:
             with suppress(httpx.HTTPError):
                 httpx.get(f"{url}/v1/models", timeout=1)
                 break
+            if process.poll() is not None:
+                sys.exit(f"error: {' '.join(words[:3])} ended at once; its environment needs llama-cpp-python[server].")
             time.sleep(1)
         yield url
     finally:
