@@ -36,7 +36,7 @@ def match_features(tokens: ReadTokens) -> Tensor:
         features += [summed(here_P - width, here_P) / width**0.5, summed(here_P + 1, here_P + 1 + width) / width**0.5]
     for width in _NEIGHBOURHOODS:
         around_SP = summed(here_P - width, here_P + 1 + width)
-        features.append(around_SP / _highest(around_SP, tokens).clamp(min=1e-6))
+        features.append(around_SP / _highest(around_SP * tokens.is_context, tokens).clamp(min=1e-6))
     place_1P = 1 / (1 + here_P - first_P).to(series_SP.dtype)[None]
     plain_PF = torch.cat((*features, place_1P)).T * tokens.is_context[:, None]
     is_new_P1 = (series_SP[1] == 0)[:, None]
@@ -80,8 +80,7 @@ def _before_context(tokens: ReadTokens, is_context_P: Tensor) -> Tensor:
 
 
 def _highest(values_SP: Tensor, tokens: ReadTokens) -> Tensor:
-    """Return, at every position, the highest value in the context of its example."""
-    inside_SP = values_SP * (tokens.is_context if tokens.is_context is not None else 1)
+    """Return, at every position, the highest value in its example; none lies below 0."""
     highest_SE = values_SP.new_zeros(len(values_SP), tokens.num_examples)
-    highest_SE = highest_SE.scatter_reduce(1, tokens.examples.expand(len(values_SP), -1), inside_SP, "amax")
+    highest_SE = highest_SE.scatter_reduce(1, tokens.examples.expand(len(values_SP), -1), values_SP, "amax")
     return highest_SE[:, tokens.examples]
