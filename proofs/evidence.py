@@ -66,9 +66,18 @@ class Findings:
     def note(self, trial: str, *, outcome: str, seen: str, seconds: float, code: str, date: str) -> None:
         """Remember how a trial ended, at once."""
         self.trials[trial] = {"outcome": outcome, "seen": seen, "seconds": seconds, "code": code, "date": date}
+        self._write()
+
+    def _write(self) -> None:
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text(json.dumps(self.trials, indent=1, ensure_ascii=False))
         temporary.replace(self.path)
+
+    def add(self, trials: dict[str, dict[str, Any]]) -> None:
+        """Take what was found elsewhere about trials that nothing is known of here."""
+        if missing := {name: found for name, found in trials.items() if name not in self.trials}:
+            self.trials.update(missing)
+            self._write()
 
     def is_settled(self, trial: str, *, code: str) -> bool:
         """Whether a trial need not be done again: it passed, or it failed with this very code."""
@@ -98,6 +107,31 @@ class Findings:
         return "passed" if passed == cell.size else "in part" if passed else "not run"
 
 
+def take_record(record: Path, folder: Path) -> None:
+    """Give a folder what the record of a proof says and the folder does not know: what other machines have done."""
+    if record.is_file():
+        for number, trials in json.loads(record.read_text("utf-8")).items():
+            Findings.read(folder, number).add(trials)
+
+
+def write_record(record: Path, cells: Iterable[Cell], folder: Path) -> None:
+    """Write how the trials that passed went, one line each, so that a proof may grow over several machines."""
+    rows = []
+    for cell in cells:
+        known = Findings.read(folder, cell.number).trials
+        passed = {name: known[name] for name in cell.trials if known.get(name, {}).get("outcome") == "passed"}
+        lines = (
+            f"  {_as_json(name)}: {_as_json({**found, 'code': found['code'][:12]})}" for name, found in passed.items()
+        )
+        rows.append(f" {_as_json(cell.number)}: {{\n" + ",\n".join(lines) + "\n }")
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text("{\n" + ",\n".join(rows) + "\n}\n", "utf-8")
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
 def table(cells: Iterable[Cell], folder: Path) -> list[str]:
     """Return the rows of the matrix as Markdown."""
     lines = ["| # | fault | passes if | trials passed | seconds |", "|---|---|---|---|---|"]
@@ -124,7 +158,7 @@ def write_page(path: Path, cells: Sequence[Cell], folder: Path, *, begin: str, e
         if name in cell.trials and found["outcome"] == "passed"  # a file may hold names the matrix no longer has
     ]
     dates = sorted({trial["date"] for trial in passed}) or ["never"]
-    codes = {trial["code"] for trial in passed}
+    codes = {trial["code"][:12] for trial in passed}
     machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
     summary = (
         f"{len(passed):,} trials have passed between {dates[0]} and {dates[-1]}, on {len(codes)} states of the "

@@ -1,7 +1,8 @@
 """The command line of a proof that is a matrix: try what has not been tried yet, and write down what was seen.
 
 Results are kept in a folder, so that a long proof may be done in several calls: a trial that passed is not done again
-unless --again asks for it, one that failed is tried again when the code has changed. The trials run on a copy of the
+unless --again asks for it, one that failed is tried again when the code has changed. What has passed is also written to
+a record beside the page, so that another machine goes on from there. The trials run on a copy of the
 sources, so that editing may go on meanwhile.
 """
 
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from proofs.evidence import Cell, table, write_page
+from proofs.evidence import Cell, table, take_record, write_page, write_record
 from proofs.runner import OpenBench, Runner
 from proofs.source_copy import ROOT, become_a_copy
 
@@ -26,6 +27,7 @@ class Matrix:
     module: str  # python -m …
     results: Path
     page: Path
+    record: Path  # what has passed, on any machine
     begin: str  # the two marks of the page
     end: str
     load: Callable[[], tuple[Sequence[Cell], OpenBench]]  # called on the copy, so that it imports from there
@@ -41,10 +43,13 @@ def run_matrix(matrix: Matrix) -> int:
     if options.quick:
         chosen = [cell.short() for cell in chosen if cell.quick]
     runner = Runner(folder, open_bench, code=code, date=datetime.now(UTC).date().isoformat())
+    if not options.quick:
+        take_record(matrix.record, folder)
     if not options.show:
         runner.run(chosen, seconds=options.time_limit, again=options.again or options.quick)
     sys.stdout.write("\n".join(table(chosen, folder)) + "\n")
     if options.page:
+        write_record(matrix.record, cells, folder)
         write_page(matrix.page, cells, folder, begin=matrix.begin, end=matrix.end)
     return 1 if runner.num_failed else 0
 

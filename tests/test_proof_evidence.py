@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
-from proofs.evidence import Cell, Findings, NotPossibleHereError, table, write_page
+from proofs.evidence import Cell, Findings, NotPossibleHereError, table, take_record, write_page, write_record
 from proofs.runner import Runner
 
 
@@ -36,6 +36,33 @@ def test_a_trial_that_passed_is_not_done_again_and_one_that_failed_is_when_the_c
         "elsewhere": "not possible",
     }
     assert "1 FAILED (needs a moon)" in table([_cell()], tmp_path)[-1]
+
+
+def test_another_machine_goes_on_where_the_record_says_what_has_passed(tmp_path: Path) -> None:
+    here, there, record = tmp_path / "here", tmp_path / "there", tmp_path / "docs/record.json"
+    runner = Runner(here, nullcontext, code="a", date="2026-01-01")
+    runner.run([_cell()], seconds=60, again=False)
+    write_record(record, [_cell()], here)
+
+    there.mkdir()
+    own = Findings.read(there, "D-99")
+    own.note("bad", outcome="passed", seen="mended", seconds=1.0, code="b", date="2026-01-02")
+    take_record(record, there)
+    found = Findings.read(there, "D-99").trials
+    assert {name: (one["outcome"], one["date"]) for name, one in found.items()} == {
+        "good": ("passed", "2026-01-01"),
+        "bad": ("passed", "2026-01-02"),  # what is known here stays
+    }
+    write_record(record, [_cell()], there)
+    again = record.read_bytes()
+    take_record(record, there)
+    write_record(record, [_cell()], there)
+    assert record.read_bytes() == again
+
+
+def test_a_proof_without_a_record_begins_with_what_its_folder_holds(tmp_path: Path) -> None:
+    take_record(tmp_path / "none.json", tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_page_shows_the_table_between_its_marks_and_how_large_a_trial_is(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ MATRIX = Matrix(
     module="proofs.training",
     results=ROOT / "runs/proofs/training",
     page=ROOT / "docs/proofs/training.md",
+    record=ROOT / "docs/proofs/training.json",
     begin="<!-- written by make proof-training -->",
     end="<!-- end -->",
     load=_load,

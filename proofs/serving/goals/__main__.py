@@ -22,6 +22,7 @@ MATRIX = Matrix(
     module="proofs.serving.goals",
     results=ROOT / "runs/proofs/serving",
     page=ROOT / "docs/proofs/serving-goals.md",
+    record=ROOT / "docs/proofs/serving-goals.json",
     begin="<!-- written by make proof-goals -->",
     end="<!-- end -->",
     load=_load,
