@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -92,11 +93,13 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "two.yaml"
 
 
-def _proof(recipe: Path, folder: Path, *changes: str, of_form: tuple[str, ...] = ()) -> Proof:
+def _proof(
+    recipe: Path, folder: Path, *changes: str, of_form: tuple[str, ...] = (), record: Path | None = None
+) -> Proof:
     forms = (Form(name="short", minutes=1, seeds=(0,), changes=of_form), LONG)
     settings = (ABLATIONS[0], next(one for one in ABLATIONS if one.name == "uncertainty"))
     sizes = Sizes(forms=forms, settings=settings, seeds=(0,), steps=2)
-    return Proof(recipe, folder, changes=changes, sizes=sizes, reporter=SilentReporter())
+    return Proof(recipe, folder, changes=changes, sizes=sizes, reporter=SilentReporter(), record=record)
 
 
 def test_the_runs_are_done_once_and_written_into_the_page(
@@ -106,7 +109,8 @@ def test_the_runs_are_done_once_and_written_into_the_page(
     page = tmp_path / "docs/joint.md"
     (page.parent / "images").mkdir(parents=True)
     page.write_text(PAGE.read_text("utf-8"), "utf-8")
-    proof = _proof(recipe, tmp_path / "runs")
+    record = tmp_path / "docs/proofs/joint.json"
+    proof = _proof(recipe, tmp_path / "runs", record=record)
     proof.do(["short"], seconds=-1)
     assert "0 of 1 runs" in "\n".join(proof.lines("short"))
     proof.do(["short", "twins", "remedies", "ablations"], seconds=1000)
@@ -120,6 +124,15 @@ def test_the_runs_are_done_once_and_written_into_the_page(
     assert "1 of 1 runs done: 2 steps" in written and "0 of 1 runs" in written  # the long form is missing
     assert "| ag_news | accuracy | 16 | **" in written and "naive Bayes" in written
     assert all((page.parent / f"images/joint-{name}.png").is_file() for name in ("quality", "ablations", "vs-single"))
+    elsewhere = _proof(recipe, tmp_path / "elsewhere", record=record)
+    elsewhere.do(["short", "ablations", "remedies"], seconds=1000)  # all of it is recorded, and no model is there
+    told, here = ("\n".join([*one.lines("short"), *one.lines("ablations")]) for one in (elsewhere, proof))
+    assert _without_intervals(told) == _without_intervals(here)
+
+
+def _without_intervals(told: str) -> str:
+    """Drop the ends of intervals, for which the record keeps fewer resampled scores."""
+    return re.sub(r"[-+]?[0-9.]+ – [-+]?[0-9.]+", "", told)
 
 
 class Heard(SilentReporter):

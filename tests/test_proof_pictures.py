@@ -55,7 +55,7 @@ def test_a_stand_in_is_what_a_user_might_have(name: str, tmp_path: Path) -> None
 
 
 def test_what_has_not_been_run_is_said(tmp_path: Path) -> None:
-    told = "\n".join(lines(Cells(tmp_path, sizes=QUICK, reporter=SilentReporter())))
+    told = "\n".join(lines(Cells(tmp_path, sizes=QUICK, reporter=SilentReporter()), images=tmp_path))
     assert "**Not run yet.**" in told and told.count("not run (0 of 4 stages done)") == len(SETS)
     page = PAGE.read_text("utf-8")
     assert page.index("<!-- figures: written by make proof-pictures -->") < page.index("<!-- figures: end -->")
@@ -68,7 +68,8 @@ def test_the_cells_are_done_once_with_each_recipe_and_written_into_the_page(
     page = tmp_path / "docs/pictures.md"
     (page.parent / "images").mkdir(parents=True)
     page.write_text(PAGE.read_text("utf-8"), "utf-8")
-    cells = Cells(tmp_path / "runs", sizes=QUICK, reporter=SilentReporter())
+    record = tmp_path / "docs/proofs/pictures.json"
+    cells = Cells(tmp_path / "runs", sizes=QUICK, reporter=SilentReporter(), record=record)
     cells.deadline = -1
     cells.do(DIGITS)
     assert all(cells.result(DIGITS, stage) is None for stage in STAGES)
@@ -83,10 +84,16 @@ def test_the_cells_are_done_once_with_each_recipe_and_written_into_the_page(
     monkeypatch.setattr("proofs.pictures.cells.train", None)  # nothing is left to be done
     again = Cells(tmp_path / "runs", sizes=QUICK, reporter=SilentReporter())
     again.do(DIGITS)
-    assert lines(again) == lines(cells)
+    assert lines(again, images=tmp_path) == lines(cells, images=tmp_path)
+    elsewhere = Cells(tmp_path / "elsewhere", sizes=QUICK, reporter=SilentReporter(), record=record)
+    write_page(page, elsewhere)  # from the record, with the pictures that lie beside the page
+    assert page.read_text("utf-8") == written and not (tmp_path / "elsewhere").exists()
     changed = {**QUICK.changes, "judge": (*QUICK.changes["judge"], "seed=9")}
     other = Cells(tmp_path / "runs", sizes=dataclasses.replace(QUICK, changes=changed), reporter=SilentReporter())
     assert [other.result(DIGITS, stage) is None for stage in STAGES] == [False, True, False, True]
+    sizes = dataclasses.replace(QUICK, changes=changed)
+    other = Cells(tmp_path / "elsewhere", sizes=sizes, reporter=SilentReporter(), record=record)
+    assert all(other.result(DIGITS, stage) is None for stage in STAGES)  # their models are not here
     changed = {**QUICK.changes, "model": (*QUICK.changes["model"], "sampling.draw.guidance_scale=3.0")}
     other = Cells(tmp_path / "runs", sizes=dataclasses.replace(QUICK, changes=changed), reporter=SilentReporter())
     assert [other.result(DIGITS, stage) is None for stage in STAGES] == [False, False, False, True]

@@ -2,7 +2,8 @@
 
 Results lie in runs/proofs/joint, one file a run and recipe; a run that is stopped goes on in the next call. The parts
 are: short (3 runs of 90 minutes), long (one run of 8 hours), twins (every task beside a model that learns it alone),
-remedies (a finish for each task that loses by it), ablations (12 settings, 10 minutes and 3 seeds each).
+remedies (a finish for each task that loses by it), ablations (12 settings, 10 minutes and 3 seeds each). --page also
+records the runs of short, long and ablations in docs/proofs/joint.json, so that another machine goes on with the rest.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from banyan.cli.progress import TerminalReporter
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "runs/proofs/joint"
 PAGE = ROOT / "docs/joint.md"
+RECORD = ROOT / "docs/proofs/joint.json"
 RECIPE = ROOT / "recipes/joint.yaml"
 PARTS = ("short", "twins", "remedies", "ablations", "long")
 
@@ -34,7 +36,7 @@ def main() -> int:
         if options.quick:
             proof = quick_proof(RECIPE, Path(scratch), reporter=reporter)
         else:
-            proof = Proof(RECIPE, RESULTS, changes=options.set, helps=options.helps, reporter=reporter)
+            proof = Proof(RECIPE, RESULTS, changes=options.set, helps=options.helps, reporter=reporter, record=RECORD)
         if not options.show:
             proof.do(options.parts, seconds=options.time_limit)
         for part in options.parts:

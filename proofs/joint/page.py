@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from banyan.tasks.metrics.measurement import FloatArray
 from banyan.tasks.repeated_scores import compare_repeated, repeated_interval
 from banyan.workflows.kept_scores import TaskScore
 from banyan.workflows.twin_report import help_table, summary_lines, transfer_table
@@ -88,8 +89,13 @@ def _spread(scores: Sequence[TaskScore]) -> str:
 
 def _interval(scores: Sequence[TaskScore]) -> str:
     """Return the interval over examples and seeds, of the score between 0 and 1 in points, better upwards."""
-    found = repeated_interval([one.unit for one in scores], samples_SN=np.array([one.samples for one in scores]))
+    found = repeated_interval([one.unit for one in scores], samples_SN=_paired([one.samples for one in scores]))
     return f"{100 * max(0.0, found.low):.1f} – {100 * min(1.0, found.high):.1f}"
+
+
+def _paired(samples: Sequence[Sequence[float] | FloatArray]) -> FloatArray:
+    """Return as many resampled scores of each run as all have: those of the record are the first ones."""
+    return np.array([own[: min(map(len, samples))] for own in samples])
 
 
 def _calibration_table(done: Sequence[RunResult]) -> Iterator[str]:
@@ -175,18 +181,19 @@ def mean_points(result: RunResult) -> float:
 def _against(done: Sequence[RunResult], base: Sequence[RunResult]) -> str:
     if not base or done is base:
         return "– | –"
+    samples_SN = _paired([_mean_samples(result) for result in (*done, *base)])
     found = compare_repeated(
         [mean_points(result) for result in done],
         [mean_points(result) for result in base],
-        own_samples_SN=_mean_samples(done),
-        other_samples_SN=_mean_samples(base),
+        own_samples_SN=samples_SN[: len(done)],
+        other_samples_SN=samples_SN[len(done) :],
         score="mean",
     )
     return f"{found.improvement:+.2f} | {found.interval.low:+.2f} – {found.interval.high:+.2f}"
 
 
-def _mean_samples(done: Sequence[RunResult]) -> np.ndarray:
-    return np.array([100 * np.mean([score.samples for score in run.tasks.values()], axis=0) for run in done])
+def _mean_samples(run: RunResult) -> FloatArray:
+    return np.asarray(100 * _paired([score.samples for score in run.tasks.values()]).mean(axis=0))
 
 
 def twin_lines(found: JointVsSingle | None) -> list[str]:

@@ -46,6 +46,7 @@ class Proof:
         helps: HelpKind | None = None,
         sizes: Sizes | None = None,
         reporter: Reporter,
+        record: Path | None = None,
     ) -> None:
         self._recipe = recipe
         self._folder = folder
@@ -53,7 +54,7 @@ class Proof:
         self._helps = helps
         self._sizes = sizes or Sizes()
         self._reporter = reporter
-        self._runs = Runs(folder, reporter=reporter)
+        self._runs = Runs(folder, reporter=reporter, record=record)
         self._read: dict[tuple[str, ...], Recipe] = {}  # by what was changed
         self._recipes: dict[str, Callable[[], Recipe]] = {
             **{page.quality_name(form, seed): partial(self._of_form, form, seed) for form, seed in self._quality()},
@@ -88,7 +89,9 @@ class Proof:
         return page.quality_lines(self._result, self._forms(part))
 
     def write_page(self, path: Path) -> None:
-        """Put everything that is known between the marks of the page, with its pictures."""
+        """Put everything that is known between the marks of the page, with its pictures; and record the runs."""
+        known = {keyed(name, recipe()): self._result(name) for name, recipe in self._recipes.items()}
+        self._runs.keep_record({name: found for name, found in known.items() if found is not None})
         images = path.parent / "images"
         page.write_part(path, "quality", page.quality_lines(self._result, self._sizes.forms))
         page.write_part(path, "twins", self.lines("twins"))
@@ -172,6 +175,8 @@ class Proof:
         if not hurt or self._result(name) is None:
             return None
         run = self._runs.directory(name, self._recipes[name]())
+        if not run.is_dir():
+            return None  # another machine made it
         return Remedies(run, hurt, self._folder, steps=self._sizes.steps)
 
     def _do_remedies(self) -> None:

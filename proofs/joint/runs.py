@@ -10,7 +10,7 @@ import math
 import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,14 @@ from banyan.workflows.resuming import settle_recipe
 from banyan.workflows.scoring import TaskResult
 from banyan.workflows.training import TrainingOutcome, train
 from proofs.joint.settings import COMPARED_BY
+from proofs.record import add_to_record, read_record
 
 _MAX_TRAIN = 20_000  # examples that a simple system learns from
 _MAX_TEST = 100_000
 _MAX_CALIBRATED = 2_500  # examples that a temperature is fitted on, and as many that it is measured on
 _KEY_DIGITS = 8
+_NUM_RECORDED = 200  # resampled scores of a task that the record keeps; the first ones, so that runs stay paired
+_RECORDED_DIGITS = 5
 
 
 @config
@@ -62,9 +65,11 @@ class RunResult:
 class Runs:
     """Runs of recipes that differ little, in a folder where each leaves one file."""
 
-    def __init__(self, folder: Path, *, reporter: Reporter) -> None:
+    def __init__(self, folder: Path, *, reporter: Reporter, record: Path | None = None) -> None:
         self.deadline = math.inf  # of time.monotonic
         self._folder = folder
+        self._record = record
+        self._recorded = {} if record is None else read_record(record)
         self._reporter = reporter
         self._kept: tuple[str, Material] | None = None  # of the last run: the next one often learns from the same
         self._told: set[str] = set()  # runs whose other results have been spoken of
@@ -79,8 +84,15 @@ class Runs:
         path = self._folder / f"{keyed(name, recipe)}.json"
         if path.is_file():
             return config_from_mapping(RunResult, read_json(path), source=str(path))
+        if path.stem in self._recorded:
+            return config_from_mapping(RunResult, self._recorded[path.stem], source=str(self._record))
         self.tell_of_others(name, ".json")
         return None
+
+    def keep_record(self, results: Mapping[str, RunResult]) -> None:
+        """Record results by the names of their runs, with fewer resampled scores each: an interval needs no more."""
+        if self._record is not None and results:
+            add_to_record(self._record, {name: config_to_mapping(_thinned(found)) for name, found in results.items()})
 
     def tell_of_others(self, name: str, suffix: str = "") -> None:
         """Say once if something of this name is there that another recipe made."""
@@ -185,6 +197,14 @@ class Runs:
             name: {b.name: b.evaluation.scores[COMPARED_BY.get(name, b.evaluation.main_metric)] for b in own.baselines}
             for name, own in beside.items()
         }
+
+
+def _thinned(result: RunResult) -> RunResult:
+    def thin(score: TaskScore) -> TaskScore:
+        samples = tuple(round(value, _RECORDED_DIGITS) for value in score.samples[:_NUM_RECORDED])
+        return dataclasses.replace(score, samples=samples)
+
+    return dataclasses.replace(result, tasks={name: thin(score) for name, score in result.tasks.items()})
 
 
 def question_of(recipe: Recipe) -> str:

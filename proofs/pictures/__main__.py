@@ -3,7 +3,8 @@
 A set has four: its picture tokenizer, its judge, the model that draws, and what is measured of it. Results lie in
 runs/proofs/pictures, one file a cell; a run that is stopped goes on in the next call. Three sets stand in for a user's
 own 28×28 grey pictures, and lie in runs/proofs/pictures/sets as any recipe can name them: digits (npz), grey-cifar
-(IDX) and glyphs (a folder for each class). cifar10 and emoji come from the catalog.
+(IDX) and glyphs (a folder for each class). cifar10 and emoji come from the catalog. --page also records what sets that
+are done have found in docs/proofs/pictures.json, so that another machine goes on with the next set.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from proofs.pictures.sets import SETS
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "runs/proofs/pictures"
 PAGE = ROOT / "docs/pictures.md"
+RECORD = ROOT / "docs/proofs/pictures.json"
 
 
 def main() -> int:
@@ -36,13 +38,13 @@ def main() -> int:
     chosen = [own for own in SETS if own.name in options.sets]
     with tempfile.TemporaryDirectory() as scratch, flushed_denormals(), TerminalReporter(console()) as reporter:
         folder, sizes = (Path(scratch), QUICK) if options.quick else (RESULTS, Sizes())
-        cells = Cells(folder, sizes=sizes, reporter=reporter)
+        cells = Cells(folder, sizes=sizes, reporter=reporter, record=None if options.quick else RECORD)
         cells.deadline = time.monotonic() + options.time_limit
         for own in [] if options.show else chosen:
             cells.do(own)
-        sys.stdout.write("\n".join((*page.lines(cells, chosen), "")))
         if options.page:
             page.write_page(PAGE, cells)
+        sys.stdout.write("\n".join((*page.lines(cells, chosen, images=PAGE.parent / "images"), "")))
     return 0
 
 

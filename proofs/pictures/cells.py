@@ -11,7 +11,7 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -33,6 +33,7 @@ from banyan.workflows.training import train
 from proofs.joint.runs import StopAt
 from proofs.pictures.sets import RECIPES, STAGES, PictureSet
 from proofs.pictures.stand_ins import STAND_INS, write_stand_in
+from proofs.record import add_to_record, read_record
 
 DRAW = "draw"  # the task of every recipe that draws
 _KEY_DIGITS = 8
@@ -87,16 +88,33 @@ class Clock(Callback):
 class Cells:
     """The cells of the proof in one folder."""
 
-    def __init__(self, folder: Path, *, sizes: Sizes, reporter: Reporter) -> None:
+    def __init__(self, folder: Path, *, sizes: Sizes, reporter: Reporter, record: Path | None = None) -> None:
         self.deadline = math.inf  # of time.monotonic
         self._folder = folder
+        self._record = record
+        self._recorded = {} if record is None else read_record(record)
         self._sizes = sizes
         self._reporter = reporter
 
     def result(self, own: PictureSet, stage: str) -> CellResult | None:
         """Return what a cell found with the recipes as they are now, if it has been done."""
         path = self._file(own, stage)
-        return config_from_mapping(CellResult, read_json(path), source=str(path)) if path.is_file() else None
+        if path.is_file():
+            return config_from_mapping(CellResult, read_json(path), source=str(path))
+        # What another machine trained is not here to go on with: of its sets only those that are done count.
+        if self._keyed(own, "scores") in self._recorded and (name := self._keyed(own, stage)) in self._recorded:
+            return config_from_mapping(CellResult, self._recorded[name], source=str(self._record))
+        return None
+
+    def keep_record(self, sets: Sequence[PictureSet]) -> None:
+        """Record the sets that are done."""
+        done: dict[str, Any] = {}
+        for own in sets:
+            found = {self._keyed(own, stage): self.result(own, stage) for stage in STAGES}
+            if None not in found.values():
+                done |= {name: config_to_mapping(result) for name, result in found.items()}
+        if self._record is not None and done:
+            add_to_record(self._record, done)
 
     def do(self, own: PictureSet) -> None:
         """Do what is left of a set's stages, one after the other, until the time is up."""

@@ -35,15 +35,21 @@ _ANCHORS = (
     ("guidance power", "sampling.guidance_power"),
 )
 
+_DRAWN = "-drawn.png"  # how the sheets of the scores end
+_SHOWS = {
+    "reconstructions": "held-out pictures, each row above what the tokenizer makes of it",
+    "loss": "how the model learned",
+}
 
-def lines(cells: Cells, sets: Sequence[PictureSet] = SETS) -> list[str]:
-    """Return everything that is known, as Markdown."""
+
+def lines(cells: Cells, sets: Sequence[PictureSet] = SETS, *, images: Path) -> list[str]:
+    """Return everything that is known, as Markdown; `images` is where the page has its pictures."""
     done = [own for own in sets if cells.result(own, "scores") is not None]
     told = [f"{len(done)} of {len(sets)} sets done." if done else "**Not run yet.**", "", *_goal_table(cells, sets)]
     if done:
         told += ["", *_anchor_table(cells, done), "", *_reasons(cells, done)]
     for own in done:
-        told += _sheets(cells, own)
+        told += _sheets(own, images)
     return told
 
 
@@ -109,31 +115,35 @@ def _reasons(cells: Cells, done: Sequence[PictureSet]) -> Iterator[str]:
             yield f"- {own.name}, {name.replace('_', ' ')}: not measured, for {reason}."
 
 
-def _images(cells: Cells, own: PictureSet) -> Iterator[tuple[str, Path, str]]:
-    """Yield what there is to be seen of a set: a name, the file, and what it shows."""
-    for sheet in sorted(cells.directory(own, "scores").glob("*-drawn.png")):
-        kind = sheet.name.removesuffix("-drawn.png")
-        yield kind, sheet, f"drawn, one for each of up to 64 {kind} wishes, as they came"
+def write_page(path: Path, cells: Cells, sets: Sequence[PictureSet] = SETS) -> None:
+    """Put everything that is known between the marks of the page, with what there is to be seen; and record it."""
+    cells.keep_record(sets)
+    images = path.parent / "images"
+    for own in sets:
+        for name, image in _made(cells, own) if cells.result(own, "scores") is not None else ():
+            shutil.copy(image, images / _image_name(own, name))
+    write_between(path, _BEGIN, _END, lines(cells, sets, images=images))
+
+
+def _made(cells: Cells, own: PictureSet) -> Iterator[tuple[str, Path]]:
+    """Yield what this machine has to show of a set: a name and the file."""
+    for sheet in sorted(cells.directory(own, "scores").glob(f"*{_DRAWN}")):
+        yield sheet.name.removesuffix(_DRAWN), sheet
     samples = cells.directory(own, "tokenizer") / SAMPLES_DIRECTORY
     for sheet in sorted(samples.glob("step-*-reconstructions.png"))[-1:]:
-        yield "reconstructions", sheet, "held-out pictures, each row above what the tokenizer makes of it"
+        yield "reconstructions", sheet
     curves = cells.directory(own, "model") / PLOT_FILE
     if curves.is_file():
-        yield "loss", curves, "how the model learned"
-
-
-def _sheets(cells: Cells, own: PictureSet) -> Iterator[str]:
-    for name, _, words in _images(cells, own):
-        yield from ("", f"{own.title}: {words}.", "", f"![{own.title}, {name}](images/{_image_name(own, name)})")
+        yield "loss", curves
 
 
 def _image_name(own: PictureSet, name: str) -> str:
     return f"pictures-{own.name}-{name}.png"
 
 
-def write_page(path: Path, cells: Cells, sets: Sequence[PictureSet] = SETS) -> None:
-    """Put everything that is known between the marks of the page, and what there is to be seen beside it."""
-    for own in sets:
-        for name, image, _ in _images(cells, own) if cells.result(own, "scores") is not None else ():
-            shutil.copy(image, path.parent / "images" / _image_name(own, name))
-    write_between(path, _BEGIN, _END, lines(cells, sets))
+def _sheets(own: PictureSet, images: Path) -> Iterator[str]:
+    """Yield what lies beside the page, whichever machine made it."""
+    for image in sorted(images.glob(_image_name(own, "*"))):
+        name = image.stem.removeprefix(f"pictures-{own.name}-")
+        words = _SHOWS.get(name, f"drawn, one for each of up to 64 {name} wishes, as they came")
+        yield from ("", f"{own.title}: {words}.", "", f"![{own.title}, {name}](images/{image.name})")
