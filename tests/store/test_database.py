@@ -1,5 +1,6 @@
 import os
 import sqlite3
+import stat
 import sys
 from pathlib import Path
 
@@ -8,8 +9,11 @@ from sqlalchemy import text
 
 from banyan.core.errors import ConfigError, MissingExtraError, StoreError
 from banyan.store import database as database_module
+from banyan.store.backup import backup
 from banyan.store.database import Database, parse_address
+from banyan.store.restoring import restore
 from banyan.store.sql_store import SqlStore, open_database, open_store
+from banyan.testing.store import tiny_request
 
 
 @pytest.mark.parametrize(
@@ -110,3 +114,22 @@ def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="cannot create"):
         open_store(str(tmp_path / "file" / "a.db"))
+
+
+def test_a_new_database_its_logs_its_backup_and_what_is_restored_are_for_their_owner_alone(tmp_path: Path) -> None:
+    with open_store(str(tmp_path / "own" / "a.db")) as store:
+        store.begin(tiny_request()).result(10)
+        backup(store.database, tmp_path / "own" / "b.db")
+        restored = Database(str(tmp_path / "own" / "c.db"))
+        restore(tmp_path / "own" / "b.db", restored)
+        restored.close()
+        rights = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "own").iterdir()}
+    assert {"a.db", "a.db-wal", "a.db-shm", "b.db", "c.db"} <= set(rights)
+    assert set(rights.values()) == {0o600}
+
+
+def test_a_file_that_is_there_already_keeps_its_rights(tmp_path: Path) -> None:
+    (tmp_path / "a.db").touch()
+    (tmp_path / "a.db").chmod(0o640)
+    with open_store(str(tmp_path / "a.db")):
+        assert stat.S_IMODE((tmp_path / "a.db").stat().st_mode) == 0o640

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from banyan.core.errors import ConfigError, StoreError
 from banyan.core.files import as_write_error, fsync_directory
-from banyan.store.database import Database
+from banyan.store.database import Database, make_private_file
 from banyan.store.failures import shown_url, store_errors
 
 
@@ -30,6 +30,7 @@ def backup(database: Database, target: Path) -> int:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)
+        make_private_file(temporary)
         with store_errors(database.url, doing="back up"):
             _copy_sqlite(database, temporary) if database.is_sqlite else _dump_postgres(database, temporary)
         with temporary.open("rb") as file:

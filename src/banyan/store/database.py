@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,12 @@ def make_parent_folder(database: Database) -> None:
             f"cannot create {database.path.parent} for the database: {error.strerror or error}.",
             hint="choose another place with --database",
         ) from error
+
+
+def make_private_file(path: Path) -> None:
+    """Create a file that its owner alone can read: what people asked is nobody else's business on this machine.
+
+    SQLite gives its logs beside it the same rights. One that is there already keeps its own.
+    """
+    with suppress(OSError):  # whoever opens it next says what is wrong
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from banyan.core.errors import StoreError
-from banyan.store.database import Database, make_parent_folder
+from banyan.store.database import Database, make_parent_folder, make_private_file
 from banyan.store.failures import shown_url
 
 _VERSION_TABLE = "alembic_version"
@@ -43,6 +43,8 @@ def upgrade(database: Database) -> tuple[str | None, str]:
     Raises: StoreError if the database is newer than this program, holds foreign tables, or cannot be written.
     """
     make_parent_folder(database)
+    if database.path is not None:
+        make_private_file(database.path)
     with database.write() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_LOCK})

@@ -11,7 +11,7 @@ from pathlib import Path
 from banyan.core.errors import ConfigError, FileError, StoreError
 from banyan.core.files import as_write_error, fsync_directory
 from banyan.store.backup import run_postgres
-from banyan.store.database import Database, make_parent_folder, parse_address
+from banyan.store.database import Database, make_parent_folder, make_private_file, parse_address
 from banyan.store.failures import shown_url, store_errors
 from banyan.store.migrate import has_tables, schema_version
 
@@ -43,6 +43,7 @@ def _copy_sqlite(source: Path, database: Database) -> None:
     make_parent_folder(database)
     temporary = target.with_name(f".{target.name}.tmp-{os.getpid()}")
     try:
+        make_private_file(temporary)
         shutil.copyfile(source, temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
