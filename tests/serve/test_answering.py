@@ -6,16 +6,19 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from banyan.core.errors import StoreError
 from banyan.core.types import Completion
+from banyan.infer.embedding import TextVector
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.serve.served_model import Piece, PieceListener
 from banyan.store.key_types import KeyLimits
@@ -122,6 +125,38 @@ def test_an_answer_that_takes_too_long_is_ended(loaded: LoadedModel, store: SqlS
     exchange = store.queries.show(response.headers["X-Request-Id"])
     assert exchange.answer is not None
     assert (exchange.state, exchange.answer.error_code) == (RequestState.FAILED, "timeout")
+
+
+async def say_nothing(_: PieceListener) -> Completion:
+    await asyncio.sleep(60)
+    return Completion()
+
+
+class SlowToRead(ScriptedModel):
+    """A model whose vectors do not come either."""
+
+    async def embed(self, texts: Sequence[TextVector], *, owner: str = "") -> list[NDArray[np.float32]]:
+        await asyncio.sleep(60)
+        return []
+
+
+@pytest.mark.parametrize(
+    "path, body",
+    [
+        (CHAT, ASK),
+        ("/v1/completions", {"model": "tiny", "prompt": "a"}),
+        ("/v1/tasks/topic", {"input": "a"}),
+        ("/v1/images/generations", {"prompt": "seven"}),
+        ("/v1/embeddings", {"model": "tiny", "input": "a"}),
+    ],
+)
+def test_every_request_for_work_may_give_less_time_than_the_server(
+    loaded: LoadedModel, store: SqlStore, path: str, body: dict[str, Any]
+) -> None:
+    with running_server(SlowToRead(loaded, say_nothing), store) as server, server.client() as client:
+        response = client.post(path, json={**body, "timeout_seconds": 0.05})
+    assert (response.status_code, response.json()["error"]["code"]) == (504, "timeout")
+    assert store.queries.show(response.headers["X-Request-Id"]).state is RequestState.FAILED
 
 
 def test_more_requests_than_there_is_room_for_are_told_to_come_back(loaded: LoadedModel, store: SqlStore) -> None:

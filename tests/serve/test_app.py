@@ -45,6 +45,13 @@ def test_every_request_gets_a_number_of_its_own(client: httpx.Client) -> None:
     assert "mine" not in numbers
 
 
+def test_what_a_list_of_tasks_may_be_asked_is_described_and_nothing_else_is_taken(client: httpx.Client) -> None:
+    operation = client.get("/openapi.json").json()["paths"]["/v1/tasks"]["get"]
+    assert [(each["name"], each["in"]) for each in operation["parameters"]] == [("model", "query")]
+    refused = client.get("/v1/tasks", params={"modle": "tiny"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unknown_field")
+
+
 def test_tasks_tell_what_a_page_needs_to_ask_them(client: httpx.Client) -> None:
     tasks = {task["name"]: task for task in client.get("/v1/tasks").json()["data"]}
     assert tasks["topic"]["labels"] == ["tree", "树"]

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from banyan.infer.sampling import SamplingConfig
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.runtime.loading import load
 from banyan.serve.replay import Replayer, differences
+from banyan.serve.settings import ServerSettings
 from banyan.store.sql_store import SqlStore
 from banyan.store.types import RequestState, StoredExchange, StoredOutput
 from banyan.workflows.answer_records import AnswerRecorder
@@ -51,6 +53,25 @@ def test_a_stored_answer_can_be_given_again_byte_for_byte(
     exchange = ask(client, store, loaded, kind)
     replay = replayer.replay(exchange)
     assert replay.is_same and replay.num_outputs == len(exchange.answer.outputs if exchange.answer else ())
+
+
+def test_an_answer_that_had_to_be_quick_may_take_its_time_when_it_is_given_again(
+    client: httpx.Client, store: SqlStore, loaded: LoadedModel, replayer: Replayer
+) -> None:
+    exchange = ask(client, store, loaded, "chat")
+    body = {**exchange.request.body, "timeout_seconds": 1e-9}
+    assert replayer.replay(replace(exchange, request=replace(exchange.request, body=body))).is_same
+
+
+def test_a_body_as_large_as_the_server_takes_can_be_sent_again(
+    client: httpx.Client, store: SqlStore, replayer: Replayer
+) -> None:
+    body = {"model": "tiny", "prompt": "a", "max_tokens": 1, "user": "树" * 20_000, "metadata": {"ids": [7] * 400_000}}
+    raw = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    assert len(json.dumps(body)) > ServerSettings().max_body_bytes > len(raw.encode())
+    answer = client.post("/v1/completions", content=raw.encode(), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 200, answer.text
+    assert replayer.replay(store.queries.show(answer.headers["x-request-id"])).is_same
 
 
 def test_what_commands_answered_can_be_given_again(tmp_path: Path, loaded: LoadedModel, replayer: Replayer) -> None:

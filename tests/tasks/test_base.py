@@ -172,8 +172,22 @@ def test_only_pictures_have_a_grid(kind: str) -> None:
     assert set(sequence.grid_ids) <= {NO_GRID}
 
 
+LINES = {"question_answering": "which tree? ||| an oak", "translation": "en>zh: a tree"}
+
+
 def test_a_question_typed_on_a_line_can_be_asked() -> None:
-    lines = {"question_answering": "which tree? ||| an oak", "translation": "en>zh: a tree"}
     for kind, task in TASKS.items():
-        example: Any = task.example_from_text(lines.get(kind, "a tree"))
+        example: Any = task.example_from_text(LINES.get(kind, "a tree"))
         assert len(task.prompt(example, VOCABULARY, max_tokens=100)) > 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "image_generation"])  # whose rows need a picture
+def test_a_question_typed_on_a_line_is_the_question_of_its_row(kind: str) -> None:
+    task, line = TASKS[kind], LINES.get(kind, "a tree")
+    assert task.parse(task.row_from_text(line), with_answer=False) == task.example_from_text(line)
+
+
+def test_a_question_that_was_asked_as_a_row_has_our_column_names() -> None:
+    task = replace(TASKS["classification"], columns={"text": "review"})  # type: ignore[type-var]
+    assert task.asked_row({"review": "fine"}) == {"review": "fine", "text": "fine"}
+    assert task.asked_row({"text": "fine"}) == task.asked_row("fine") == {"text": "fine"}

@@ -26,6 +26,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     admin_schemas.LoadModelRequest,
     schemas.FeedbackRequest,
     schemas.OutputsQuery,
+    schemas.TasksQuery,
     run_schemas.RunsQuery,
     run_schemas.SamplesQuery,
 )

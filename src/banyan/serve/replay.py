@@ -25,7 +25,8 @@ from banyan.store.sql_store import SqlStore, open_store
 from banyan.store.types import RequestState, StoredExchange, StoredOutput, StoredRequest
 
 _COMPARED = ("text", "finish_reason", "token_ids", "prediction")
-_STREAM_FIELDS = ("stream", "stream_options")
+_LEFT_OUT = ("stream", "stream_options", "timeout_seconds")  # fields that change nothing in an answer that is given
+_NO_LIMIT_SECONDS = 86_400.0  # this machine may be slower than the one that answered
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,13 +48,14 @@ class Replayer:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
-        self._model = LocalModel(loaded)
+        self._model = LocalModel(loaded, max_wait_seconds=_NO_LIMIT_SECONDS)
         self._store: SqlStore | None = None
         self._app: FastAPI | None = None
 
     def __enter__(self) -> Replayer:
         self._store = open_store("sqlite://")
-        self._app = create_app(self._model, self._store, settings=ServerSettings(needs_key=False))
+        settings = ServerSettings(needs_key=False, answer_seconds=_NO_LIMIT_SECONDS)
+        self._app = create_app(self._model, self._store, settings=settings)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,7 +87,7 @@ class Replayer:
 
     async def _over_http(self, request: StoredRequest) -> Sequence[StoredOutput]:
         assert self._store is not None and self._app is not None, "Replayer is used as a context manager"
-        body = {name: value for name, value in request.body.items() if name not in _STREAM_FIELDS}
+        body = {name: value for name, value in request.body.items() if name not in _LEFT_OUT}
         if "model" in body:
             body["model"] = self._model.facts.name  # it may have been served under another name
         if request.seed is not None and request.endpoint != "/v1/embeddings":

@@ -140,7 +140,13 @@ class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class SamplingFields(Body):
+class WorkFields(Body):
+    """What every request for work of the model may say."""
+
+    timeout_seconds: Annotated[float, Real(0, 3_600, above=True)] | None = None
+
+
+class SamplingFields(WorkFields):
     """How the next token is chosen."""
 
     temperature: Annotated[float, Real(0, 2)] | None = None
@@ -180,7 +186,6 @@ class GenerationFields(SearchFields):
     stream_options: StreamOptions | None = None
     response_format: Annotated[str | None, Converted(json_schema_of), ResponseFormat] = None
     choices: Annotated[tuple[str, ...], Converted(choices_of)] | None = None
-    timeout_seconds: Annotated[float, Real(0, 3_600, above=True)] | None = None
     user: Ignored = None
     metadata: Ignored = None
     logit_bias: Annotated[Any, Converted(_token_biases), TokenBiases] = None
@@ -277,7 +282,7 @@ class CompletionRequest(GenerationFields):
         return self.logprobs is not None
 
 
-class EmbeddingRequest(Body):
+class EmbeddingRequest(WorkFields):
     """POST /v1/embeddings; `pooling`, `layer` and `long_input` are our own."""
 
     model: Annotated[str, Length(200)]
@@ -335,6 +340,12 @@ class TaskRequest(SearchFields):
     def all_inputs(self) -> list[str | dict[str, Any]]:
         """The inputs, one or many, as a list."""
         return self.inputs if self.inputs is not None else [self.input or ""]
+
+
+class TasksQuery(Body):
+    """GET /v1/tasks: whose tasks to list."""
+
+    model: Annotated[str, Length(200)] | None = None  # None: those of the main model
 
 
 class FeedbackRequest(Body):

@@ -122,6 +122,22 @@ class Task(ABC, Generic[E]):
         Raises: InputError if the text cannot be a question of this kind.
         """
 
+    def row_from_text(self, text: str) -> Row:
+        """Return a question that `example_from_text` reads as a row without an answer.
+
+        Raises: as `example_from_text`.
+        """
+        return {"text": text}
+
+    def asked_row(self, asked: str | Row) -> Row:
+        """Return a question as it was asked, under the names of the kind's own format: with an answer, a training row.
+
+        Raises: as `example_from_text`.
+        """
+        row = self.row_from_text(asked) if isinstance(asked, str) else asked
+        renamed = {ours: row[theirs] for ours, theirs in self.columns.items() if row.get(theirs) is not None}
+        return {**row, **renamed}
+
     def see(self, examples: Sequence[E], tokenizer: ImageTokenizer) -> list[E]:
         """Return the examples with the codes of their pictures; most kinds have none and return them as they are."""
         return list(examples)

@@ -89,13 +89,18 @@ class Dialogue(Task[DialogueExample]):
 
     def example_from_text(self, text: str) -> DialogueExample:
         """Ask as the user; a JSON object with messages is a conversation that goes on."""
+        return self.parse(self.row_from_text(text), with_answer=False)
+
+    def row_from_text(self, text: str) -> Row:
+        """Return the conversation."""
         if not text.strip():
             raise InputError(f"task {self.name} cannot answer a blank message.")
-        row: Row = {"messages": [{"role": "user", "content": text}]}
         if text.lstrip().startswith('{"'):
             with suppress(DataError):  # a person may ask about a piece of JSON
-                return self.parse(row_from_json(text), with_answer=False)
-        return self.parse(row, with_answer=False)
+                row = dict(row_from_json(text))
+                self.parse(row, with_answer=False)
+                return row
+        return {"messages": [{"role": "user", "content": text}]}
 
     def prompt(self, example: DialogueExample, vocabulary: Vocabulary, *, max_tokens: int) -> Prompt:
         """Build `<|bos|>`, `<|role|> text <|end|>` for every message, and `<|assistant|>`, or the model's own format.

@@ -119,18 +119,22 @@ class QuestionAnswering(Task[QuestionExample]):
 
     def example_from_text(self, text: str) -> QuestionExample:
         """Read `question ||| context`, or the two as a JSON object."""
-        question, found, context = text.partition(_SEPARATOR)
+        try:
+            return self.parse(self.row_from_text(text), with_answer=False)
+        except DataError as error:
+            raise InputError(f"task {self.name} cannot read the question ({error}).") from error
+
+    def row_from_text(self, text: str) -> Row:
+        """Return question and context."""
         if text.lstrip().startswith("{"):
-            try:
-                return self.parse(row_from_json(text), with_answer=False)
-            except DataError as error:
-                raise InputError(f"task {self.name} cannot read the question ({error}).") from error
+            return dict(row_from_json(text))
+        question, found, context = text.partition(_SEPARATOR)
         if not found or not question.strip() or not context.strip():
             raise InputError(
                 f"task {self.name} needs a question and the text that answers it.",
                 hint=f'write "question {_SEPARATOR} text", or {{"question": "…", "context": "…"}}',
             )
-        return QuestionExample(question=question.strip(), context=context.strip())
+        return {"question": question.strip(), "context": context.strip()}
 
     def prompt(self, example: QuestionExample, vocabulary: Vocabulary, *, max_tokens: int) -> Prompt:
         """Build `<|bos|><|task|> question <|sep|> context <|sep|>`, or what an imported model has there.

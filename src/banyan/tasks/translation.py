@@ -94,16 +94,17 @@ class Translation(TextToText[TranslationExample]):
     def example_from_text(self, text: str) -> TranslationExample:
         """Read `en>de: sentence`, a JSON row, or a sentence alone where the direction is fixed."""
         try:
-            if text.lstrip().startswith("{"):
-                return self.parse(row_from_json(text), with_answer=False)
-            return self.parse(self._row_from_line(text), with_answer=False)
+            return self.parse(self.row_from_text(text), with_answer=False)
         except DataError as error:
             raise InputError(
                 f"task {self.name} cannot read what to translate ({error}).",
                 hint='write the direction in front of the sentence, for example "en>de: good morning"',
             ) from error
 
-    def _row_from_line(self, text: str) -> Row:
+    def row_from_text(self, text: str) -> Row:
+        """Return the sentence as `source`, with its direction where the text names one."""
+        if text.lstrip().startswith("{"):
+            return dict(row_from_json(text))
         named = _DIRECTION.fullmatch(text)
         if named is None:
             return {"source": text.strip()}

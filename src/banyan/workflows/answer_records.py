@@ -68,12 +68,14 @@ class AnswerRecorder:
         samplings = own_seeds(prompts, sampling or self._model.sampling_for(task))  # as `LoadedModel.answer` draws
         answered = list(enumerate(zip(examples, predictions, strict=True)))
         for number, (example, prediction) in answered[num_recorded:]:
-            asked = rows[number] if rows else self._model.task(task).source(example)
+            kind = self._model.task(task)
+            asked = rows[number] if rows else kind.source(example)
             body = asked if isinstance(asked, Mapping) else {"text": asked}
+            source = kind.asked_row(asked) if rows else body
             self.record(
                 task,
                 body=body,
-                source=_under_our_names(body, self._model.task(task).columns),
+                source=None if source == body else source,
                 outputs=(output_of(prediction),),
                 prompt_token_ids=prompts[number].token_ids,
                 num_completion_tokens=prediction.num_completion_tokens,
@@ -123,11 +125,6 @@ class AnswerRecorder:
         for pending in self._pending:
             pending.result()
         self._pending.clear()
-
-
-def _under_our_names(row: Mapping[str, Any], columns: Mapping[str, str]) -> Mapping[str, Any] | None:
-    renamed = {ours: row[theirs] for ours, theirs in columns.items() if theirs in row}
-    return {**row, **renamed} if renamed else None
 
 
 def output_of(prediction: Prediction, *, choice_index: int = 0) -> StoredOutput:

@@ -38,7 +38,8 @@ async def embeddings(request: Request) -> Response:
     how = _how(asked)
     texts = await parts.model.read_texts(asked.input, how)
     stored = _stored(request, received, texts, how)
-    vectors = await until_disconnected(request, _answer(parts, stored, texts))
+    answering = _answer(parts, stored, texts, max_seconds=asked.timeout_seconds)
+    vectors = await until_disconnected(request, answering)
     as_base64 = asked.encoding_format == "base64"
     data = [
         {"object": "embedding", "index": index, "embedding": _as_text(vector) if as_base64 else vector.tolist()}
@@ -56,9 +57,12 @@ def _how(asked: EmbeddingRequest) -> EmbeddingConfig:
     )
 
 
-async def _answer(parts: ServerParts, stored: StoredRequest, texts: Sequence[TextVector]) -> list[Vector]:
+async def _answer(
+    parts: ServerParts, stored: StoredRequest, texts: Sequence[TextVector], *, max_seconds: float | None
+) -> list[Vector]:
     async def work(_: Record) -> Finished[list[Vector]]:
-        vectors = await within_time(parts, parts.model.embed(texts, owner=stored.api_key_id or ""))
+        reading = parts.model.embed(texts, owner=stored.api_key_id or "")
+        vectors = await within_time(parts, reading, max_seconds=max_seconds)
         return Finished(result=vectors, outputs=tuple(_output(index, vector) for index, vector in enumerate(vectors)))
 
     return await recorded(parts, stored, work)

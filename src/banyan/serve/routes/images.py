@@ -44,7 +44,12 @@ async def images(request: Request) -> Response:
     draw = partial(sampling_of, asked, _shown_at_once(asked, base) if asked.stream else base, seed=seed)
     questions = [Question(prompt=prompt, sampling=draw(choice=choice)) for choice in range(asked.n or 1)]
     stored = stored_request(request, received, questions, prompts=[prompt], seed=seed, source={"text": asked.prompt})
-    ask = Ask(stored=stored, questions=tuple(questions), as_outputs=partial(_outputs, parts=parts, scale=scale))
+    ask = Ask(
+        stored=stored,
+        questions=tuple(questions),
+        as_outputs=partial(_outputs, parts=parts, scale=scale),
+        max_seconds=asked.timeout_seconds,
+    )
     if asked.stream:
         return await _streamed(parts, ask, scale=scale, num_previews=asked.partial_images or 0)
     answered = await until_disconnected(request, answer(parts, ask))

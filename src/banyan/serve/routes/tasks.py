@@ -17,14 +17,15 @@ from banyan.serve.answering import Answered, Ask, Choice, Question, answer
 from banyan.serve.generation import stored_request
 from banyan.serve.incoming_pictures import with_safe_pictures
 from banyan.serve.live import until_disconnected
-from banyan.serve.openapi import takes
+from banyan.serve.openapi import asks, takes
 from banyan.serve.parts import ServerParts, parts_of
 from banyan.serve.pictures import as_artifact, picture_as_json, picture_sizes
 from banyan.serve.prediction_json import prediction_as_json
 from banyan.serve.reading import Received, receive
 from banyan.serve.sampling_fields import sampling_of, seed_of
-from banyan.serve.schemas import TaskRequest
+from banyan.serve.schemas import TaskRequest, TasksQuery
 from banyan.serve.task_lookup import task_named
+from banyan.serve.validation import validate_query
 from banyan.store.types import StoredOutput
 from banyan.tasks.base import Task
 
@@ -33,10 +34,10 @@ router = APIRouter()
 _TOLD = ("labels", "source_language", "target_language", "max_answer_tokens", "max_source_tokens")
 
 
-@router.get("/v1/tasks", summary="List the tasks")
+@router.get("/v1/tasks", openapi_extra=asks(TasksQuery), summary="List the tasks")
 async def tasks(request: Request) -> Response:
     """List what the model can do, or what it can do under the adapter that `?model=` names."""
-    parts = parts_of(request).choose(request.query_params.get("model"))
+    parts = parts_of(request).choose(validate_query(TasksQuery, request.query_params).model)
     data = [_describe(task, parts) for task in parts.model.tasks.values()]
     return JSONResponse({"object": "list", "data": data})
 
@@ -82,13 +83,13 @@ def _ask(request: Request, received: Received[TaskRequest], task: Task[Any]) -> 
     base = model.sampling_for(task.name)
     draw = partial(sampling_of, asked, base, seed=seed, max_tokens=asked.max_tokens, stop=asked.stop or ())
     questions = tuple(Question(prompt=prompt, sampling=draw(choice=n)) for n, prompt in enumerate(prompts))
-    source = _as_row(asked.all_inputs[0]) if len(prompts) == 1 else None
+    source = task.asked_row(asked.all_inputs[0]) if len(prompts) == 1 else None
     stored = stored_request(request, received, questions, prompts=prompts, seed=seed, source=source)
 
     def as_outputs(choices: Sequence[Choice]) -> list[StoredOutput]:
         return [_output(choice, model.read(choice.prompt, choice.completion)) for choice in choices]
 
-    return Ask(stored=stored, questions=questions, as_outputs=as_outputs)
+    return Ask(stored=stored, questions=questions, as_outputs=as_outputs, max_seconds=asked.timeout_seconds)
 
 
 def _prompt(task: Task[Any], given: str | Row, parts: ServerParts) -> Prompt:
@@ -98,10 +99,6 @@ def _prompt(task: Task[Any], given: str | Row, parts: ServerParts) -> Prompt:
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"task {task.name} cannot read a record of this shape.") from error
     return parts.model.prompt(task.name, example)
-
-
-def _as_row(given: str | Row) -> Row:
-    return given if isinstance(given, dict) else {"text": given}
 
 
 def _output(choice: Choice, prediction: Prediction) -> StoredOutput:
