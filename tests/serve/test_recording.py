@@ -16,6 +16,7 @@ import pytest
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.serve.errors import ApiError
 from banyan.serve.recording import Record, Recorder
+from banyan.store.dataset_export import dataset_row
 from banyan.store.keys import create_key
 from banyan.store.sql_store import SqlStore
 from banyan.store.types import RequestState, StoredAnswer, StoredExchange, StoredRequest
@@ -123,6 +124,35 @@ def test_a_batch_is_answered_in_order_and_stored_as_one_request(client: httpx.Cl
     assert [output.text for output in exchange.answer.outputs] == [each["text"] for each in predictions]
 
 
+@pytest.mark.parametrize(
+    "name, asked",
+    [
+        ("topic", "a tree"),
+        ("topic", {"text": "a tree"}),
+        ("mt", "en>zh: a tree"),
+        ("mt", '{"source": "a tree", "source_language": "en", "target_language": "zh"}'),
+        ("mt", {"source": "a tree", "source_language": "en", "target_language": "zh"}),
+        ("sum", "a tree"),
+        ("qa", "which tree? ||| an oak"),
+        ("qa", '{"question": "which tree?", "context": "an oak"}'),
+        ("chat", "hello"),
+        ("chat", '{"messages": [{"role": "user", "content": "hello"}]}'),
+        ("lm", "a tree"),
+        ("tags", "an oak"),
+    ],
+)
+def test_what_was_asked_in_any_form_is_learned_from_as_that_question(
+    client: httpx.Client, store: SqlStore, loaded: LoadedModel, name: str, asked: str | dict[str, str]
+) -> None:
+    body = {"input": asked} if name in ("topic", "qa", "tags") else {"input": asked, "max_tokens": 4}
+    exchange = stored(store, client.post(f"/v1/tasks/{name}", json=body))
+    task, row = loaded.tasks[name], dataset_row(exchange)
+    assert row is not None
+    learned, question = task.parse(row, with_answer=False), task.parse(task.asked_row(asked), with_answer=False)
+    assert name == "lm" or learned == question  # a text that was continued is learned whole
+    task.parse(row)
+
+
 def test_stored_pictures_are_the_pictures_that_were_sent(client: httpx.Client, store: SqlStore) -> None:
     response = client.post("/v1/images/generations", json={"prompt": "seven", "n": 2, "size": "16x16", "seed": 1})
     sent = [base64.b64decode(picture["b64_json"]) for picture in response.json()["data"]]
@@ -145,12 +175,12 @@ def test_stored_answers_are_listed_searched_and_paged(client: httpx.Client) -> N
     ids = [client.post("/v1/tasks/topic", json={"input": f"needle{n} tree"}).headers["X-Request-Id"] for n in range(3)]
     first = client.get("/v1/outputs", params={"limit": 2, "task": "topic"}).json()
     assert [row["id"] for row in first["data"]] == [ids[2], ids[1]]
-    assert first["has_more"] is True
+    assert (first["has_more"], first["next_before"]) == (True, ids[1])
     second = client.get("/v1/outputs", params={"limit": 1, "before": ids[1]}).json()
     assert second["data"][0]["id"] == ids[0]
     found = client.get("/v1/outputs", params={"q": "NEEDLE1"}).json()
     assert [row["id"] for row in found["data"]] == [ids[1]]
-    assert found["has_more"] is False
+    assert (found["has_more"], found["next_before"]) == (False, None)
 
 
 def test_feedback_is_kept_with_the_answer(client: httpx.Client, store: SqlStore) -> None:
@@ -160,6 +190,36 @@ def test_feedback_is_kept_with_the_answer(client: httpx.Client, store: SqlStore)
     (kept,) = store.queries.show(answered["id"]).feedback
     assert (kept.rating, kept.correction) == (-1, "tree")
     assert client.get(f"/v1/outputs/{answered['id']}").json()["feedback"][0]["correction"] == "tree"
+
+
+@pytest.mark.parametrize(
+    "name, asked, wrong, right",
+    [
+        ("topic", "an oak", "bush", "tree"),
+        ("words", "an oak", "bush", "tree"),
+        ("tags", "an oak", "tree", '[{"start": 3, "end": 6, "label": "tree"}]'),
+        ("tags", "an oak", '[{"start": 3, "end": 6, "label": "bush"}]', "[]"),
+        ("qa", "which? ||| an oak", "a pine", "oak"),
+    ],
+)
+def test_a_correction_that_no_task_could_learn_is_refused_at_once_and_not_repeated(
+    client: httpx.Client, store: SqlStore, name: str, asked: str, wrong: str, right: str
+) -> None:
+    key = client.post(f"/v1/tasks/{name}", json={"input": asked}).json()["id"]
+    refused = client.post("/v1/feedback", json={"id": key, "correction": wrong})
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "correction"
+    assert wrong not in refused.json()["error"]["message"]
+    assert client.post("/v1/feedback", json={"id": key, "correction": right}).status_code == 200
+    (kept,) = store.queries.show(key).feedback
+    assert kept.correction == right
+
+
+def test_any_words_correct_a_text_and_any_answer_may_be_judged(client: httpx.Client) -> None:
+    for path, body in ((CHAT, ASK), ("/v1/tasks/mt", {"input": "en>zh: a tree", "max_tokens": 4})):
+        key = client.post(path, json=body).headers["X-Request-Id"]
+        assert client.post("/v1/feedback", json={"id": key, "correction": "一棵树"}).status_code == 200
+    batch = client.post("/v1/tasks/topic", json={"inputs": ["an oak", "a pine"]}).json()["id"]
+    assert client.post("/v1/feedback", json={"id": batch, "correction": "both"}).status_code == 200
 
 
 def test_nobody_sees_what_another_key_asked(server: RunningServer, client: httpx.Client) -> None:

@@ -91,6 +91,28 @@ def test_a_search_looks_at_what_was_said_only(store: SqlStore) -> None:
         next(store.queries.search(""))
 
 
+def test_a_search_that_is_stopped_says_where_to_go_on(store: SqlStore) -> None:
+    keys = [record(store, "needle" if number % 2 else "hay", received_at=number) for number in range(6)]
+    found, before, looks = [], None, 0
+    while True:
+        page = store.queries.search_page("needle", RequestFilter(before_id=before, limit=2), is_over=lambda: True)
+        found, before, looks = found + ids(list(page.hits)), page.read_until, looks + 1
+        if before is None:
+            break
+    assert found == [keys[5], keys[3], keys[1]]
+    assert looks == len(keys)  # one request is looked at, however short the time
+
+
+def test_a_page_of_a_search_ends_at_its_limit_or_where_nothing_is_left(store: SqlStore) -> None:
+    keys = [record(store, "needle", received_at=number) for number in range(3)]
+    first = store.queries.search_page("needle", RequestFilter(limit=2))
+    assert (ids(list(first.hits)), first.read_until) == ([keys[2], keys[1]], keys[1])
+    rest = store.queries.search_page("needle", RequestFilter(limit=2, before_id=first.read_until))
+    assert (ids(list(rest.hits)), rest.read_until) == ([keys[0]], None)
+    assert store.queries.search_page("needle", RequestFilter(limit=3)).read_until is None
+    assert store.queries.search_page("straw", RequestFilter(limit=3)).hits == ()
+
+
 def test_a_search_finds_partial_answers_and_stops_at_its_limit(store: SqlStore) -> None:
     key = store.begin(tiny_request(received_at=9)).result(10)
     store.progress(key, "half a needle")

@@ -286,8 +286,8 @@ class Health(Answer):
 
 
 def list_of(item: type[BaseModel]) -> type[BaseModel]:
-    """Return the schema of a list of things; `has_more` and `num_unread` where a list can go on."""
-    more = {"has_more": (bool | None, None), "num_unread": (int | None, None)}
+    """Return the schema of a list of things; what comes after them, where a list can go on."""
+    more = {"has_more": (bool | None, None), "next_before": (str | None, None), "num_unread": (int | None, None)}
     fields: dict[str, Any] = {"object": (Literal["list"], ...), "data": (list[item], ...), **more}  # type: ignore[valid-type]
     return create_model(f"ListOf{item.__name__}", __base__=Answer, **fields)
 

@@ -12,6 +12,7 @@ from banyan.serve.metrics import Metrics
 from banyan.serve.quotas import Quotas
 from banyan.serve.recording import Record, Recorder
 from banyan.serve.run_folders import RunFolders
+from banyan.serve.searching import Searches
 from banyan.serve.served_model import ServedModel
 from banyan.serve.settings import ServerSettings
 from banyan.store.key_types import ApiKey, StoreMode
@@ -47,6 +48,8 @@ class ServerParts:
     caller: Caller = field(default_factory=Caller)  # of the request at hand
     claimed: set[tuple[str, str]] = field(default_factory=set)  # idempotency keys that are being answered
     run_folders: RunFolders = field(default_factory=RunFolders)
+    searches: Searches = field(default_factory=Searches)  # of a text
+    searches_by_meaning: Searches = field(default_factory=Searches)  # each of which may ask the model for long
 
     @property
     def models(self) -> tuple[ServedModel, ...]:

@@ -18,6 +18,7 @@ class ServerSettings:
     body_seconds: float = 10.0  # until the whole body has arrived
     answer_seconds: float = 120.0  # from the accepted request to the whole answer
     send_seconds: float = 30.0  # until a client has taken one piece of a stream
+    search_seconds: float = 5.0  # until a search through what is stored gives what it has found by then
     drain_seconds: float = 30.0  # for answers still being written when the server is told to stop
     ping_seconds: float = 10.0  # of silence in a stream, before a comment keeps the connection open
     progress_seconds: float = 1.0  # between two notes of a growing answer

@@ -5,9 +5,9 @@ Everything is read in pages, so that memory stays flat and no reader holds up th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
@@ -25,7 +25,10 @@ from banyan.store.types import RequestState, StoredArtifact, StoredExchange
 _PAGE_ROWS = 200
 _ID_CHARACTERS = 26  # of a ULID
 _MIN_ID_CHARACTERS = 6
-_NOT_SAID = ("model", "user", "role", "response_format", "stream_options")  # keys of a body that hold settings
+_NOT_SAID = (  # keys of a body that hold settings
+    *("model", "user", "role", "response_format", "stream_options"),
+    *("source_language", "target_language"),
+)
 
 
 @config
@@ -47,6 +50,14 @@ class RequestFilter:
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"limit={self.limit} shows nothing; it must be at least 1.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchPage:
+    """What a search has found so far."""
+
+    hits: tuple[StoredExchange, ...]
+    read_until: str | None  # the oldest request that was looked at, to go on before; None: no older one is left
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,18 +107,39 @@ class StoreQueries:
 
         Raises: ConfigError for an empty text.
         """
+        wanted = wanted or RequestFilter()
+        hits = (self._whole(key) for key, fits in self._looked_at(text, wanted) if fits)
+        yield from islice(chain.from_iterable(hits), wanted.limit)
+
+    def search_page(
+        self, text: str, wanted: RequestFilter, *, is_over: Callable[[], bool] = lambda: False
+    ) -> SearchPage:
+        """Return what `search` finds up to the filter's limit, or until `is_over` says so after a request.
+
+        Raises: as `search`.
+        """
+        found: list[StoredExchange] = []
+        last: str | None = None
+        for key, fits in self._looked_at(text, wanted):
+            if last is not None and (len(found) == wanted.limit or is_over()):
+                return SearchPage(hits=tuple(found), read_until=last)
+            found.extend(self._whole(key) if fits else ())
+            last = key
+        return SearchPage(hits=tuple(found), read_until=None)
+
+    def _looked_at(self, text: str, wanted: RequestFilter) -> Iterator[tuple[str, bool]]:
+        """Yield every fitting request with whether it contains a text."""
         needle = text.casefold()
         if not needle:
             raise ConfigError("an empty text is in every answer; give a word to search for.")
-        wanted = wanted or RequestFilter()
-        found = 0
         for exchange in self.iterate(replace(wanted, limit=None), with_artifacts=False):
             said = chain(texts_asked(exchange), texts_answered(exchange))
-            if any(needle in part.casefold() for part in said):
-                yield self.show(exchange.request.request_id)  # now with its pictures
-                found += 1
-            if found == wanted.limit:
-                return
+            yield exchange.request.request_id, any(needle in part.casefold() for part in said)
+
+    def _whole(self, key: str) -> list[StoredExchange]:
+        """Return a request with its pictures; nothing if it was deleted meanwhile."""
+        with self._database.read() as connection:
+            return load_exchanges(connection, [key])
 
     def artifact(self, sha256: str) -> StoredArtifact | None:
         """Return a stored picture by its name, or None."""

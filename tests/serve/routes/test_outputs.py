@@ -62,6 +62,27 @@ def test_a_search_reads_so_many_new_answers_and_the_next_one_goes_on(
     assert [(len(answer["data"]), answer["num_unread"]) for answer in answers] == [(2, 1), (3, 0)]
 
 
+def test_a_search_of_which_the_time_is_over_gives_what_it_has_and_goes_on_from_there(
+    model: LocalModel, tmp_path: Path
+) -> None:
+    with (
+        open_store(f"sqlite:///{tmp_path / 'own.db'}") as store,
+        running_server(model, store, search_seconds=0) as server,
+    ):
+        key = store.verify_key(server.key)
+        assert key is not None
+        keys = [
+            store.record(tiny_request(api_key_id=key.key_id, body={"prompt": text}), StoredAnswer()).result(10)
+            for text in ("an oak", "a pine", "no tree")
+        ]
+        with server.client() as client:
+            pages = [client.get("/v1/outputs", params={"q": "oak"}).json()]
+            while pages[-1]["has_more"]:
+                query = {"q": "oak", "before": pages[-1]["next_before"]}
+                pages.append(client.get("/v1/outputs", params=query).json())
+    assert [[row["id"] for row in page["data"]] for page in pages] == [[], [], [keys[0]]]
+
+
 def test_a_search_by_meaning_goes_with_no_other_search(admin: httpx.Client) -> None:
     for more in ({"q": "text"}, {"before": "0" * 26}):
         refused = search(admin, TEXTS[0], **more)

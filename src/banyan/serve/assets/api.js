@@ -67,8 +67,8 @@ export async function remove(path) {
   return (await send(path, { method: "DELETE" })).json();
 }
 
-export async function get(path) {
-  return (await send(path)).json();
+export async function get(path, signal) {
+  return (await send(path, { signal })).json();
 }
 
 export async function post(path, body, signal) {

@@ -24,6 +24,7 @@ export function makeHistory({ tasks }) {
   let last = null;
   let round = 0;
   let timer = null;
+  let asking = null; // so that a search nobody waits for any more is given up
 
   search.addEventListener("input", () => {
     clearTimeout(timer);
@@ -33,20 +34,22 @@ export function makeHistory({ tasks }) {
 
   async function load(isFresh) {
     const mine = (round += 1);
+    asking?.abort();
+    asking = new AbortController();
     const query = new URLSearchParams({ limit: PAGE });
     if (search.value.trim()) query.set("q", search.value.trim());
     if (which.value) query.set("task", which.value);
     if (!isFresh && last) query.set("before", last);
     try {
-      const found = await get(`/v1/outputs?${query}`);
+      const found = await get(`/v1/outputs?${query}`, asking.signal);
       if (mine !== round) return; // a later question has been asked meanwhile
       if (isFresh) list.replaceChildren();
       list.append(...found.data.map(entry));
-      if (!list.children.length) list.append(make("p", { class: "empty", word: "history.empty" }));
-      last = found.data.at(-1)?.id ?? last;
+      if (!list.children.length && !found.has_more) list.append(make("p", { class: "empty", word: "history.empty" }));
+      last = found.next_before;
       more.hidden = !found.has_more;
     } catch (problem) {
-      list.replaceChildren(problemLine(problem.message));
+      if (mine === round) list.replaceChildren(problemLine(problem.message));
     }
   }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,21 +15,23 @@ from starlette.responses import JSONResponse, Response
 
 from banyan.core.errors import InputError
 from banyan.infer.embedding import EmbeddingConfig
-from banyan.serve.answering import within_time
 from banyan.serve.auditing import NO_KEY, note
 from banyan.serve.auth import require_scope
-from banyan.serve.errors import conflict, not_found
+from banyan.serve.corrections import check_correction
+from banyan.serve.errors import ApiError, conflict, not_found
+from banyan.serve.live import until_disconnected
 from banyan.serve.openapi import asks, takes
 from banyan.serve.parts import ServerParts, key_id_of, may_see_all, parts_of
 from banyan.serve.pictures import as_base64, picture_as_json
 from banyan.serve.reading import receive
 from banyan.serve.schemas import FeedbackRequest, OutputsQuery
+from banyan.serve.searching import IsOver
 from banyan.serve.validation import validate_query
 from banyan.store.erasure import EraseRequests, forget
 from banyan.store.key_types import StoreMode
 from banyan.store.privacy import kept_feedback
-from banyan.store.queries import RequestFilter
-from banyan.store.similar import SimilarAnswers, Vectors, VectorSpace
+from banyan.store.queries import RequestFilter, SearchPage
+from banyan.store.similar import Found, SimilarAnswers, Vectors, VectorSpace
 from banyan.store.times import utc_microseconds
 from banyan.store.types import OPEN_STATES, VECTOR_MEDIA_TYPE, StoredExchange, StoredFeedback, StoredOutput
 
@@ -47,10 +49,11 @@ async def outputs(request: Request) -> Response:
     query = validate_query(OutputsQuery, request.query_params)
     if query.similar is not None:
         return await _similar(request, query, query.similar)
-    found = await asyncio.to_thread(_find, parts_of(request), query, _owner(request))
-    await _note_foreign(request, found[: query.limit])
-    page = [_describe(exchange) for exchange in found[: query.limit]]
-    return JSONResponse({"object": "list", "data": page, "has_more": len(found) > query.limit})
+    if query.q is not None:
+        return _page(await _search(request, query, query.q))
+    found = await asyncio.to_thread(_newest, parts_of(request), query, _owner(request))
+    await _note_foreign(request, found.hits)
+    return _page(found)
 
 
 @router.get("/v1/outputs/{output_id}", summary="Show a stored answer")
@@ -94,6 +97,7 @@ async def feedback(request: Request) -> Response:
         api_key_id=key_id_of(request),
     )
     kept = kept_feedback(given, StoreMode(exchange.request.store_mode))
+    check_correction(received.parts, exchange, kept)
     await asyncio.shield(asyncio.wrap_future(received.parts.store.add_feedback(kept)))
     return JSONResponse({"id": given.feedback_id, "object": "feedback", "request_id": given.request_id})
 
@@ -126,34 +130,61 @@ async def _note_foreign(request: Request, found: Sequence[StoredExchange]) -> No
         await note(request, "output.list", requests=foreign)
 
 
-def _find(parts: ServerParts, query: OutputsQuery, owner: str | None) -> list[StoredExchange]:
-    wanted = RequestFilter(
-        task=query.task,
-        state=query.state,
-        api_key_id=owner,
-        before_id=query.before,
-        limit=query.limit + 1,  # one more tells whether there is another page
+def _page(found: SearchPage) -> Response:
+    page = [_describe(exchange) for exchange in found.hits]
+    more = {"has_more": found.read_until is not None, "next_before": found.read_until}
+    return JSONResponse({"object": "list", "data": page, **more})
+
+
+def _newest(parts: ServerParts, query: OutputsQuery, owner: str | None) -> SearchPage:
+    # One more than is shown tells whether there is another page.
+    found = parts.store.queries.newest(replace(_wanted(query, owner), limit=query.limit + 1))
+    shown = tuple(found[: query.limit])
+    return SearchPage(hits=shown, read_until=shown[-1].request.request_id if len(found) > len(shown) else None)
+
+
+def _wanted(query: OutputsQuery, owner: str | None) -> RequestFilter:
+    return RequestFilter(
+        task=query.task, state=query.state, api_key_id=owner, before_id=query.before, limit=query.limit
     )
-    queries = parts.store.queries
-    found: Iterator[StoredExchange] = queries.search(query.q, wanted) if query.q else iter(queries.newest(wanted))
-    return list(islice(found, query.limit + 1))
+
+
+async def _search(request: Request, query: OutputsQuery, text: str) -> SearchPage:
+    """Return the requests that contain a text; where that takes long, those found by then."""
+    parts, wanted = parts_of(request), _wanted(query, _owner(request))
+
+    def work(is_over: IsOver) -> SearchPage:
+        return parts.store.queries.search_page(text, wanted, is_over=is_over)
+
+    owner = key_id_of(request) or ""
+    searching = parts.searches.run(work, owner=owner, seconds=parts.settings.search_seconds)
+    found = await until_disconnected(request, searching)
+    await _note_foreign(request, found.hits)
+    return found
 
 
 async def _similar(request: Request, query: OutputsQuery, text: str) -> Response:
     """List the requests whose answers come nearest to a text; some that were never read get a vector first."""
     parts, loop = parts_of(request), asyncio.get_running_loop()
+    owner, seconds = key_id_of(request) or "", parts.settings.answer_seconds
 
-    def embed(texts: Sequence[str]) -> Vectors:
-        """Ask the model from the thread that reads the store."""
-        return asyncio.run_coroutine_threadsafe(_embed(parts, texts, key_id_of(request) or ""), loop).result()
+    def work(is_over: IsOver) -> Found:
+        def embed(texts: Sequence[str]) -> Vectors:
+            """Ask the model from the thread that reads the store."""
+            if is_over():
+                raise ApiError(
+                    504, "timeout", f"the search took longer than {seconds:g} s; the next one goes on from it"
+                )
+            return asyncio.run_coroutine_threadsafe(_embed(parts, texts, owner), loop).result()
+
+        return SimilarAnswers(parts.store.database, space, embed).search(text, wanted, max_new=_MAX_NEW_VECTORS)
 
     with parts.admission.place():
         facts = parts.model.facts
         space = VectorSpace(model_sha256=facts.sha256, pooling=str(_HOW.pooling), layer=facts.num_layers)
-        answers = SimilarAnswers(parts.store.database, space, embed)
-        wanted = RequestFilter(task=query.task, state=query.state, api_key_id=_owner(request), limit=query.limit)
-        work = asyncio.to_thread(answers.search, text, wanted, max_new=_MAX_NEW_VECTORS)
-        found = await within_time(parts, work)
+        wanted = _wanted(query, _owner(request))
+        searching = parts.searches_by_meaning.run(work, owner=owner, seconds=seconds)
+        found = await until_disconnected(request, searching)
     await _note_foreign(request, [hit.exchange for hit in found.hits])
     page = [{"similarity": hit.score, **_describe(hit.exchange)} for hit in found.hits]
     return JSONResponse({"object": "list", "data": page, "has_more": False, "num_unread": found.num_unread})
