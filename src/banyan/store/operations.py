@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Delete, Update, bindparam, delete, select, update
 
 from banyan.core.errors import InputError
 from banyan.core.ids import new_ulid
 from banyan.store.codec import hash_text, pack_ids, pack_json, pack_optional_json, pack_text
-from banyan.store.rows import insert_if_absent
+from banyan.store.rows import insert_if_absent, insert_row
 from banyan.store.schema import (
     ANSWER_COLUMNS,
     REQUEST_COLUMNS,
@@ -90,7 +91,7 @@ class BeginRequest:
         AddModel(name=request.model_name, sha256=request.model_sha256, at=request.received_at).apply(connection)
         if insert_if_absent(connection, RequestRow, self._row()):
             content = {"body": pack_json(request.body), "source": pack_optional_json(request.source)}
-            connection.execute(insert(RequestContentRow).values(request_id=request.request_id, **content))
+            insert_row(connection, RequestContentRow, {"request_id": request.request_id, **content})
         return request.request_id
 
     def payload(self) -> Mapping[str, Any]:
@@ -232,9 +233,14 @@ class AddFeedback:
 
 def _move_state(connection: Connection, request_id: RequestId, values: Mapping[str, Any]) -> bool:
     """Update a request that has not ended, and say whether there was one."""
-    is_open = RequestRow.state.in_([str(state) for state in OPEN_STATES])
-    statement = update(RequestRow).where(RequestRow.id == request_id, is_open).values(dict(values))
-    return connection.execute(statement).rowcount > 0
+    return connection.execute(_change_while_open(), {"request": request_id, **values}).rowcount > 0
+
+
+@cache  # as those of rows.py are
+def _change_while_open() -> Update:
+    columns = RequestRow.__table__.c
+    is_open = columns.state.in_([str(state) for state in OPEN_STATES])
+    return update(RequestRow.__table__).where(columns.id == bindparam("request"), is_open)  # type: ignore[arg-type]
 
 
 def _require_request(connection: Connection, request_id: RequestId) -> None:
@@ -243,7 +249,13 @@ def _require_request(connection: Connection, request_id: RequestId) -> None:
 
 
 def _drop_outputs(connection: Connection, request_id: RequestId) -> None:
-    connection.execute(delete(OutputRow).where(OutputRow.request_id == request_id))
+    connection.execute(_deletion_of_outputs(), {"request": request_id})
+
+
+@cache
+def _deletion_of_outputs() -> Delete:
+    table = OutputRow.__table__
+    return delete(table).where(table.c.request_id == bindparam("request"))  # type: ignore[arg-type]
 
 
 def _insert_output(
@@ -262,11 +274,11 @@ def _insert_output(
         "partial": partial,
         "created_at": at,
     }
-    connection.execute(insert(OutputRow).values(row))
+    insert_row(connection, OutputRow, row)
     for position, artifact in enumerate(output.artifacts):
         _insert_artifact(connection, artifact, at=at)
         link = {"output_id": key, "position": position, "sha256": artifact.sha256}
-        connection.execute(insert(OutputArtifactRow).values(link))
+        insert_row(connection, OutputArtifactRow, link)
 
 
 def _insert_artifact(connection: Connection, artifact: StoredArtifact, *, at: int) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, Insert, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from banyan.store.schema import Base
@@ -32,12 +33,29 @@ class WriteOperation(Protocol):
         ...
 
 
+def insert_row(connection: Connection, table: type[Base], values: Mapping[str, Any]) -> None:
+    """Insert a row."""
+    connection.execute(_insertion(table), dict(values))
+
+
 def insert_if_absent(connection: Connection, table: type[Base], values: Mapping[str, Any]) -> bool:
     """Insert a row unless one with its key is there, and say whether it was inserted."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(dict(values)).on_conflict_do_nothing()
+    statement = _insertion_if_absent(table, connection.dialect.name)
+    return connection.execute(statement, dict(values)).rowcount > 0
+
+
+# Each statement is made once and then given its values: to make one anew takes longer than SQLite takes to run it.
+@cache
+def _insertion(table: type[Base]) -> Insert:
+    return insert(table.__table__)  # type: ignore[arg-type]
+
+
+@cache
+def _insertion_if_absent(table: type[Base], dialect_name: str) -> Insert:
+    dialect = postgresql if dialect_name == "postgresql" else sqlite
+    statement: Insert = dialect.insert(table.__table__).on_conflict_do_nothing()
     # Without the option SQLAlchemy forgets the count of an INSERT on PostgreSQL.
-    return connection.execute(statement.execution_options(preserve_rowcount=True)).rowcount > 0
+    return statement.execution_options(preserve_rowcount=True)
 
 
 def upsert(
