@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from banyan.core.errors import StoreError
-from banyan.core.types import Completion
+from banyan.core.types import Completion, Prompt
 from banyan.infer.embedding import TextVector
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.serve.served_model import Piece, PieceListener
@@ -125,6 +126,40 @@ def test_an_answer_that_takes_too_long_is_ended(loaded: LoadedModel, store: SqlS
     exchange = store.queries.show(response.headers["X-Request-Id"])
     assert exchange.answer is not None
     assert (exchange.state, exchange.answer.error_code) == (RequestState.FAILED, "timeout")
+
+
+async def say_something(hear: PieceListener) -> Completion:
+    hear(Piece(text="done", tokens=((5, -1.0),)))
+    return Completion(token_ids=(5,), token_log_probs=(-1.0,))
+
+
+class Watched(ScriptedModel):
+    """A model that notes which threads make its prompts."""
+
+    threads: list[int] = []
+
+    def prompt(self, task: str, example: Any) -> Prompt:
+        self.threads.append(threading.get_ident())
+        return super().prompt(task, example)
+
+
+@pytest.mark.parametrize(
+    "path, body",
+    [
+        (CHAT, lambda text: {"model": "tiny", "messages": [{"role": "user", "content": text}]}),
+        ("/v1/completions", lambda text: {"model": "tiny", "prompt": [text]}),
+        ("/v1/tasks/sum", lambda text: {"input": text}),
+    ],
+)
+def test_long_texts_are_turned_into_tokens_beside_the_event_loop(
+    loaded: LoadedModel, store: SqlStore, path: str, body: Callable[[str], dict[str, Any]]
+) -> None:
+    model = Watched(loaded, say_something)
+    with running_server(model, store) as server, server.client() as client:
+        for text in ("short", "tree " * 2_000):
+            client.post(path, json=body(text))
+        [on_loop, beside] = model.threads[-2:]
+        assert on_loop == server.thread.ident != beside
 
 
 async def say_nothing(_: PieceListener) -> Completion:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +18,7 @@ from banyan.serve.parts import ServerParts, caller_of, parts_of
 from banyan.serve.validation import validate
 
 M = TypeVar("M", bound=BaseModel)
+R = TypeVar("R")  # the result of some work
 
 _LONG_BODY_BYTES = 4_096  # from here on a check could be felt by those whose streams wait for the event loop
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -29,6 +31,11 @@ class Received(Generic[M]):
     parts: ServerParts
     body: dict[str, Any]  # exactly as it came, for the store
     asked: M
+    is_long: bool  # so that reading it takes a while
+
+    async def worked_out(self, work: Callable[[], R]) -> R:
+        """Return what is made of the request's texts; where they are long, beside the event loop and its streams."""
+        return await asyncio.to_thread(work) if self.is_long else work()
 
 
 async def receive(request: Request, schema: type[M], *, scope: str = "infer") -> Received[M]:
@@ -40,9 +47,10 @@ async def receive(request: Request, schema: type[M], *, scope: str = "infer") ->
     parts = replace(parts_of(request), caller=caller_of(request))
     limits = parts.settings
     body = await read_object(request, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_seconds)
-    asked = await asyncio.to_thread(validate, schema, body) if _takes_long(request, body) else validate(schema, body)
+    is_long = _takes_long(request, body)
+    asked = await asyncio.to_thread(validate, schema, body) if is_long else validate(schema, body)
     parts = await claim_answer(request, parts, body)
-    return Received(parts=parts.choose(getattr(asked, "model", None)), body=body, asked=asked)
+    return Received(parts=parts.choose(getattr(asked, "model", None)), body=body, asked=asked, is_long=is_long)
 
 
 def _takes_long(request: Request, body: dict[str, Any]) -> bool:

@@ -72,7 +72,7 @@ def serve(
     if tls is not None:
         tls.check()
     settings = settings or ServerSettings()
-    hosts = (*settings.allowed_hosts, host.lower())
+    hosts = tuple(dict.fromkeys((*settings.allowed_hosts, host.lower())))
     settings = dataclasses.replace(settings, needs_key=settings.needs_key and not no_auth, allowed_hosts=hosts)
     has_tls = tls is not None
     with (

@@ -85,6 +85,11 @@ class ServerThread:
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
+    @property
+    def ident(self) -> int | None:
+        """The number of the thread whose event loop serves."""
+        return self._thread.ident
+
     def _run(self) -> None:
         self._loop.run_until_complete(self._server.serve(sockets=[self._listener]))
         self._loop.close()

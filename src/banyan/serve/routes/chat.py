@@ -29,7 +29,7 @@ async def chat_completions(request: Request) -> Response:
     if any(isinstance(message.content, list) for message in asked.messages):
         # The store keeps our own PNG of a picture, never the file that came.
         received = replace(received, body={**received.body, **source})
-    prompt = parts.model.prompt(task.name, task.parse(source, with_answer=False))
+    prompt = await received.worked_out(lambda: parts.model.prompt(task.name, task.parse(source, with_answer=False)))
     ask = text_ask(
         request,
         received,

@@ -29,7 +29,7 @@ async def completions(request: Request) -> Response:
     asked, model = received.asked, received.parts.model
     if len(asked.prompt) * asked.num_choices > max(MAX_PROMPTS, MAX_CHOICES):
         raise bad_request("out_of_range", f"prompts times n must be at most {MAX_PROMPTS}", param="n")
-    prompts = [_prompt(prompt, model) for prompt in asked.prompt]
+    prompts = await received.worked_out(lambda: [_prompt(prompt, model) for prompt in asked.prompt])
     texts = [prompt for prompt in asked.prompt if isinstance(prompt, str)]
     ask = text_ask(
         request,

@@ -47,8 +47,7 @@ async def run_task(request: Request, name: str) -> Response:
     """Run a task over one input or several and return its predictions in the same order."""
     received = await receive(request, TaskRequest)
     task = task_named(received.parts.model, name)
-    received = _with_safe_pictures(received, task)
-    ask = _ask(request, received, task)
+    ask = await received.worked_out(lambda: _ask(request, _with_safe_pictures(received, task), task))
     answered = await until_disconnected(request, answer(received.parts, ask))
     return JSONResponse(_body(ask, answered, task))
 
