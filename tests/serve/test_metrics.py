@@ -42,4 +42,5 @@ def test_a_scraper_reads_counts_and_no_word_of_anybody(server: RunningServer, cl
     assert 'route="/v1/tasks/{name}",method="POST",status="200"' in answer.text
     assert 'route="/v1/models/{name}",method="GET",status="404"' in answer.text
     assert 'banyan_lookup_tokens_total{kind="guessed"} 0' in answer.text.splitlines()
+    assert {"banyan_prompts_waiting 0", "banyan_store_refused_rows 0"} <= set(answer.text.splitlines())
     assert canary not in answer.text

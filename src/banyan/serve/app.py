@@ -17,6 +17,7 @@ from banyan.serve.idempotency import AlreadyAnswered, IdempotentAnswers, replay
 from banyan.serve.metrics import Metrics
 from banyan.serve.parts import ServerParts
 from banyan.serve.quotas import Quotas
+from banyan.serve.readiness import StoreProbe
 from banyan.serve.recording import Recorder
 from banyan.serve.request_frame import RequestFrame, error_response
 from banyan.serve.routes import (
@@ -94,6 +95,7 @@ def create_app(
         settings=settings,
         quotas=Quotas(store.database),
         metrics=figures,
+        store_probe=StoreProbe(store),
     )
     for module in _ROUTERS:
         app.router.routes.extend(module.router.routes)  # one flat list, so that a test can walk it

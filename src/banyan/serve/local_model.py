@@ -67,6 +67,11 @@ class LocalModel:
         return self._loaded.vocabulary
 
     @property
+    def num_waiting(self) -> int:
+        """Prompts that nobody has begun to answer; those of all adapters together."""
+        return self._loaded.engine.num_waiting
+
+    @property
     def num_guessed(self) -> tuple[int, int]:
         """Tokens that were guessed ahead of answers, and how many of them were right; of all adapters together."""
         return self._loaded.engine.num_guessed, self._loaded.engine.num_guessed_right

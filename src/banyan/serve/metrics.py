@@ -20,6 +20,8 @@ _HELP = {
     "banyan_request_seconds": ("histogram", "Seconds from a request to the end of its answer, by route."),
     "banyan_first_token_seconds": ("histogram", "Seconds from the begin of the work to the first piece of an answer."),
     "banyan_requests_running": ("gauge", "Requests being answered now."),
+    "banyan_prompts_waiting": ("gauge", "Prompts that nobody has begun to answer."),
+    "banyan_store_refused_rows": ("gauge", "Writes that became dead letters since the server began."),
     "banyan_store_writes_waiting": ("gauge", "Writes that are not committed yet."),
     "banyan_store_available": ("gauge", "1 if the last write found the database in order."),
     "banyan_uptime_seconds": ("gauge", "Seconds since the server began."),

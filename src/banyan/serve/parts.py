@@ -10,6 +10,7 @@ from banyan.serve.admission import Admission
 from banyan.serve.errors import not_found
 from banyan.serve.metrics import Metrics
 from banyan.serve.quotas import Quotas
+from banyan.serve.readiness import StoreProbe
 from banyan.serve.recording import Record, Recorder
 from banyan.serve.run_folders import RunFolders
 from banyan.serve.searching import Searches
@@ -45,6 +46,7 @@ class ServerParts:
     settings: ServerSettings
     quotas: Quotas
     metrics: Metrics
+    store_probe: StoreProbe
     caller: Caller = field(default_factory=Caller)  # of the request at hand
     claimed: set[tuple[str, str]] = field(default_factory=set)  # idempotency keys that are being answered
     run_folders: RunFolders = field(default_factory=RunFolders)

@@ -64,6 +64,11 @@ class ServedModel(Protocol):
         ...
 
     @property
+    def num_waiting(self) -> int:
+        """Prompts that nobody has begun to answer; those of all adapters together."""
+        ...
+
+    @property
     def num_guessed(self) -> tuple[int, int]:
         """Tokens that were guessed ahead of answers, and how many of them were right."""
         ...

@@ -22,8 +22,9 @@ from banyan.store.operations import (
 )
 from banyan.store.queries import StoreQueries
 from banyan.store.recovery import end_instance, recover, register_instance
-from banyan.store.rows import Together, WriteOperation
+from banyan.store.rows import ChangeRow, Together, WriteOperation
 from banyan.store.runs import RunLog
+from banyan.store.schema import ServerInstanceRow
 from banyan.store.times import utc_microseconds
 from banyan.store.types import RequestId, StoredAnswer, StoredFeedback, StoredRequest
 from banyan.store.writer import GroupWriter, WriterConfig
@@ -63,6 +64,11 @@ class SqlStore:
     def num_waiting(self) -> int:
         """Writes that are not committed yet."""
         return self._writer.num_waiting
+
+    @property
+    def num_refused(self) -> int:
+        """Writes of this process that the database would not take; they are among the dead letters."""
+        return self._writer.num_refused
 
     @property
     def is_available(self) -> bool:
@@ -113,6 +119,11 @@ class SqlStore:
     def verify_key(self, secret: str) -> ApiKey | None:
         """Return the key a caller showed, if it is known and valid now; its last use is noted in the background."""
         return self._keys.verify(secret)
+
+    def probe(self) -> Future[Any]:
+        """Write something that changes nothing; the future fails where the database takes no writes."""
+        same = {"ended_at": None}  # as long as this process lives
+        return self.submit(ChangeRow(table=ServerInstanceRow, key={"id": self.instance_id}, values=same))
 
     def submit(self, operation: WriteOperation) -> Future[Any]:
         """Queue any other write of this package."""

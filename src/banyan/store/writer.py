@@ -55,6 +55,7 @@ class GroupWriter:
         self._database = database
         self._config = config or WriterConfig()
         self.is_available = True  # whether the last batch found the database in order
+        self.num_refused = 0  # writes that went to the dead letters
         self._was_cut_off = False  # as the last batch was written
         self._queue: deque[_Waiting] = deque()
         self._queue_bytes = 0
@@ -164,7 +165,7 @@ class GroupWriter:
         else:
             self._note(is_available=True)
             for waiting, result in zip(batch, results, strict=True):
-                _settle(waiting, result)
+                self._settle(waiting, result)
 
     def _note(self, *, is_available: bool, reason: str = "") -> None:
         """Log the beginning and the end of an outage, not every batch in between."""
@@ -202,7 +203,14 @@ class GroupWriter:
                 write_dead_letter(connection, waiting.operation, error)
         except Exception as problem:
             failure = problem
-        _settle(waiting, Refused(error, failure))
+        self._settle(waiting, Refused(error, failure))
+
+    def _settle(self, waiting: _Waiting, result: Any) -> None:
+        if isinstance(result, Refused):
+            self.num_refused += 1
+            _fail([waiting], report_refusal(waiting.operation, result))
+        elif waiting.future.set_running_or_notify_cancel():
+            waiting.future.set_result(result)
 
 
 def _apply_or_bury(connection: Connection, operation: WriteOperation) -> Any:
@@ -229,13 +237,6 @@ def _try_alone(connection: Connection, work: Callable[[], Any]) -> Any:
         return Refused(error)
     savepoint.commit()
     return result
-
-
-def _settle(waiting: _Waiting, result: Any) -> None:
-    if isinstance(result, Refused):
-        _fail([waiting], report_refusal(waiting.operation, result))
-    elif waiting.future.set_running_or_notify_cancel():
-        waiting.future.set_result(result)
 
 
 def _fail(batch: Sequence[_Waiting], error: BaseException) -> None:
