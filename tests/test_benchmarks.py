@@ -13,7 +13,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
+from safetensors.torch import load_file
 
+from banyan.testing.foreign_tokenizers import write_foreign_tokenizer
 from banyan.train.head_loss import head_cross_entropy
 from benchmarks import gpu, time_to_loss
 from benchmarks.peers.breakdown import HEAD, PRODUCTS, breakdown
@@ -185,3 +187,79 @@ def test_our_recipe_of_the_race_on_a_gpu_learns_a_text(texts: Path) -> None:
     own = texts / "recipe.yaml"
     own.write_text(yaml.safe_dump(recipe))
     assert last_loss("banyan_text", texts, recipe=own) < math.log(4)
+
+
+CTRANSLATE2_STAND_IN = {  # it answers as its original does, and writes down that it converted
+    "__init__.py": """
+from types import SimpleNamespace
+class Generator:
+    def __init__(self, path, **settings):
+        open(path).close()
+    def generate_batch(self, prompts, *, max_length, min_length, **settings):
+        assert max_length == min_length and all(isinstance(token, str) for prompt in prompts for token in prompt)
+        return [SimpleNamespace(sequences_ids=[[0] * max_length]) for _ in prompts]
+""",
+    "converters/__init__.py": """
+class TransformersConverter:
+    def __init__(self, path):
+        pass
+    def convert(self, path, *, quantization):
+        with open(path, "a") as file:
+            file.write(quantization)
+""",
+    "converters/transformers.py": """
+class GPT2Loader:
+    def get_vocabulary(self, model, tokenizer):
+        return []
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def serving() -> Any:
+    """The script that measures a server; what it sets for its own process is taken back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MKL_CBWR", "AUTO")
+        patch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+        return importlib.import_module("benchmarks.serving")
+
+
+def test_ctranslate2_stays_loaded_between_its_turns(
+    serving: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in CTRANSLATE2_STAND_IN.items():
+        place = tmp_path / "modules" / "ctranslate2" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
+    exported, converted = write_foreign_tokenizer("gpt2", tmp_path / "hf"), tmp_path / "converted"
+    with serving.ctranslate2_offline(sys.executable, exported, converted) as turn:
+        found = [turn(["one", "two words"], num_tokens) for num_tokens in (3, 5)]
+    assert [streams.num_tokens for streams in found] == [6, 10] and all(streams.seconds > 0 for streams in found)
+    assert converted.read_text() == "float32"
+
+
+def test_a_ctranslate2_that_does_not_start_is_one_line(serving: Any, tmp_path: Path) -> None:
+    with (
+        pytest.raises(SystemExit, match="its environment needs ctranslate2") as ended,
+        serving.ctranslate2_offline("false", tmp_path, tmp_path),
+    ):
+        pass
+    assert "\n" not in str(ended.value)
+
+
+def test_a_server_is_held_against_ctranslate2_without_one(serving: Any) -> None:
+    rows = [
+        serving.Contender(name=name, turn=None, rounds=[serving.Streams(seconds=1.0, num_tokens=count)])
+        for name, count in (("banyan server", 90), ("ctranslate2 offline", 60))
+    ]
+    figures = {figure["name"]: figure for figure in serving.report(rows)}
+    assert figures["serving/over ctranslate2 offline"]["ratio"] == 1.5
+
+
+def test_no_two_weights_of_the_model_that_writes_are_equal(serving: Any, tmp_path: Path) -> None:
+    sizes = {"num_layers": 2, "embed_dim": 16, "num_heads": 1, "num_kv_heads": 1, "head_dim": 16, "ffn_dim": 16}
+    weights = load_file(serving.write_gpt2(tmp_path / "model", sizes) / "model.safetensors")
+    matrices = [weight for weight in weights.values() if weight.dim() > 1]
+    assert len(matrices) > 8
+    assert len({weight.numpy().tobytes() for weight in matrices}) == len(matrices)
