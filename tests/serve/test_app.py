@@ -7,6 +7,7 @@ import pytest
 from starlette.routing import Route
 
 from banyan.serve.auth import is_public
+from banyan.serve.routes import health
 from banyan.testing.serving import RunningServer
 
 
@@ -27,6 +28,15 @@ def test_the_description_lists_every_route_and_every_body(server: RunningServer,
     schemas = document["components"]["schemas"]
     assert schemas["ChatRequest"]["required"] == ["model", "messages"]
     assert schemas["ChatRequest"]["additionalProperties"] is False
+
+
+def test_the_description_is_made_once_however_often_a_stranger_asks(
+    server: RunningServer, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = client.get("/openapi.json")
+    monkeypatch.setattr(health, "describe", None)
+    again = httpx.get(f"{server.url}/openapi.json", verify=False)
+    assert (again.content, again.headers["Content-Type"]) == (first.content, "application/json")
 
 
 @pytest.mark.parametrize("path", ["/", "/livez", "/v1/models", "/v1/nothing", "/assets/style.css", "/assets/x"])

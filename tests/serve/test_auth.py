@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 from typing import Any
 
 import httpx
@@ -127,3 +129,18 @@ def test_without_keys_only_the_address_itself_is_answered(model: LocalModel, sto
             response = client.get("/v1/models", headers={"Host": host})
             assert response.status_code == 403, host
             assert response.json()["error"]["code"] == "host_not_allowed"
+
+
+def test_keys_are_checked_while_all_common_threads_are_busy(server: RunningServer, client: httpx.Client) -> None:
+    go = threading.Event()
+
+    async def block() -> None:
+        await asyncio.gather(*(asyncio.to_thread(go.wait, 30) for _ in range(64)))
+
+    busy = asyncio.run_coroutine_threadsafe(block(), server.thread._loop)
+    try:
+        assert client.get("/v1/models").status_code == 200
+        assert not busy.done()
+    finally:
+        go.set()
+        busy.result(30)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -24,6 +25,7 @@ logger = logging.getLogger("banyan.serve")
 PUBLIC_PATHS = frozenset({"/", "/livez", "/readyz", "/openapi.json"})  # hold no data; the page asks for the key
 PUBLIC_FOLDER = "/assets/"
 FIRST_KEY_NAME = "first"
+_MAX_THREADS = 4  # that check keys
 
 
 def is_public(method: str, path: str) -> bool:
@@ -38,6 +40,8 @@ class RequireKey:
         self._app = app
         self._store = store
         self._settings = settings
+        # Of their own, so that nothing that reads long in the common threads keeps anybody at the door.
+        self._threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="banyan-keys")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check one request."""
@@ -58,7 +62,7 @@ class RequireKey:
         key = None
         if secret is not None:
             # The database is asked every time, so that a revoked key is refused at once.
-            key = await asyncio.to_thread(self._store.verify_key, secret)
+            key = await asyncio.get_running_loop().run_in_executor(self._threads, self._store.verify_key, secret)
         if key is None:
             log_event(logger, "key_refused", level=logging.INFO, request_id=scope["state"]["request_id"])
             headers_out = {"WWW-Authenticate": "Bearer"}
