@@ -26,6 +26,7 @@ DAMAGE = {
     "UPDATE outputs SET text_sha256 = 'x'": "sha256 mismatch of the text",
     "UPDATE outputs SET content = text_sha256": "the text cannot be unpacked",
     "UPDATE artifacts SET size_bytes = 99": "not the ones it was named after",
+    "DELETE FROM output_artifacts": "belongs to no output",
     "UPDATE requests SET finished_at = NULL": "its end time says otherwise",
     "UPDATE requests SET num_choices = 2": "completed with 1 outputs where 2 were asked for",
     "DELETE FROM request_contents": "has no content",

@@ -114,7 +114,7 @@ class StoreQueries:
     def search_page(
         self, text: str, wanted: RequestFilter, *, is_over: Callable[[], bool] = lambda: False
     ) -> SearchPage:
-        """Return what `search` finds up to the filter's limit, or until `is_over` says so after a request.
+        """Return what `search` finds, without pictures, up to the filter's limit, or until `is_over` says so.
 
         Raises: as `search`.
         """
@@ -123,7 +123,7 @@ class StoreQueries:
         for key, fits in self._looked_at(text, wanted):
             if last is not None and (len(found) == wanted.limit or is_over()):
                 return SearchPage(hits=tuple(found), read_until=last)
-            found.extend(self._whole(key) if fits else ())
+            found.extend(self._whole(key, with_artifacts=False) if fits else ())
             last = key
         return SearchPage(hits=tuple(found), read_until=None)
 
@@ -136,10 +136,10 @@ class StoreQueries:
             said = chain(texts_asked(exchange), texts_answered(exchange))
             yield exchange.request.request_id, any(needle in part.casefold() for part in said)
 
-    def _whole(self, key: str) -> list[StoredExchange]:
-        """Return a request with its pictures; nothing if it was deleted meanwhile."""
+    def _whole(self, key: str, *, with_artifacts: bool = True) -> list[StoredExchange]:
+        """Return a request with all that belongs to it; nothing if it was deleted meanwhile."""
         with self._database.read() as connection:
-            return load_exchanges(connection, [key])
+            return load_exchanges(connection, [key], with_artifacts=with_artifacts)
 
     def artifact(self, sha256: str) -> StoredArtifact | None:
         """Return a stored picture by its name, or None."""

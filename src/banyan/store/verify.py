@@ -7,14 +7,21 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, exists, func, select, text
 
 from banyan.core.errors import StoreError
 from banyan.store.audit import audit_problems
 from banyan.store.codec import unpack_json, unpack_text
 from banyan.store.database import Database
 from banyan.store.key_types import StoreMode
-from banyan.store.schema import ArtifactRow, DeadLetterRow, OutputRow, RequestContentRow, RequestRow
+from banyan.store.schema import (
+    ArtifactRow,
+    DeadLetterRow,
+    OutputArtifactRow,
+    OutputRow,
+    RequestContentRow,
+    RequestRow,
+)
 from banyan.store.types import OPEN_STATES, RequestState
 
 _PAGE_ROWS = 500
@@ -121,6 +128,9 @@ def _artifact_problems(connection: Connection) -> Iterator[str]:
     for row in _in_pages(connection, select(ArtifactRow.sha256, ArtifactRow.data, ArtifactRow.size_bytes)):
         if sha256(row.data).hexdigest() != row.sha256 or len(row.data) != row.size_bytes:
             yield f"artifact {row.sha256}: its bytes are not the ones it was named after"
+    is_held = exists().where(OutputArtifactRow.sha256 == ArtifactRow.sha256)
+    for key in connection.scalars(select(ArtifactRow.sha256).where(~is_held).limit(_MAX_PROBLEMS)):
+        yield f"artifact {key} belongs to no output; erasing would not reach it"
 
 
 def _in_pages(connection: Connection, statement: Any) -> Iterator[Any]:

@@ -44,7 +44,7 @@ _ID = re.compile(r"(?:[a-z]+-)?([0-9A-HJKMNP-TV-Z]{26})")  # a ULID, with or wit
 
 @router.get("/v1/outputs", openapi_extra=asks(OutputsQuery), summary="List stored answers")
 async def outputs(request: Request) -> Response:
-    """List one's own stored requests with their answers, the newest first; pictures only by id."""
+    """List one's own stored requests with their answers, the newest first; pictures and vectors only by id."""
     require_scope(request, "outputs")
     query = validate_query(OutputsQuery, request.query_params)
     if query.similar is not None:
@@ -58,7 +58,7 @@ async def outputs(request: Request) -> Response:
 
 @router.get("/v1/outputs/{output_id}", summary="Show a stored answer")
 async def output(request: Request, output_id: str) -> Response:
-    """Show one of one's own stored requests, whole, with its pictures."""
+    """Show one of one's own stored requests, whole, with its pictures and vectors."""
     require_scope(request, "outputs")
     exchange = await _show(request, output_id)
     return JSONResponse(_describe(exchange, with_pictures=True))
@@ -138,7 +138,8 @@ def _page(found: SearchPage) -> Response:
 
 def _newest(parts: ServerParts, query: OutputsQuery, owner: str | None) -> SearchPage:
     # One more than is shown tells whether there is another page.
-    found = parts.store.queries.newest(replace(_wanted(query, owner), limit=query.limit + 1))
+    wanted = replace(_wanted(query, owner), limit=query.limit + 1)
+    found = list(parts.store.queries.iterate(wanted, with_artifacts=False))
     shown = tuple(found[: query.limit])
     return SearchPage(hits=shown, read_until=shown[-1].request.request_id if len(found) > len(shown) else None)
 
