@@ -122,6 +122,9 @@ def test_a_completion_prompt_that_is_none_of_them_is_refused(prompt: Any, code: 
         ({}, "missing_field"),
         ({"input": "a", "inputs": ["b"]}, "missing_field"),
         ({"input": "  "}, "empty_input"),
+        ({"input": {}}, "empty_input"),
+        ({"input": {"question": " ", "context": "an oak"}}, "empty_input"),
+        ({"inputs": [{"question": "which?", "context": ""}]}, "empty_input"),
         ({"input": 3}, "invalid_type"),
         ({"inputs": []}, "empty_input"),
         ({"inputs": ["a", 3]}, "invalid_type"),
@@ -130,6 +133,11 @@ def test_a_completion_prompt_that_is_none_of_them_is_refused(prompt: Any, code: 
 )
 def test_a_task_request_has_one_input_or_some(body: dict[str, Any], code: str) -> None:
     assert refusal(TaskRequest, body).code == code
+
+
+def test_a_picture_may_be_shown_without_a_word() -> None:
+    shown = {"image": "data:image/png;base64,", "text": ""}
+    assert validate(TaskRequest, {"input": shown}).input == shown
 
 
 @pytest.mark.parametrize(

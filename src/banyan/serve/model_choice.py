@@ -14,6 +14,7 @@ from banyan.runtime.loading import load
 from banyan.serve.local_model import LocalModel
 from banyan.store.sql_store import SqlStore
 
+MAX_NAME_CHARACTERS = 200  # as in requests
 PREFIX_CACHE_MIB = PREFIX_CACHE_BYTES >> 20  # of each model, where nobody says otherwise
 
 
@@ -71,6 +72,13 @@ def _check_names(models: Sequence[LocalModel]) -> None:
     names = [model.facts.name for model in models]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f"two models are called {twice!r}; requests could not tell them apart.", hint="use --name")
+    for name in names:
+        if "/" in name or not name.isprintable() or len(name) > MAX_NAME_CHARACTERS:
+            raise ConfigError(
+                f"a model cannot be called {name[:100]!r}: a name stands in addresses and requests, so it must have at "
+                f"most {MAX_NAME_CHARACTERS} printable characters and no /.",
+                hint="use --name",
+            )
 
 
 def open_and_register(choice: ModelChoice, store: SqlStore) -> list[LocalModel]:

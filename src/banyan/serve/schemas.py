@@ -32,6 +32,8 @@ MAX_IMAGE_PROMPT_CHARACTERS = 1_000
 MAX_NEW_TOKENS = 1_000_000  # a sanity bound; the model's context is the real one
 MAX_SEED = 2**63 - 1
 
+_ASKED_ABOUT = ("question", "context", "text", "source", "document")  # texts of records, by the tasks' own names
+
 MAX_BIASES = 300  # tokens
 MAX_BIAS = 100
 
@@ -126,11 +128,15 @@ def _state(value: Any) -> RequestState:
 
 
 def _task_input(value: Any) -> str | dict[str, Any]:
-    """Accept a text with something in it, or a record."""
+    """Accept a text with something in it, or a record with something in every text that is asked about."""
     if not isinstance(value, str | dict):
         raise refuse("invalid_type", f"must be a text or a record, got {show(value)}")
     if not (value.strip() if isinstance(value, str) else value):
         raise refuse("empty_input", "must not be empty")
+    if isinstance(value, dict) and "image" not in value:  # a picture may be shown without a word
+        texts = {name: value[name] for name in _ASKED_ABOUT if isinstance(value.get(name), str)}
+        if blank := next((name for name, text in texts.items() if not text.strip()), None):
+            raise refuse("empty_input", f"holds a {blank} that is empty; there must be something in it")
     return value
 
 
