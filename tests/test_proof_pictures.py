@@ -12,11 +12,11 @@ from PIL import ImageFont
 from banyan.core.paths import data_directory
 from banyan.data.sources import detect_format, read_rows
 from banyan.tasks.pictures import read_picture
-from banyan.tokenizers.pictures import image_to_array
+from banyan.tokenizers.pictures import image_from_array, image_from_bytes, image_to_array, image_to_png
 from banyan.train.callbacks import CheckpointRecord
 from banyan.workflows.reporter import SilentReporter
 from proofs.pictures.cells import Cells, Clock
-from proofs.pictures.page import lines, write_page
+from proofs.pictures.page import copy_image, lines, write_page
 from proofs.pictures.quick import QUICK
 from proofs.pictures.sets import RECIPES, SETS, STAGES
 from proofs.pictures.stand_ins import LETTERS, STAND_INS, digits, letter_fonts, write_stand_in
@@ -26,7 +26,7 @@ DIGITS = SETS[0]
 
 
 def test_every_set_names_recipes_that_are_shipped() -> None:
-    assert [own.name for own in SETS] == ["digits", "grey-cifar", "glyphs", "cifar10", "emoji"]
+    assert [own.name for own in SETS] == ["digits", "grey-cifar", "glyphs", "cifar10", "emoji", "cifar10-gpu"]
     assert all((RECIPES / name).is_file() for own in SETS for name in own.recipes.values())
     assert STAND_INS.keys() == {own.name for own in SETS if own.minutes == 45}
 
@@ -77,10 +77,11 @@ def test_the_cells_are_done_once_with_each_recipe_and_written_into_the_page(
     cells.do(DIGITS)
     write_page(page, cells)
     written = page.read_text("utf-8")
-    assert "1 of 5 sets done." in written and "not run (0 of 4 stages done)" in written
+    assert "1 of 6 sets done." in written and "not run (0 of 4 stages done)" in written
     assert "| | prompt fidelity | ≥ 92.0% |" in written
-    shown = {f"images/pictures-digits-{name}.png" for name in ("seen", "reconstructions", "loss")}
+    shown = {f"images/pictures-digits-{name}.png" for name in ("seen", "seen-real", "reconstructions", "loss")}
     assert all((page.parent / name).is_file() and f"({name})" in written for name in shown)
+    assert "The wishes, one a row: " in written and "minutes, judge and scores" in written
     monkeypatch.setattr("proofs.pictures.cells.train", None)  # nothing is left to be done
     again = Cells(tmp_path / "runs", sizes=QUICK, reporter=SilentReporter())
     again.do(DIGITS)
@@ -97,6 +98,17 @@ def test_the_cells_are_done_once_with_each_recipe_and_written_into_the_page(
     changed = {**QUICK.changes, "model": (*QUICK.changes["model"], "sampling.draw.guidance_scale=3.0")}
     other = Cells(tmp_path / "runs", sizes=dataclasses.replace(QUICK, changes=changed), reporter=SilentReporter())
     assert [other.result(DIGITS, stage) is None for stage in STAGES] == [False, False, False, True]
+
+
+def test_no_picture_beside_the_page_is_large(tmp_path: Path) -> None:
+    sheet, place = tmp_path / "seen-drawn.png", tmp_path / "seen.png"
+    noise = np.random.default_rng(0).integers(0, 256, (500, 500, 3), dtype=np.uint8)
+    for pixels, is_large in ((noise, True), (noise[:9], False)):
+        sheet.write_bytes(image_to_png(image_from_array(pixels)))
+        copy_image(sheet, place)
+        assert place.stat().st_size < 300_000 and is_large is (sheet.stat().st_size > 300_000)
+        assert is_large or place.read_bytes() == sheet.read_bytes()
+        assert image_from_bytes(place.read_bytes()).height == len(pixels)
 
 
 def test_a_cell_that_is_killed_has_taken_what_it_had_at_its_last_checkpoint(tmp_path: Path) -> None:

@@ -42,8 +42,10 @@ def test_all_recipes_are_known() -> None:
     assert [path.stem for path in OTHERS] == [
         "joint", "prose", "shakespeare-larger", "shakespeare", "trunk",
     ]  # fmt: skip
-    assert [path.stem for path in PICTURES] == [f"image_tokenizer{kind}" for kind in ("-emoji", "-grey", "")]
-    assert [path.stem for path in DRAWING] == [f"pictures-{kind}" for kind in ("cifar10", "emoji", "own-folder")]
+    assert [path.stem for path in PICTURES] == [f"image_tokenizer{kind}" for kind in ("-emoji", "-gpu", "-grey", "")]
+    assert [path.stem for path in DRAWING] == [
+        f"pictures-{kind}" for kind in ("cifar10-gpu", "cifar10", "emoji", "own-folder")
+    ]
     assert [path.stem for path in READING] == ["pictures-read"]
     assert [path.stem for path in JUDGES] == [f"picture-judge{kind}" for kind in ("-emoji", "-own-folder", "")]
     assert [path.stem for path in CHILDREN] == [f"transfer-{way}" for way in ("continue", "full", "head", "lora")]

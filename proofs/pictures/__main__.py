@@ -3,7 +3,8 @@
 A set has four: its picture tokenizer, its judge, the model that draws, and what is measured of it. Results lie in
 runs/proofs/pictures, one file a cell; a run that is stopped goes on in the next call. Three sets stand in for a user's
 own 28×28 grey pictures, and lie in runs/proofs/pictures/sets as any recipe can name them: digits (npz), grey-cifar
-(IDX) and glyphs (a folder for each class). cifar10 and emoji come from the catalog. --page also records what sets that
+(IDX) and glyphs (a folder for each class). cifar10 and emoji come from the catalog; cifar10-gpu is done if it is asked
+for, and there is a GPU. --page also records what sets that
 are done have found in docs/proofs/pictures.json, so that another machine goes on with the next set.
 """
 
@@ -31,11 +32,15 @@ def main() -> int:
     """Do what is left of the chosen sets within the time, and write the page if asked to."""
     options = _options()
     prepare_process(debug=False)
-    from proofs.pictures import page  # torch loads with them, and reads its threads from the environment
+    import torch  # here, for it reads its threads from the environment
+
+    from proofs.pictures import page
     from proofs.pictures.cells import Cells, Sizes
     from proofs.pictures.quick import QUICK
 
     chosen = [own for own in SETS if own.name in options.sets]
+    if any(own.needs_gpu for own in chosen) and not (options.show or options.quick or torch.cuda.is_available()):
+        sys.exit("cifar10-gpu needs a GPU, and there is none; choose others with --sets")
     with tempfile.TemporaryDirectory() as scratch, flushed_denormals(), TerminalReporter(console()) as reporter:
         folder, sizes = (Path(scratch), QUICK) if options.quick else (RESULTS, Sizes())
         cells = Cells(folder, sizes=sizes, reporter=reporter, record=None if options.quick else RECORD)
@@ -51,7 +56,8 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m proofs.pictures", description=__doc__)
     names = [own.name for own in SETS]
-    parser.add_argument("--sets", nargs="*", choices=names, default=names)
+    usual = [own.name for own in SETS if not own.needs_gpu]
+    parser.add_argument("--sets", nargs="*", choices=names, default=usual)
     parser.add_argument("--time-limit", type=float, default=7200, metavar="SECONDS", help="save and stop after it")
     parser.add_argument("--quick", action="store_true", help="every set at toy size, kept nowhere")
     parser.add_argument("--show", action="store_true", help="only print what is known")

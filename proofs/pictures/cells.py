@@ -188,7 +188,7 @@ class Cells:
             )
         figures = dataclasses.asdict(report.scores)
         keep_report(report, {"images": figures}, self.directory(own, "scores"))
-        return figures
+        return {**figures, "wishes": {name: [*dict.fromkeys(sheet.wishes)] for name, sheet in report.sheets.items()}}
 
     @property
     def _sets(self) -> Path:

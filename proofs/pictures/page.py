@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image as Pillow
+
 from banyan.core.run_directory import SAMPLES_DIRECTORY
 from banyan.train.loss_plot import PLOT_FILE
+from banyan.workflows.picture_scores import ROW_EACH
 from proofs.marks import write_between
 from proofs.pictures.cells import CellResult, Cells
 from proofs.pictures.sets import SETS, STAGES, Goal, PictureSet
@@ -35,8 +38,13 @@ _ANCHORS = (
     ("guidance power", "sampling.guidance_power"),
 )
 
-_DRAWN = "-drawn.png"  # how the sheets of the scores end
+_MOST_BYTES = 300_000  # of a picture beside the page
+_SHEETS = {"-drawn.png": "", "-real.png": "-real"}  # how the sheets of the scores end → here
 _SHOWS = {
+    "seen": "drawn for wishes of training pictures, as they came",
+    "seen-real": "the pictures that those wishes belong to",
+    "unseen": "drawn for wishes that no training picture has, as they came",
+    "unseen-real": "the held-out pictures that those wishes belong to",
     "reconstructions": "held-out pictures, each row above what the tokenizer makes of it",
     "loss": "how the model learned",
 }
@@ -49,7 +57,7 @@ def lines(cells: Cells, sets: Sequence[PictureSet] = SETS, *, images: Path) -> l
     if done:
         told += ["", *_anchor_table(cells, done), "", *_reasons(cells, done)]
     for own in done:
-        told += _sheets(own, images)
+        told += _sheets(own, images, cells.result(own, "scores"))
     return told
 
 
@@ -63,15 +71,20 @@ def _goal_table(cells: Cells, sets: Sequence[PictureSet]) -> Iterator[str]:
             sign = "≤" if goal.is_upper else "≥"
             yield f"| | {goal.words} | {sign} {goal.tell(goal.bound)} | {_verdict(goal, scores)} |"
         if scores is not None:
+            yield f"| | minutes, judge and scores | – | {_minutes_of(cells, own, 'judge', 'scores'):.1f} | |"
             yield f"| | pictures a second | – | {scores.figures['pictures_per_second']:.1f} | |"
 
 
 def _minutes(cells: Cells, own: PictureSet) -> str:
-    parts = [cells.result(own, stage) for stage in ("tokenizer", "model")]
-    if None in parts:
+    if any(cells.result(own, stage) is None for stage in ("tokenizer", "model")):
         return f"not run ({_progress(cells, own)}) | "
-    minutes = sum(part.seconds for part in parts if part is not None) / 60
+    minutes = _minutes_of(cells, own, "tokenizer", "model")
     return f"{minutes:.1f} | {'met' if minutes <= own.minutes else '**missed**'}"
+
+
+def _minutes_of(cells: Cells, own: PictureSet, *stages: str) -> float:
+    parts = [cells.result(own, stage) for stage in stages]
+    return sum(part.seconds for part in parts if part is not None) / 60
 
 
 def _progress(cells: Cells, own: PictureSet) -> str:
@@ -121,14 +134,24 @@ def write_page(path: Path, cells: Cells, sets: Sequence[PictureSet] = SETS) -> N
     images = path.parent / "images"
     for own in sets:
         for name, image in _made(cells, own) if cells.result(own, "scores") is not None else ():
-            shutil.copy(image, images / _image_name(own, name))
+            copy_image(image, images / _image_name(own, name))
     write_between(path, _BEGIN, _END, lines(cells, sets, images=images))
+
+
+def copy_image(image: Path, place: Path) -> None:
+    """Copy a picture to where the page has it; a large one in 256 colours."""
+    if image.stat().st_size <= _MOST_BYTES:
+        shutil.copy(image, place)
+        return
+    with Pillow.open(image) as opened:
+        opened.convert("RGB").quantize(256).save(place, optimize=True)
 
 
 def _made(cells: Cells, own: PictureSet) -> Iterator[tuple[str, Path]]:
     """Yield what this machine has to show of a set: a name and the file."""
-    for sheet in sorted(cells.directory(own, "scores").glob(f"*{_DRAWN}")):
-        yield sheet.name.removesuffix(_DRAWN), sheet
+    for end, ours in _SHEETS.items():
+        for sheet in sorted(cells.directory(own, "scores").glob(f"*{end}")):
+            yield sheet.name.removesuffix(end) + ours, sheet
     samples = cells.directory(own, "tokenizer") / SAMPLES_DIRECTORY
     for sheet in sorted(samples.glob("step-*-reconstructions.png"))[-1:]:
         yield "reconstructions", sheet
@@ -141,9 +164,11 @@ def _image_name(own: PictureSet, name: str) -> str:
     return f"pictures-{own.name}-{name}.png"
 
 
-def _sheets(own: PictureSet, images: Path) -> Iterator[str]:
-    """Yield what lies beside the page, whichever machine made it."""
-    for image in sorted(images.glob(_image_name(own, "*"))):
-        name = image.stem.removeprefix(f"pictures-{own.name}-")
-        words = _SHOWS.get(name, f"drawn, one for each of up to 64 {name} wishes, as they came")
-        yield from ("", f"{own.title}: {words}.", "", f"![{own.title}, {name}](images/{image.name})")
+def _sheets(own: PictureSet, images: Path, scores: CellResult | None) -> Iterator[str]:
+    """Yield what lies beside the page, whichever machine made it, with the wishes of what was drawn."""
+    wishes = {} if scores is None else scores.figures.get("wishes", {})
+    for name in (name for name in _SHOWS if (images / _image_name(own, name)).is_file()):
+        yield from ("", f"{own.title}: {_SHOWS[name]}.", "")
+        yield f"![{own.title}, {name}](images/{_image_name(own, name)})"
+        if told := wishes.get(name):
+            yield from ("", f"The wishes, {'one a row' if len(told) <= ROW_EACH else 'row by row'}: {'; '.join(told)}.")

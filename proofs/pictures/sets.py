@@ -39,6 +39,7 @@ class PictureSet:
     minutes: float  # allowed for tokenizer and model together, reading and saving included
     goals: tuple[Goal, ...] = ()
     needs_catalog: bool = True
+    needs_gpu: bool = False
 
 
 def _kept(*, psnr: float, kept: float | None = None) -> tuple[Goal, ...]:
@@ -98,5 +99,20 @@ SETS = (
         },
         minutes=75,
         goals=_kept(psnr=20),
+    ),
+    PictureSet(
+        name="cifar10-gpu",
+        title="CIFAR-10 on one GPU",
+        recipes={
+            "tokenizer": "image_tokenizer-gpu.yaml",
+            "judge": "picture-judge.yaml",
+            "model": "pictures-cifar10-gpu.yaml",
+        },
+        minutes=10,
+        goals=(
+            Goal(figure="fidelity", words="prompt fidelity", bound=0.75),
+            Goal(figure="accuracy_score.drawn", words="accuracy score", bound=0.55),
+        ),
+        needs_gpu=True,
     ),
 )

@@ -78,9 +78,17 @@ def test_the_same_seed_gives_the_same_figures(report: PictureReport, loaded: Loa
     assert again.sheets == report.sheets
 
 
-def test_sheets_show_each_wish_once_with_its_own_and_the_nearest_training_picture(report: PictureReport) -> None:
+def test_a_sheet_gives_each_of_a_few_wishes_a_row_with_its_own_and_the_nearest_training_pictures(
+    report: PictureReport, loaded: LoadedModel, judge: SavedJudge, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sheet = report.sheets["seen"]
-    assert len(set(sheet.wishes)) == len(sheet.wishes) == len(sheet.drawn) == len(sheet.real) == len(sheet.nearest)
+    num_wishes = len(set(sheet.wishes))
+    assert len(sheet.wishes) == len(sheet.drawn) == len(sheet.real) == len(sheet.nearest) == 8 * num_wishes
+    assert sheet.wishes[:8] == sheet.wishes[:1] * 8 and sheet.wishes[8] != sheet.wishes[0]
+    assert len(set(sheet.drawn[:8])) > 1 and sheet.retrieval.num_pictures == num_wishes
+    monkeypatch.setattr("banyan.workflows.picture_scores.ROW_EACH", 2)
+    sheet = score_pictures(loaded, judge, num=8, seed=3, reporter=SilentReporter()).sheets["seen"]
+    assert len(set(sheet.wishes)) == len(sheet.wishes) == len(sheet.drawn) == num_wishes  # many: each of them once
 
 
 def test_a_held_out_wish_is_unseen_only_if_no_training_picture_has_it(report: PictureReport) -> None:

@@ -50,7 +50,9 @@ from banyan.workflows.sidecars import RECIPE_FILE
 
 SLOTS = 128  # of the cache while it draws: 64 pictures with guidance at a time
 _AT_ONCE = 512  # pictures asked for together
+SHEET_COLUMNS = 8
 _SHEET = 64  # wishes on a sheet
+ROW_EACH = 12  # so few wishes get a whole row each
 _MOST_LOOKED_AT = 20_000  # examples among which different wishes are looked for
 
 
@@ -80,9 +82,9 @@ class PictureScores:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sheet:
-    """Pictures to look at, one for each of some different wishes, as they came."""
+    """Pictures to look at, as they came: one for each of some different wishes, or a row for each of a few."""
 
-    wishes: tuple[str, ...]
+    wishes: tuple[str, ...]  # one for each picture
     drawn: tuple[Image, ...]
     real: tuple[Image, ...]  # what the wishes belong to
     nearest: tuple[Image, ...]  # the training picture that looks most like each of the drawn
@@ -175,9 +177,12 @@ def _none_unseen(real: RealPictures) -> Unmeasured:
 def _sheet(
     drawer: _Drawer, judge: SavedJudge, examples: Sequence[PictureExample], real: RealPictures, train: Seen
 ) -> Sheet:
-    """Draw one picture for each of some different wishes, and look for each among the real ones."""
-    first_of = {wish.caption: wish for wish in reversed(spread(list(examples), _MOST_LOOKED_AT))}
-    wishes = spread(list(first_of.values())[::-1], _SHEET)
+    """Draw pictures for some different wishes, and look for each wish's own among the real ones."""
+    alike: dict[str, list[PictureExample]] = {}
+    for one in spread(list(examples), _MOST_LOOKED_AT):
+        alike.setdefault(one.caption, []).append(one)
+    each = SHEET_COLUMNS if len(alike) <= ROW_EACH else 1
+    wishes = [own[number % len(own)] for own in spread(list(alike.values()), _SHEET) for number in range(each)]
     drawn, pictures = drawer.draw(wishes), images_of(wishes)
     seen = judge.look(drawn).features
     places = nearest(seen, train.features)[1]
@@ -186,7 +191,7 @@ def _sheet(
         drawn=tuple(drawn),
         real=tuple(pictures),
         nearest=tuple(images_of([real.train[place] for place in places.tolist()])),
-        retrieval=retrieval(seen, judge.look(pictures).features),
+        retrieval=retrieval(seen[::each], judge.look(pictures[::each]).features),
     )
 
 

@@ -10,10 +10,10 @@ from banyan.core.files import atomic_write_bytes, atomic_write_json
 from banyan.core.types import Image
 from banyan.tasks.pictures import fit_picture
 from banyan.tokenizers.pictures import contact_sheet, image_to_png
-from banyan.workflows.picture_scores import PictureReport
+from banyan.workflows.picture_scores import SHEET_COLUMNS, PictureReport
 
 SCORES_FILE = "picture-scores.json"
-_COLUMNS = 8
+_LARGE_PICTURE = 64  # pixels; smaller ones are enlarged on the sheet
 
 
 def keep_report(report: PictureReport, figures: Mapping[str, Any], directory: Path) -> None:
@@ -25,7 +25,8 @@ def keep_report(report: PictureReport, figures: Mapping[str, Any], directory: Pa
     atomic_write_json(directory / SCORES_FILE, {**figures, "wishes": wishes})
     for name, sheet in report.sheets.items():
         for kind, images in (("drawn", sheet.drawn), ("real", sheet.real), ("nearest", sheet.nearest)):
-            picture = contact_sheet(_like(sheet.drawn[0], images), columns=_COLUMNS, scale=2)
+            scale = 2 if sheet.drawn[0].width < _LARGE_PICTURE else 1
+            picture = contact_sheet(_like(sheet.drawn[0], images), columns=SHEET_COLUMNS, scale=scale)
             atomic_write_bytes(directory / f"{name}-{kind}.png", image_to_png(picture))
 
 
