@@ -211,6 +211,37 @@ def test_every_task_has_a_panel_that_shows_its_answer(page: Page) -> None:
 
 
 @pytest.mark.browser
+def test_a_person_has_an_answer_made_again(page: Page, server: RunningServer) -> None:
+    page.go("task/chat")
+    page.one(".chat .between button").click()  # a new conversation
+    page.one(".composer textarea").send_keys("Once more\n")
+    page.wait(lambda: page.all(".said:last-child .feedback"))
+    num_said, first = len(page.all(".said")), server.store.queries.newest()[0].request
+    page.one(".said:last-child .feedback button[aria-label='Answer again']").click()
+    page.wait(lambda: server.store.queries.newest()[0].request.request_id != first.request_id)
+    page.wait(lambda: page.all(".said:last-child .feedback"))
+    assert len(page.all(".said")) == num_said
+    assert server.store.queries.newest()[0].request.body["messages"] == first.body["messages"]
+    assert page.problems() == []
+
+
+@pytest.mark.browser
+def test_a_correction_that_is_refused_stays_to_be_mended(page: Page) -> None:
+    page.go("task/topic")
+    page.run("a tall tree")
+    page.wait(lambda: page.all(".result .feedback"))
+    page.one(".result .feedback button[aria-label='Bad answer']").click()
+    page.one(".correction input").send_keys("bush")
+    page.one(".correction button").click()
+    assert "its labels are" in page.one(".feedback .problem").text
+    page.one(".correction input").clear()
+    page.one(".correction input").send_keys("tree")
+    page.one(".correction button").click()
+    page.wait(lambda: not page.all(".correction"))
+    page.problems()  # the refusal is noted there
+
+
+@pytest.mark.browser
 def test_a_person_draws_and_finds_the_pictures_in_the_history(page: Page) -> None:
     page.go("task/draw")
     page.run("a handwritten seven")
@@ -291,6 +322,27 @@ def test_a_person_watches_a_training_run_while_it_goes_on(browser: Any, model: L
         wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert page.driver.execute_script(wide) <= 0
         page.driver.set_window_size(1100, 900)
+        assert page.problems() == []
+
+
+@pytest.mark.browser
+def test_a_person_asks_another_of_the_models_that_are_served(
+    browser: Any, model: LocalModel, loaded: LoadedModel, store: SqlStore
+) -> None:
+    other = LocalModel(loaded, name="other")
+    with running_server(model, store, adapters=[other], needs_key=False) as server:
+        page = Page(browser)
+        page.open(server.url)
+        page.wait_until_ready()
+        assert [each.text for each in page.all("#model option")] == [model.facts.name, "other"]
+        page.go("task/topic")
+        page.driver.execute_script("window.isOld = true")
+        page.one("#model option:last-child").click()
+        page.wait(lambda: page.driver.execute_script("return !window.isOld && document.body.dataset.ready"))
+        assert page.one("#model select").get_property("value") == "other"
+        page.run("a tall tree")
+        page.wait(lambda: page.all(".labels li"))
+        assert store.queries.newest()[0].request.model_name == "other"
         assert page.problems() == []
 
 

@@ -18,8 +18,11 @@ const ICONS = {
   summarization: "lines",
   question_answering: "search",
   image_generation: "picture",
+  picture_classification: "label",
+  captioning: "lines",
 };
 const ORDER = Object.keys(ICONS);
+const CHOSEN = "banyan.model";
 const MAKERS = { dialogue: makeChat, image_generation: makeDraw };
 
 const byId = (id) => document.getElementById(id);
@@ -122,6 +125,28 @@ function tab(address, iconName, name) {
   return make("a", { href: address, class: "tab" }, icon(iconName), name);
 }
 
+// The model asked for last, as long as it is served; which one it is stands in the head, as a choice if there are others.
+function choose(models) {
+  const model = models.find((each) => each.id === sessionStorage.getItem(CHOSEN)) ?? models[0];
+  const place = byId("model");
+  place.hidden = false;
+  if (models.length === 1) {
+    place.textContent = model.id;
+    return model;
+  }
+  const choice = make("select", { wordLabel: "model", onchange: () => {
+    sessionStorage.setItem(CHOSEN, choice.value);
+    location.reload();
+  } }, models.map(({ id }) => make("option", { value: id, selected: id === model.id }, id)));
+  place.append(choice);
+  return model;
+}
+
+function rank(task) {
+  const place = ORDER.indexOf(task.kind);
+  return place < 0 ? ORDER.length : place;
+}
+
 function register(model, tasks) {
   const first = new Map();
   for (const task of tasks) {
@@ -156,11 +181,9 @@ async function start() {
   setUpTheme();
   setUpKey();
   try {
-    const [model] = (await get("/v1/models")).data;
-    const tasks = (await get("/v1/tasks")).data;
-    tasks.sort((one, two) => ORDER.indexOf(one.kind) - ORDER.indexOf(two.kind));
-    byId("model").textContent = model.id;
-    byId("model").hidden = false;
+    const model = choose((await get("/v1/models")).data);
+    const tasks = (await get(`/v1/tasks?${new URLSearchParams({ model: model.id })}`)).data;
+    tasks.sort((one, two) => rank(one) - rank(two));
     if (sessionStorage.getItem("banyan.key") || localStorage.getItem("banyan.key")) byId("key").hidden = false;
     register(model.id, tasks);
     byId("tabs").append(

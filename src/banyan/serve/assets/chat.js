@@ -140,7 +140,7 @@ export function makeChat({ model, task, isMain }) {
   // Only the model's first dialogue task is behind the chat route; others answer whole.
   async function writeWhole(reply, said, hear) {
     const path = `/v1/tasks/${encodeURIComponent(task.name)}`;
-    const answered = await post(path, { input: { messages: said }, ...settings.read() }, abort.signal);
+    const answered = await post(path, { model, input: { messages: said }, ...settings.read() }, abort.signal);
     reply.id = answered.requestId;
     reply.content = answered.predictions[0].text;
     hear(reply.content);

@@ -6,7 +6,7 @@ import { iconButton, labelled, make, problemLine } from "./dom.js";
 export function feedbackRow(requestId) {
   const row = make("div", { class: "feedback" });
   const rate = async (rating, chosen) => {
-    await send(row, { id: requestId, rating });
+    if (!(await send(row, { id: requestId, rating }))) return;
     for (const other of row.querySelectorAll("button[aria-pressed]")) other.setAttribute("aria-pressed", "false");
     chosen.setAttribute("aria-pressed", "true");
     if (rating < 0) askForCorrection(row, requestId);
@@ -24,19 +24,21 @@ function askForCorrection(row, requestId) {
     make("button", { type: "submit", word: "feedback.send" }));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    await send(row, { id: requestId, correction: input.value });
-    form.remove();
+    if (await send(row, { id: requestId, correction: input.value })) form.remove();
   });
   row.append(form);
   input.focus();
 }
 
+// Whether it is kept; if not, the row says why.
 async function send(row, body) {
   row.querySelector(".hint, .problem")?.remove();
   try {
     await post("/v1/feedback", body);
     row.append(make("span", { class: "hint", role: "status", word: "feedback.thanks" }));
+    return true;
   } catch (problem) {
     row.append(problemLine(problem.message));
+    return false;
   }
 }

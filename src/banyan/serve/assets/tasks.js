@@ -45,7 +45,7 @@ export function makePanel({ model, task, isMain }) {
   });
 
   async function run(asked) {
-    const answered = await post(`/v1/tasks/${encodeURIComponent(task.name)}`, { input: asked, ...settings.read() });
+    const answered = await post(`/v1/tasks/${encodeURIComponent(task.name)}`, { model, input: asked, ...settings.read() });
     const [prediction] = answered.predictions;
     output.replaceChildren(display(task.kind, prediction, asked), feedbackRow(answered.requestId));
   }
