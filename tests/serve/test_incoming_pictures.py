@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +48,22 @@ def data_uri(array: np.ndarray, *, kind: str = "PNG") -> str:
 
 
 URI = data_uri(PIXELS)
+
+
+def plain_uri(kind: str, picture: Pillow.Image, **how: object) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format=kind, **how)
+    return f"data:image/{kind.lower()};base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def bomb() -> str:
+    """A file of some hundred bytes that claims to hold 3,600 million pixels."""
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(9999))), (b"IEND", b""))
+    chunks = (
+        struct.pack(">I", len(own)) + name + own + struct.pack(">I", zlib.crc32(name + own)) for name, own in parts
+    )
+    return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode()
 
 
 @pytest.fixture(scope="module")
@@ -138,10 +156,17 @@ def test_the_same_picture_gets_the_same_answer_as_without_a_server(client: httpx
         "data:image/png;base64,%%%",
         data_uri(np.zeros((1, 2049), dtype=np.uint8)),
         data_uri(PIXELS, kind="TIFF"),
+        plain_uri("GIF", Pillow.new("L", (8, 8)), save_all=True, append_images=[Pillow.new("L", (8, 8), 99)]),
+        plain_uri("JPEG", Pillow.new("CMYK", (8, 8))),
+        plain_uri("PNG", Pillow.new("I;16", (8, 8))),
+        bomb(),
         7,
     ],
-    ids=["address", "file address", "path", "no picture", "broken", "no base64", "too wide", "other format", "number"],
-)
+    ids=[
+        "address", "file address", "path", "no picture", "broken", "no base64", "too wide", "other format", "animated",
+        "CMYK", "16 bits", "a bomb", "number",
+    ],
+)  # fmt: skip
 def test_what_may_not_be_opened_is_refused_everywhere(client: httpx.Client, uri: object) -> None:
     requests = [
         ("/v1/chat/completions", talk(WORDS, shown(uri))),
@@ -153,6 +178,11 @@ def test_what_may_not_be_opened_is_refused_everywhere(client: httpx.Client, uri:
         answered = client.post(path, json=body)
         assert answered.status_code == 400, (path, answered.text)
         assert "hostname" not in answered.text.replace("/etc/hostname", "") and "Traceback" not in answered.text
+
+
+def test_a_bomb_is_refused_by_the_size_it_claims(client: httpx.Client) -> None:
+    answered = client.post("/v1/tasks/say", json={"input": {"image": bomb()}})
+    assert "at most 2048×2048 pixels" in answered.json()["error"]["message"]
 
 
 def test_a_picture_task_takes_no_line_of_text_for_it_might_be_a_path(client: httpx.Client) -> None:

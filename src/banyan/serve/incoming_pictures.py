@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from typing import Any
 
 from PIL import Image as Pillow
@@ -43,8 +44,13 @@ def reencoded(value: Any) -> str:
 def _check_header(data: bytes) -> None:
     """Look at the size that a file claims before anything of it is unpacked."""
     try:
-        with Pillow.open(io.BytesIO(data), formats=_FORMATS) as opened:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # what it warns of is refused below
+            opened = Pillow.open(io.BytesIO(data), formats=_FORMATS)
+        with opened:
             width, height = opened.size
+    except Pillow.DecompressionBombError as error:
+        raise InputError(f"a picture may have at most {MAX_SIDE}×{MAX_SIDE} pixels, got many times that") from error
     except Exception as error:  # a decoder that meets a broken file may raise anything
         raise InputError(f"a picture must be one of {', '.join(_FORMATS)}, and whole") from error
     if max(width, height) > MAX_SIDE:

@@ -18,6 +18,8 @@ from banyan.core.types import Image
 Colour: TypeAlias = tuple[int, int, int]  # red, green, blue; 0 to 255
 WHITE: Colour = (255, 255, 255)
 MAX_PIXELS = 50_000_000  # of one file, before it is scaled: 150 MB
+_MOST = f"at most {MAX_PIXELS // 10**6} million pixels are read"
+_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # not EPS, which another program would have to run
 _GREY_MODES = ("1", "L", "LA", "La")
 
 
@@ -61,7 +63,7 @@ def image_to_png(image: Image, scale: int = 1) -> bytes:
 
 
 def image_from_bytes(data: bytes, *, channels: int | None = 3, background: Colour = WHITE) -> Image:
-    """Read a PNG, JPEG or other picture file: upright, without its metadata, on a background where it is transparent.
+    """Read a picture file, a PNG or JPEG for example: upright, without metadata, on a background where transparent.
 
     `channels` None takes grey files as grey and all others as RGB.
     Raises: InputError if the bytes are not one still picture of 8-bit samples in grey or RGB, or a very large one.
@@ -71,7 +73,7 @@ def image_from_bytes(data: bytes, *, channels: int | None = 3, background: Colou
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # `check_kind` has a lower bound
-            opened = Pillow.open(io.BytesIO(data))
+            opened = Pillow.open(io.BytesIO(data), formats=_FORMATS)
         with opened:
             check_kind(opened)
             upright = ImageOps.exif_transpose(opened)
@@ -80,6 +82,8 @@ def image_from_bytes(data: bytes, *, channels: int | None = 3, background: Colou
             array = np.asarray(flat.convert("L" if grey else "RGB"), dtype=np.uint8)
     except InputError:
         raise
+    except Pillow.DecompressionBombError as error:  # far above `MAX_PIXELS`
+        raise InputError(f"the picture is far too large; {_MOST}.", hint="scale it down") from error
     except Exception as error:  # a decoder that meets a broken file may raise anything
         raise InputError(f"the file is not a picture that can be read ({_first_line(error)}).") from error
     return image_from_array(array)
@@ -91,10 +95,7 @@ def check_kind(opened: Pillow.Image) -> None:
     Raises: InputError.
     """
     if opened.width * opened.height > MAX_PIXELS:
-        raise InputError(
-            f"the picture has {opened.width}×{opened.height} pixels; at most {MAX_PIXELS // 10**6} million are read.",
-            hint="scale it down",
-        )
+        raise InputError(f"the picture has {opened.width}×{opened.height} pixels; {_MOST}.", hint="scale it down")
     # A telephone's MPO is a JPEG with a second, smaller picture behind the first; nothing in it moves.
     if getattr(opened, "is_animated", False) and opened.format != "MPO":
         raise InputError("the picture is animated; a still one is needed.", hint="save one of its frames")

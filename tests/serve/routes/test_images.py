@@ -34,6 +34,8 @@ def test_a_streamed_picture_is_the_one_that_comes_whole_with_previews_before_it(
         ({"num_candidates": 9}, "between 1 and 8"),
         ({"guidance_power": -1}, "between 0 and 10"),
         ({"stream": "yes"}, "true or false"),
+        ({"prompt": " "}, "prompt must not be empty"),
+        ({"size": "7x7"}, "size must be one of"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(client: httpx.Client, changes: dict[str, Any], problem: str) -> None:
