@@ -8,10 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from banyan.core.config import config_from_mapping
+from banyan.core.config import config_from_mapping, config_to_mapping
 from banyan.core.errors import ConfigError, DivergedError, UnknownNameError
+from banyan.testing.pictures import tiny_pictures
 from banyan.workflows import joint_vs_single as study
 from banyan.workflows.joint_vs_single import Study, TwinQuestion, joint_vs_single
 from banyan.workflows.recipe import Recipe
@@ -143,6 +145,21 @@ def test_what_is_done_is_not_done_again(
     monkeypatch.setattr(study, "SEARCHED_RATES", (1.0, 2.0))
     monkeypatch.setattr("banyan.workflows.twin_runs.gather_material", None)
     assert _asked(recipe, folder) == found
+
+
+def test_a_model_that_draws_and_sorts_texts_is_held_against_one_that_does_either(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "SEARCHED_RATES", (1.0,))
+    pictures = tmp_path / "pictures.npz"
+    np.savez(pictures, images=tiny_pictures(36), labels=np.arange(36) % 3)
+    data = {**dict.fromkeys(("train", "validation", "test"), str(pictures)), "columns": {"label": "text"}}
+    draw = {"name": "draw", "kind": "image_generation", "captions": ["a {name}"], "rate": 0.75, "data": data}
+    mapping = config_to_mapping(recipe)
+    mapping |= {"tasks": [*mapping["tasks"][1:], draw], "image_tokenizer": {"patch_size": 2, "num_codes": 8}}
+    found = _asked(config_from_mapping(Recipe, mapping), tmp_path / "twins", num_seeds=1, helps=None)
+    assert {own.task: own.metric for own in found.tasks} == {"draw": "accuracy", "sizes": "accuracy"}
+    assert all(len(own.joint.scores) == len(own.single.scores) == 1 for own in found.tasks) and not found.missing
 
 
 def test_another_recipe_needs_another_folder(found: JointVsSingle, recipe: Recipe, folder: Path) -> None:
