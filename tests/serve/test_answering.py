@@ -207,6 +207,7 @@ def test_more_requests_than_there_is_room_for_are_told_to_come_back(loaded: Load
         assert response.status_code == 503
         assert response.json()["error"]["code"] == "overloaded"
         assert int(response.headers["Retry-After"]) >= 1
+        assert client.post("/tokenize", json={"prompt": "a"}).status_code == 503
         assert client.get("/v1/models").status_code == 200
         server.thread.stop()
         assert first.result().status_code == 503

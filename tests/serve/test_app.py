@@ -28,6 +28,7 @@ def test_the_description_lists_every_route_and_every_body(server: RunningServer,
     schemas = document["components"]["schemas"]
     assert schemas["ChatRequest"]["required"] == ["model", "messages"]
     assert schemas["ChatRequest"]["additionalProperties"] is False
+    assert "Idempotency-Key" in document["info"]["description"]
 
 
 def test_the_description_is_made_once_however_often_a_stranger_asks(

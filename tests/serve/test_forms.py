@@ -4,7 +4,9 @@ from typing import Any
 import httpx
 import pytest
 
+from banyan.store.keys import create_key
 from banyan.store.sql_store import SqlStore
+from banyan.testing.serving import RunningServer
 
 CHAT: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "独木成林？"}], "temperature": 1.5}
 SCHEMA = {
@@ -59,3 +61,13 @@ def test_a_prompt_that_was_read_before_is_counted_as_cached_and_stored_so(
     assert counts[0] == 0 and counts[1] >= 64
     kept = [store.queries.show(answer.headers["X-Request-Id"]).answer for answer in answers]
     assert [None if own is None else own.num_cached_tokens for own in kept] == counts
+
+
+def test_what_one_key_had_read_tells_another_nothing(server: RunningServer, client: httpx.Client) -> None:
+    body = {"model": "tiny", "prompt": "a secret of one key alone, " * 4, "max_tokens": 1}
+    other = create_key(server.store.database, name="other").secret
+    counts = []
+    for key in (server.key, server.key, other, other):
+        answer = client.post("/v1/completions", json=body, headers={"Authorization": f"Bearer {key}"})
+        counts.append(answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"] > 0)
+    assert counts == [False, True, False, True]

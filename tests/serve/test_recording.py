@@ -214,6 +214,20 @@ def test_a_correction_that_no_task_could_learn_is_refused_at_once_and_not_repeat
     assert kept.correction == right
 
 
+def test_an_empty_correction_says_that_a_question_has_no_answer_and_nothing_else(
+    client: httpx.Client, store: SqlStore, loaded: LoadedModel
+) -> None:
+    asked = client.post("/v1/tasks/qa", json={"input": "which? ||| an oak"}).json()["id"]
+    label = client.post("/v1/tasks/topic", json={"input": "an oak"}).json()["id"]
+    for key, correction, status in ((asked, "", 200), (asked, " ", 400), (label, "", 400)):
+        answer = client.post("/v1/feedback", json={"id": key, "correction": correction})
+        assert answer.status_code == status
+        assert status == 200 or answer.json()["error"]["code"] == "empty_input"
+    row = dataset_row(store.queries.show(asked))
+    assert row == {"question": "which?", "context": "an oak", "answers": []}
+    assert loaded.tasks["qa"].parse(row).answers == ()
+
+
 def test_any_words_correct_a_text_and_any_answer_may_be_judged(client: httpx.Client) -> None:
     for path, body in ((CHAT, ASK), ("/v1/tasks/mt", {"input": "en>zh: a tree", "max_tokens": 4})):
         key = client.post(path, json=body).headers["X-Request-Id"]

@@ -41,6 +41,11 @@ from banyan.serve.settings import ServerSettings
 from banyan.store.sql_store import SqlStore
 
 VERSION = "1"
+_ABOUT = (
+    "Every answer carries `X-Request-Id`, and one that is stored `X-Content-Stored`. Chat, completions, embeddings, "
+    "pictures and tasks take the header `Idempotency-Key` (1-128 visible ASCII characters): the second asking gets the "
+    "first answer."
+)
 _ROUTERS = (
     chat,
     completions,
@@ -75,6 +80,7 @@ def create_app(
     app = FastAPI(
         title="Banyan",
         version=VERSION,
+        description=_ABOUT,
         docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,
         openapi_url=None,  # served by our own route, completed

@@ -11,6 +11,7 @@ from banyan.serve.parts import ServerParts
 from banyan.store.dataset_export import dataset_row
 from banyan.store.types import StoredExchange, StoredFeedback
 from banyan.tasks.base import Task
+from banyan.tasks.question_answering import QuestionAnswering
 
 _RULES = {
     "tagging": 'it takes a JSON list, one tag for each token or {"start", "end", "label"} for each entity',
@@ -23,8 +24,15 @@ def check_correction(parts: ServerParts, exchange: StoredExchange, given: Stored
 
     Raises: ApiError 400; it does not repeat what somebody wrote.
     """
+    if given.correction is None:
+        return
     task = _task_of(parts, exchange)
-    if task is None or given.correction is None or dataset_row(replace(exchange, feedback=())) is None:
+    if not given.correction.strip():
+        if given.correction or not (isinstance(task, QuestionAnswering) and task.may_be_empty):
+            message = 'correction must not be empty; "" says that a question has no answer, to a task that knows such'
+            raise bad_request("empty_input", message, param="correction")
+        return
+    if task is None or dataset_row(replace(exchange, feedback=())) is None:
         return
     if not _can_learn(task, exchange, given):
         labels = tuple(task.spec().get("labels", ()))

@@ -149,15 +149,16 @@ class Converted(_Rule):
 
 @dataclass(frozen=True, slots=True)
 class Length(_Rule):
-    """A text or list that is neither empty nor too long."""
+    """A text or list that is neither empty, unless it may be, nor too long."""
 
     high: int
     unit: str = "characters"
+    may_be_empty: bool = False
 
     def check(self, value: Any) -> Any:
         """Refuse the empty (empty_input) and the overlong (out_of_range); other types are left to the field."""
         if isinstance(value, str | list):
-            if not (value.strip() if isinstance(value, str) else value):
+            if not self.may_be_empty and not (value.strip() if isinstance(value, str) else value):
                 raise refuse("empty_input", "must not be empty")
             if len(value) > self.high:
                 raise refuse("out_of_range", f"must have at most {self.high} {self.unit}, got {len(value)}")

@@ -360,7 +360,7 @@ class FeedbackRequest(Body):
     id: Annotated[str, Length(64)]
     rating: Annotated[int, Whole(-1, 1)] | None = None
     comment: Annotated[str, Length(4_000)] | None = None
-    correction: Annotated[str, Length(MAX_PROMPT_CHARACTERS)] | None = None
+    correction: Annotated[str, Length(MAX_PROMPT_CHARACTERS, may_be_empty=True)] | None = None  # "": there is no answer
 
     @model_validator(mode="after")
     def _says_something(self) -> FeedbackRequest:

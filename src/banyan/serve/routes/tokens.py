@@ -23,7 +23,8 @@ async def tokenize(request: Request) -> Response:
     """Return the ids of a text, or of a conversation with the tokens that only code can put in."""
     received = await receive(request, TokenizeRequest)
     asked, model = received.asked, received.parts.model
-    token_ids = await asyncio.to_thread(_ids_of, asked, model)
+    with received.parts.admission.place():
+        token_ids = await asyncio.to_thread(_ids_of, asked, model)
     return JSONResponse(
         {
             "model": model.facts.name,
