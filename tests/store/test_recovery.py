@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 from sqlalchemy import text, update
 
+from banyan.store.presence import Presence
 from banyan.store.recovery import is_alive
 from banyan.store.schema import ServerInstanceRow
 from banyan.store.sql_store import SqlStore, open_store
@@ -51,6 +52,7 @@ def abandoned(path: Path) -> str:
     store.flush()
     store._writer.close()
     store.database.close()
+    store._presence.close()
     return key
 
 
@@ -103,12 +105,32 @@ def test_a_later_process_with_the_same_number_is_not_the_same(tmp_path: Path) ->
         assert store.num_recovered == 1
 
 
-def test_processes_of_other_hosts_are_left_alone(tmp_path: Path) -> None:
-    abandoned(tmp_path / "a.db")
+def test_processes_of_other_hosts_are_left_alone_unless_nobody_else_is_there(tmp_path: Path) -> None:
+    key = abandoned(tmp_path / "a.db")
     with open_store(str(tmp_path / "a.db")) as store:
-        instance_is(store, pid=2**22 + 1, host="elsewhere", ended_at=None)
+        instance_is(store, pid=2**22 + 1, host="another container", ended_at=None)
+        with open_store(str(tmp_path / "a.db")) as second:
+            assert second.num_recovered == 0
+            assert second.queries.show(key).state is RequestState.RUNNING
     with open_store(str(tmp_path / "a.db")) as store:
-        assert store.num_recovered == 0
+        assert store.num_recovered == 1
+        assert store.queries.show(key).state is RequestState.INTERRUPTED
+
+
+def test_who_comes_first_is_alone_until_others_may_come(tmp_path: Path) -> None:
+    first = Presence(tmp_path)
+    assert first.is_alone and not Presence(None).is_alone and not Presence(tmp_path / "nowhere").is_alone
+    second = Presence(tmp_path)
+    assert not second.is_alone
+    first.share()
+    second.share()
+    third = Presence(tmp_path)
+    assert not third.is_alone
+    for each in (first, second, third, first):
+        each.close()
+    last = Presence(tmp_path)
+    assert last.is_alone
+    last.close()
 
 
 def test_a_process_that_ended_but_was_not_collected_counts_as_dead() -> None:

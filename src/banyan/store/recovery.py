@@ -1,6 +1,7 @@
 """Requests whose process died before their answer was written: found at the next start and marked as interrupted.
 
-A process is known by host, number and moment of birth, so a living neighbour is never touched.
+A process is known by host, number and moment of birth, so a living neighbour is never touched. Those of other hosts are
+dead where nobody else holds the database's folder: see presence.py.
 """
 
 from __future__ import annotations
@@ -34,15 +35,17 @@ def register_instance(connection: Connection, *, at: int) -> str:
     return str(row["id"])
 
 
-def recover(connection: Connection, *, at: int) -> int:
-    """Mark the open requests of this host's dead processes as interrupted and return how many there were.
+def recover(connection: Connection, *, at: int, is_alone: bool = False) -> int:
+    """Mark the open requests of dead processes as interrupted and return how many there were.
 
-    Partial answers stay. Processes of other hosts cannot be asked and are left alone.
+    Partial answers stay. Processes of other hosts cannot be asked; they are left alone unless this one is alone.
     """
-    running = select(ServerInstanceRow).where(
-        ServerInstanceRow.ended_at.is_(None), ServerInstanceRow.host == socket.gethostname()
-    )
-    dead = [row.id for row in connection.execute(running) if not is_alive(row.pid, row.process_started_at)]
+    here, running = socket.gethostname(), select(ServerInstanceRow).where(ServerInstanceRow.ended_at.is_(None))
+    dead = [
+        row.id
+        for row in connection.execute(running)
+        if (is_alone if row.host != here else not is_alive(row.pid, row.process_started_at))
+    ]
     return sum(end_instance(connection, instance_id, reason="died", at=at) for instance_id in dead)
 
 

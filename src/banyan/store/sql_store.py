@@ -20,6 +20,7 @@ from banyan.store.operations import (
     NoteProgress,
     RecordExchange,
 )
+from banyan.store.presence import Presence
 from banyan.store.queries import StoreQueries
 from banyan.store.recovery import end_instance, recover, register_instance
 from banyan.store.rows import ChangeRow, Together, WriteOperation
@@ -42,9 +43,16 @@ class SqlStore:
     ) -> None:
         self.database = database
         self._clock = clock
-        with database.write() as connection:
-            self.num_recovered = recover(connection, at=clock())
-            self.instance_id = register_instance(connection, at=clock())
+        self._presence = Presence(database.path and database.path.resolve().parent)
+        try:
+            with database.write() as connection:
+                self.num_recovered = recover(connection, at=clock(), is_alone=self._presence.is_alone)
+            self._presence.share()  # before this process is known, or one that comes meanwhile would think it dead
+            with database.write() as connection:
+                self.instance_id = register_instance(connection, at=clock())
+        except BaseException:
+            self._presence.close()
+            raise
         self._writer = GroupWriter(database, config=writer)
         self.runs = RunLog(self.submit, clock=clock)
         self.queries = StoreQueries(database)
@@ -144,6 +152,7 @@ class SqlStore:
                 end_instance(connection, self.instance_id, reason="closed", at=self._clock())
         finally:
             self.database.close()
+            self._presence.close()
 
 
 def open_database(address: str, *, create: bool = False) -> Database:
