@@ -13,7 +13,7 @@ import pytest
 
 from banyan.core.errors import DataError
 from banyan.core.types import Row
-from banyan.tasks.config import TaskConfig
+from banyan.tasks.config import TaskConfig, TaskDataConfig
 from banyan.tasks.pictures import read_picture
 from banyan.testing.pictures import tiny_pictures
 from banyan.tokenizers.pictures import image_from_array, image_to_png
@@ -137,3 +137,28 @@ def test_a_file_is_known_by_what_it_holds(tmp_path: Path) -> None:
     paths, contents = ([{"image": of(file)} for file in files] for of in (str, Path.read_bytes))
     drawn = _held_out(paths, test=0.2)["test"], _held_out(contents, test=0.2)["test"]
     assert [Path(path).read_bytes() for path in drawn[0]] == drawn[1]
+
+
+def test_pictures_that_cannot_be_used_stay_with_the_training_rows_which_count_them(tmp_path: Path) -> None:
+    rows = [
+        {"image": {"path": None, "bytes": image_to_png(image_from_array(one))}, "text": "a bar"} for one in PICTURES
+    ]
+    whole = _splits_of_rows(tmp_path, rows)
+    held_out = [*whole.test, *whole.validation]
+    lost, untold = held_out[0]["image"]["bytes"], held_out[-1]["image"]["bytes"]
+    for row in rows:
+        row["image"] = (
+            {**row["image"], "bytes": row["image"]["bytes"][:40]} if row["image"]["bytes"] == lost else row["image"]
+        )
+        row["text"] = " " if row["image"]["bytes"] == untold else row["text"]
+    found = _splits_of_rows(tmp_path, rows)
+    kept = {row["image"]["bytes"] for row in (*found.test, *found.validation)}
+    assert kept == {row["image"]["bytes"] for row in held_out} - {lost, untold}
+    assert len(found.train) == len(whole.train) + 2
+
+
+def _splits_of_rows(folder: Path, rows: list[dict[str, Any]]) -> Splits:
+    pq, pa = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+    pq.write_table(pa.Table.from_pylist(rows), folder / "mine.parquet")
+    data = TaskDataConfig(train=str(folder / "mine.parquet"), test_fraction=0.1, validation_fraction=0.1)
+    return load_splits(TaskConfig(name="x", kind="image_generation", data=data), seed=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,12 +13,16 @@ from banyan.core.types import Row
 from banyan.data.catalog import CATALOG, load_split
 from banyan.data.corpus import CORPUS_FILE
 from banyan.data.sources import read_rows
+from banyan.tasks.captioning import Captioning
 from banyan.tasks.config import TaskConfig, TaskDataConfig
+from banyan.tasks.image_generation import ImageGeneration
+from banyan.tasks.picture_uris import read_shown_picture
 from banyan.tasks.registry import TASK_KINDS
 from banyan.workflows.holding_out import hold_out
 
 T = TypeVar("T")
 SPLITS = ("train", "validation", "test")
+_TOLD = (ImageGeneration.kind, Captioning.kind)  # tasks in which every picture has a caption
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +58,22 @@ def load_splits(task: TaskConfig, *, seed: int) -> Splits:
     all_rows = tuple(rows["train"])
     shares = {"validation": data.validation_fraction, "test": data.test_fraction}
     has_pictures = TASK_KINDS[task.kind].has_pictures
-    hold_out(rows, shares, columns=data.columns, seed=seed, has_pictures=has_pictures)
+    is_usable = partial(_is_usable, needs_text=task.kind in _TOLD and not (task.template or task.captions))
+    hold_out(rows, shares, columns=data.columns, seed=seed, has_pictures=has_pictures, is_usable=is_usable)
     train, validation, test = (tuple(spread(rows[split], data.max_examples)) for split in SPLITS)
     return Splits(train=train, validation=validation, test=test, described_by=all_rows)
+
+
+def _is_usable(row: Row, *, needs_text: bool) -> bool:
+    """Whether a row's picture can be read, and is called something where that is needed."""
+    text = row.get("text")
+    if needs_text and isinstance(text, str) and not text.strip():
+        return False
+    try:
+        read_shown_picture(row.get("image"))
+    except DataError:
+        return False
+    return True
 
 
 def prepared_folder(place: str | list[str] | None) -> Path | None:

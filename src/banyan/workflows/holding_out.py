@@ -6,13 +6,15 @@ the judge are three recipes, and none of them may learn what another one is test
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from banyan.core.errors import DataError
 from banyan.core.types import Image, Row
@@ -26,17 +28,19 @@ def hold_out(
     columns: Mapping[str, str],
     seed: int,
     has_pictures: bool,
+    is_usable: Callable[[Row], bool] = lambda row: True,
 ) -> None:
     """Move a share of the training rows to each split that has none.
 
-    Rows that ask the same go the same way, so that no split gives away the answers of another.
+    Rows that ask the same go the same way, so that no split gives away the answers of another. Pictures that cannot be
+    used stay with the training rows, which leave out a few of them and count them; held-out rows are all used.
     Raises: DataError if there are too few different rows.
     """
     wanted = {split: share for split, share in shares.items() if share and not rows[split]}
     if not wanted:
         return
     train = [_renamed(row, columns) for row in rows["train"]]
-    chosen = _by_picture(train, wanted) if has_pictures else _by_seed(train, wanted, seed=seed)
+    chosen = _by_picture(train, wanted, is_usable) if has_pictures else _by_seed(train, wanted, seed=seed)
     held_out = {number for numbers in chosen.values() for number in numbers}
     all_rows = rows["train"]
     for split, numbers in chosen.items():
@@ -87,7 +91,9 @@ def _take(waiting: list[list[int]], num_rows: int) -> tuple[list[list[int]], lis
     return taken, rest
 
 
-def _by_picture(train: Sequence[Row], wanted: Mapping[str, float]) -> dict[str, list[int]]:
+def _by_picture(
+    train: Sequence[Row], wanted: Mapping[str, float], is_usable: Callable[[Row], bool]
+) -> dict[str, list[int]]:
     """Return the numbers of the rows of each split: the test has the lowest places, the validation the highest.
 
     So a larger share holds out what a smaller one does and more, whichever other split is held out beside it, and
@@ -99,10 +105,18 @@ def _by_picture(train: Sequence[Row], wanted: Mapping[str, float]) -> dict[str, 
     chosen: dict[str, list[int]] = {}
     for split, share in wanted.items():
         distances = np.where(is_free, places if split == "test" else 1 - places, np.inf)
-        order = np.argsort(distances, kind="stable")
-        chosen[split] = order[distances[order] <= max(share, distances.min())].tolist()
+        order = np.argsort(distances, kind="stable")[: is_free.sum()].tolist()
+        usable = (number for number in order if is_usable(train[number]))  # only those that are near are looked at
+        chosen[split] = _within(share, usable, distances)
         is_free[chosen[split]] = False
     return chosen
+
+
+def _within(share: float, numbers: Iterator[int], distances: NDArray[np.float64]) -> list[int]:
+    """Return the numbers, nearest first, that lie within a share; where none does, those at the nearest place."""
+    first = list(islice(numbers, 1))
+    reach = max([share, *distances[first]])
+    return first + list(takewhile(lambda number: distances[number] <= reach, numbers))
 
 
 def place_of_picture(value: Any) -> float:
