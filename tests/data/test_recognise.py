@@ -105,6 +105,14 @@ def test_pictures_that_captions_name_and_are_not_there_are_told(tmp_path: Path) 
         describe_source(tmp_path)
 
 
+def test_pictures_that_captions_pass_over_are_noted(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(_PNG)
+    (tmp_path / "captions.csv").write_text("file,text\na.png,a dog\nb.png,a cat\n")
+    report = describe_source(tmp_path)
+    assert report.num_rows == 3 and report.notes[0].startswith("1 pictures have no caption; training leaves out a few")
+
+
 def test_blank_cells_and_single_labels_are_noted(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\nabc,x\ndef,\nghi,x\njkl,y\n")
     notes = describe_source(tmp_path / "a.csv").notes

@@ -104,6 +104,12 @@ def test_a_picture_needs_a_caption(row: Row) -> None:
         DRAW.parse(row, with_answer=False)
 
 
+@pytest.mark.parametrize(("image", "where"), [({"path": "a.png"}, r" \(a\.png\)"), ("data:image/png;base64,AAAA", "")])
+def test_a_blank_caption_is_named_by_its_picture(image: object, where: str) -> None:
+    with pytest.raises(DataError, match=f"^column 'text'{where} is blank: a picture needs a caption"):
+        DRAW.parse({"image": image, "text": " "}, with_answer=False)
+
+
 def test_what_is_missing_is_named_with_the_next_step() -> None:
     with pytest.raises(DataError, match="without codes") as caught:
         DRAW.render(PictureExample(caption="x"), VOCABULARY, max_tokens=100)

@@ -54,9 +54,20 @@ def _content_of(picture: Path) -> bytes:
 
 
 def list_captioned(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the file and the caption of every picture of a folder, unopened; a table may name some that are missing."""
+    """Yield the file and the caption of every picture of a folder, unopened; a table may name some that are missing.
+
+    Those that a table does not name come last, with a blank caption, where they lie among others that it names.
+    """
     table = find_captions(folder)
-    yield from read_captions(table, folder) if table else _caption_by_place(folder)
+    if table is None:
+        yield from _caption_by_place(folder)
+        return
+    named: set[Path] = set()
+    for picture, caption in read_captions(table, folder):
+        named.add(picture)
+        yield picture, caption
+    places = {picture.parent for picture in named}
+    yield from ((other, "") for other in list_pictures(folder) if other.parent in places and other not in named)
 
 
 def read_picture_file(path: Path) -> Image:

@@ -243,6 +243,8 @@ def _describe_pictures(folder: Path) -> SourceReport:
     notes = []
     if len(set(captions)) == 1:
         notes.append(f"every picture has the caption {captions[0]!r}; give captions.csv (file,text) for better ones")
+    if num_blank := sum(not caption.strip() for caption in captions):
+        notes.append(f"{num_blank} pictures have no caption; training leaves out a few (data.max_bad_share)")
     return SourceReport(
         path=folder,
         format="pictures",

@@ -20,7 +20,7 @@ from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.labels import measure_labels
 from banyan.tasks.metrics.measurement import Measurement
 from banyan.tasks.picture_codes import with_codes
-from banyan.tasks.pictures import read_picture
+from banyan.tasks.pictures import place_of, read_picture
 from banyan.tasks.rows import column, fill_template, needed_columns, rename_columns
 from banyan.tokenizers.images import ImageTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
@@ -206,8 +206,13 @@ def _all_captions(
     name = name or _CAPTION_COLUMNS[0]
     value = column(row, name)
     captions = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if not captions or not all(isinstance(text, str) and text.strip() for text in captions):
+    if not all(isinstance(text, str) for text in captions):
         raise DataError(f"column {name!r} must hold a caption, or a list of captions, got {type(value).__name__}.")
+    if not captions or not all(map(str.strip, captions)):
+        raise DataError(
+            f"column {name!r}{place_of(row.get('image'))} is blank: a picture needs a caption.",
+            hint="write what it shows, or leave the picture out",
+        )
     return captions
 
 

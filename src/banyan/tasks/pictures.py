@@ -32,15 +32,16 @@ def read_picture(value: Any, *, background: Colour = WHITE) -> Image:
     except DataError:
         raise
     except InputError as error:
-        raise DataError(f"column 'image'{_place_of(value)}: {error.message}", hint=error.hint) from error
+        raise DataError(f"column 'image'{place_of(value)}: {error.message}", hint=error.hint) from error
     except (OSError, ValueError) as error:  # also a path with a null byte
         raise DataError(f"column 'image' cannot be read as a picture ({error}).") from error
     raise DataError(f"column 'image' must hold a picture, its bytes or its path, got {type(value).__name__}.")
 
 
-def _place_of(value: Any) -> str:
+def place_of(value: Any) -> str:
+    """Return where a picture lies, as a row holds it, in brackets for an error; nothing where that is not known."""
     path = value.get("path") if isinstance(value, Mapping) else value
-    return f" ({path})" if isinstance(path, str | Path) else ""
+    return f" ({path})" if isinstance(path, str | Path) and not str(path).startswith("data:") else ""
 
 
 def _read_mapping(value: Mapping[str, Any], *, background: Colour) -> Image:
