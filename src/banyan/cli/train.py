@@ -186,7 +186,7 @@ def tell(outcome: TrainingOutcome, finishes: Mapping[str, Finish] | None, *, com
     say(f"{result.steps} steps in {result.seconds:.0f} s; best: step {result.best_step}{score}")
     for name, skipped in outcome.material.skipped.items():
         if skipped:
-            say(f"{name}: {skipped} training rows were skipped (no answer, or too long)")
+            say(f"{name}: {skipped} training rows were skipped (unreadable, without an answer, or too long)")
     if any(finish.is_kept for finish in finishes.values()):
         say(f"better with its finishes: {run}/finished")
     say(f"next: banyan evaluate {run}/best    banyan serve {run}/best    (curves: {run}/loss.png)")

@@ -12,6 +12,8 @@ from banyan.tasks.base import Task
 
 E = TypeVar("E")
 
+_LEAVE_OUT = "mend or remove them, or raise data.max_bad_share to leave them out"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BadRow:
@@ -48,6 +50,6 @@ def read_examples(task: Task[E], rows: Iterable[Row], *, max_bad_fraction: float
         raise DataError(
             f"task {task.name} cannot read {len(bad_rows)} of {number} rows; "
             f"row {bad_rows[0].number}: {first_error.message}",
-            hint=first_error.hint,
+            hint=_LEAVE_OUT if max_bad_fraction > 0 and examples else first_error.hint,
         ) from first_error
     return Examples(examples=tuple(examples), bad_rows=tuple(bad_rows))
