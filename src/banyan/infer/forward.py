@@ -1,21 +1,31 @@
-"""One forward pass over rows of different lengths, without a cache, keeping only the positions somebody asked for."""
+"""One forward pass over rows of different lengths, without a cache, keeping only the positions somebody asked for.
+
+On a CPU rows lie behind each other, so that hardly anything is padded and one pass serves all lengths. Elsewhere, where
+every call has its price, they are padded to one of a few lengths and read with their like; nothing was measured there.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from banyan.core.types import NO_GRID, MaskKind, Prompt, TokenSequence
+from banyan.model.masks import attention_mask
 from banyan.model.partial_passes import layers
+from banyan.model.row_groups import RowGroup
 from banyan.model.transformer import Transformer
 
 # Lengths that rows are padded to: each length has kernels of its own, and these round what they sum in their own order.
 SHORTEST = 16
+# A pass over rows that lie behind each other has at least so many tokens, and a multiple of half of it: products of
+# fewer round otherwise (measured with MKL on an Intel Xeon: up to 15), and so several threads part between two tokens.
+FEWEST = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,17 +77,17 @@ def attend_until(*, seq_len: int, mask: MaskKind, prefix_len: int) -> list[int]:
 
 
 def hidden_states(model: Transformer, rows: Sequence[Row], *, max_batch_tokens: int) -> list[Tensor]:
-    """Read rows in batches of similar length and return each row's wanted hidden states.
+    """Read rows together and return each row's wanted hidden states.
 
-    A row is read with rows that are padded to the same length, and so its states have the same bits alone and in any
-    company (measured in float32 on the CPU with torch 2.13; among other lengths, or padded to others, they differ).
+    They have the same bits alone and in any company (measured in float32 on the CPU with torch 2.13).
     Shapes: one (P, D) for each row, P its number of positions; (N, P, D) for a row that names N layers.
     Units:  max_batch_tokens counts padding too; a single longer row makes its own batch.
     """
     found: list[Tensor | None] = [None] * len(rows)
-    limit = model.config.max_seq_len
-    for batch in _batches(rows, max_batch_tokens=max_batch_tokens, max_seq_len=limit):
-        for index, hidden in zip(batch, _read(model, [rows[index] for index in batch]), strict=True):
+    is_on_cpu = model.device.type == "cpu"
+    for batch in (_packs if is_on_cpu else _batches)(rows, max_batch_tokens, model.config.max_seq_len):
+        own = [rows[index] for index in batch]
+        for index, hidden in zip(batch, (read_packed if is_on_cpu else read_padded)(model, own), strict=True):
             found[index] = hidden
     return [hidden for hidden in found if hidden is not None]
 
@@ -91,7 +101,66 @@ def padded_len(seq_len: int, *, max_seq_len: int) -> int:
     return min(max_seq_len, max(SHORTEST, -(-seq_len // step) * step))
 
 
-def _batches(rows: Sequence[Row], *, max_batch_tokens: int, max_seq_len: int) -> list[list[int]]:
+def _packs(rows: Sequence[Row], max_batch_tokens: int, _: int) -> list[list[int]]:
+    """Divide the numbers of rows into passes; those of one length that are seen in one way are neighbours."""
+    packs: list[list[int]] = []
+    room = 0
+    for index in sorted(range(len(rows)), key=lambda index: _way(rows[index])):
+        if len(rows[index]) > room:
+            packs.append([])
+            room = max_batch_tokens
+        packs[-1].append(index)
+        room -= len(rows[index])
+    return packs
+
+
+def _way(row: Row) -> tuple[int, str]:
+    """Return what rows must have in common to be attended to in one call, longest first."""
+    if row.mask is MaskKind.CAUSAL or row.prefix_len <= 1 < len(row) and row.mask is not MaskKind.FULL:
+        return -len(row), "causal"
+    is_whole = row.mask is MaskKind.FULL or row.prefix_len >= len(row)
+    return -len(row), "whole" if is_whole else "prefix"
+
+
+def read_packed(model: Transformer, rows: Sequence[Row]) -> list[Tensor]:
+    """Return the wanted states of rows, laid one behind the other; those of one way must be neighbours."""
+    lengths = [len(row) for row in rows]
+    half = FEWEST // 2
+    num_idle = max(FEWEST, -(-sum(lengths) // half) * half) - sum(lengths)
+    passed = layers(model, **_packed_inputs(model, rows, num_idle=num_idle))
+    apart = (torch.split(hidden_1ND[0], [*lengths, num_idle]) for hidden_1ND in passed)
+    return _keep_layers(apart, rows, num_layers=model.config.num_layers)
+
+
+def _packed_inputs(model: Transformer, rows: Sequence[Row], *, num_idle: int) -> dict[str, Any]:
+    def in_line(parts: Sequence[Sequence[int]], *, fill: int = 0) -> Tensor:
+        numbers = [number for part in parts for number in part]
+        return torch.tensor([[*numbers, *[fill] * num_idle]], device=model.device)
+
+    has_grid = any(row.grid_ids for row in rows)
+    grids = [row.grid_ids or (NO_GRID,) * len(row) for row in rows]
+    groups = [list(group) for _, group in groupby(rows, key=_way)]
+    adapters = [row.adapter for row in rows for _ in range(len(row))]
+    return {
+        "token_ids_BT": in_line([row.token_ids for row in rows]),
+        "position_ids_BT": in_line([range(len(row)) for row in rows]),
+        "grid_ids_BT": in_line(grids, fill=NO_GRID) if has_grid else None,
+        "adapters_B": [*adapters, *adapters[-1:] * num_idle] if any(adapters) else None,
+        "row_groups": [_group(model, group) for group in groups],
+    }
+
+
+def _group(model: Transformer, rows: Sequence[Row]) -> RowGroup:
+    window = model.config.sliding_window
+    seq_len, way = len(rows[0]), _way(rows[0])[1]
+    if way != "prefix" and (window is None or window >= seq_len):
+        return RowGroup(num_rows=len(rows), seq_len=seq_len, is_causal=way == "causal")
+    until_BT = torch.tensor([_until(row) for row in rows], device=model.device)
+    mask = attention_mask(seq_len=seq_len, attend_until_BT=until_BT, sliding_window=window, device=model.device)
+    return RowGroup(num_rows=len(rows), seq_len=seq_len, mask=mask)
+
+
+def _batches(rows: Sequence[Row], max_batch_tokens: int, max_seq_len: int) -> list[list[int]]:
     """Group the numbers of rows that are worked out in the same way, longest first."""
     alike: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
@@ -105,24 +174,26 @@ def _batches(rows: Sequence[Row], *, max_batch_tokens: int, max_seq_len: int) ->
     return batches
 
 
-def _read(model: Transformer, rows: Sequence[Row]) -> list[Tensor]:
+def read_padded(model: Transformer, rows: Sequence[Row]) -> list[Tensor]:
+    """Return the wanted states of rows, laid one below the other."""
     inputs = _inputs(model, rows)
     if not any(row.layers for row in rows):
-        hidden_BTD = model(**inputs)
-        return [_wanted(row, hidden_BTD[place]) for place, row in enumerate(rows)]
-    return _read_layers(model, rows, inputs)
+        return [_wanted(row, hidden_TD) for row, hidden_TD in zip(rows, model(**inputs), strict=True)]
+    return _keep_layers(layers(model, **inputs), rows, num_layers=model.config.num_layers)
 
 
-def _read_layers(model: Transformer, rows: Sequence[Row], inputs: dict[str, Any]) -> list[Tensor]:
-    """Keep what is wanted of each layer as it comes, and stop after the last that anybody wants."""
-    num_layers = model.config.num_layers
+def _keep_layers(passed: Iterable[Sequence[Tensor] | Tensor], rows: Sequence[Row], *, num_layers: int) -> list[Tensor]:
+    """Keep what is wanted of each layer as it comes, and stop after the last that anybody wants.
+
+    Shapes: each of `passed` begins with one (T, D) for each row.
+    """
     wanted = [row.layers or (num_layers,) for row in rows]
     deepest = max(max(numbers) for numbers in wanted)
     kept: list[dict[int, Tensor]] = [{} for _ in rows]
-    for layer, hidden_BTD in zip(range(deepest + 1), layers(model, **inputs), strict=False):
+    for layer, hidden in zip(range(deepest + 1), passed, strict=False):
         for place, row in enumerate(rows):
             if layer in wanted[place]:
-                kept[place][layer] = _wanted(row, hidden_BTD[place])
+                kept[place][layer] = _wanted(row, hidden[place])
     return [
         torch.stack([own[layer] for layer in row.layers]) if row.layers else own[num_layers]
         for row, own in zip(rows, kept, strict=True)

@@ -15,6 +15,7 @@ from banyan.model.kv_cache import CachePass
 from banyan.model.linear import Linear
 from banyan.model.low_rank import AdapterPass, through
 from banyan.model.rope import rotate
+from banyan.model.row_groups import RowGroup, attend_by_row
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +27,7 @@ class AttentionPlan:
     cache: CachePass | None
     adapters: AdapterPass | None = None
     blocks: BlockMask | None = None  # what a mask would say, where compiled code leaves out whole blocks
+    row_groups: tuple[RowGroup, ...] | None = None  # of rows that lie behind each other in the one row of the pass
 
 
 class Attention(nn.Module):
@@ -98,6 +100,8 @@ class Attention(nn.Module):
     def _attend(self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, plan: AttentionPlan) -> Tensor:
         if plan.blocks is not None:
             return attend_blockwise(q_BHTK, k_BGSK, v_BGSK, plan.blocks)
+        if plan.row_groups is not None:
+            return attend_by_row(q_BHTK, k_BGSK, v_BGSK, plan.row_groups)
         is_grouped = self.num_kv_heads != self.num_heads
         return F.scaled_dot_product_attention(
             q_BHTK, k_BGSK, v_BGSK, attn_mask=plan.mask, is_causal=plan.mask is None, enable_gqa=is_grouped

@@ -148,12 +148,16 @@ def adapter_key(name: str) -> str:
 def adapter_pass(
     names: Sequence[str | None], *, like: Tensor, noise_keys_BT: Tensor | None = None
 ) -> AdapterPass | None:
-    """Return how rows go through their adapters (None: through none), or None if there is nothing to do."""
+    """Return how rows go through their adapters (None: through none), or None if there is nothing to do.
+
+    Shapes: like (B, T, …); one name for each row, or for each token of a single row.
+    """
     present = sorted({name for name in names if name is not None})
     if not present:
         return None
     if len(set(names)) == 1:
         return AdapterPass(groups=((present[0], None),), noise_keys_BT=noise_keys_BT)
     shares = torch.tensor([[float(name == own) for name in names] for own in present], dtype=like.dtype)
-    groups = zip(present, shares.to(like.device)[:, :, None, None], strict=True)
+    shares = shares.to(like.device)[..., None, None]
+    groups = zip(present, shares if len(names) == len(like) else shares.transpose(1, 2), strict=True)
     return AdapterPass(groups=tuple(groups), noise_keys_BT=noise_keys_BT)

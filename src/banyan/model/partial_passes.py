@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
+from banyan.model.row_groups import RowGroup
 from banyan.model.transformer import Transformer
 
 
@@ -43,16 +44,21 @@ def layers(
     model: Transformer,
     token_ids_BT: Tensor,
     *,
+    position_ids_BT: Tensor | None = None,
     attend_until_BT: Tensor | None = None,
     grid_ids_BT: Tensor | None = None,
     adapters_B: Sequence[str | None] | None = None,
+    row_groups: Sequence[RowGroup] | None = None,
 ) -> Iterator[Tensor]:
     """Yield the hidden states of every position layer by layer, in one pass: what `num_blocks` of 0, 1, 2 … gives.
 
+    `row_groups` say that the one row given is many, one behind the other: they stand in the place of `attend_until`,
+    positions must be given, and `adapters` name the one of each token.
     Shapes: as `forward`; yields num_layers + 1 tensors (B, T, D).
     Raises: ContextLengthError if the tokens do not fit into max_seq_len.
     """
-    position_ids_BT, plan = model.planner.plan(token_ids_BT, None, None, attend_until_BT, dtype=model.dtype)
+    given = (token_ids_BT, position_ids_BT, None, attend_until_BT)
+    position_ids_BT, plan = model.planner.plan(*given, dtype=model.dtype, row_groups=row_groups)
     x_BTD = model.embed(token_ids_BT, position_ids_BT, grid_ids_BT, cache=None)
     plan = model.adapters.join(plan, adapters_B, x_BTD=x_BTD)
     for block in model.blocks:

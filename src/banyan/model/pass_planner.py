@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from banyan.model.config import ModelConfig
 from banyan.model.kv_cache import CacheRows
 from banyan.model.masks import attention_mask
 from banyan.model.rope import RopeTable
+from banyan.model.row_groups import RowGroup
 
 
 class PassPlanner:
@@ -33,14 +36,18 @@ class PassPlanner:
         dtype: torch.dtype,
         cache: CacheRows | None = None,
         is_causal: bool = False,
+        row_groups: Sequence[RowGroup] | None = None,
     ) -> tuple[Tensor, AttentionPlan]:
         """Return the position of every token and the plan of the pass; of the tokens only the shape counts.
 
-        `is_causal` says that segments and `attend_until` leave every position itself and all before it.
+        `is_causal` says that segments and `attend_until` leave every position itself and all before it; `row_groups`
+        say all about who reads whom, and need positions that begin anew in each row.
         Shapes: all (B, T); returns (B or 1, T).
         Raises: ContextLengthError if the tokens do not fit into max_seq_len; ShapeError if a cache is given together
         with positions or segments.
         """
+        if row_groups is not None:
+            return self._plan_groups(position_ids_BT, row_groups, dtype=dtype)
         if cache is None:
             return self._plan_whole(
                 token_ids_BT, position_ids_BT, segment_ids_BT, attend_until_BT, dtype=dtype, is_causal=is_causal
@@ -81,6 +88,14 @@ class PassPlanner:
             device=device,
         )
         return position_ids, AttentionPlan(mask=mask, rope=rope, cache=None)
+
+    def _plan_groups(
+        self, position_ids_BT: Tensor | None, row_groups: Sequence[RowGroup], *, dtype: torch.dtype
+    ) -> tuple[Tensor, AttentionPlan]:
+        assert position_ids_BT is not None
+        self._check_length(max(group.seq_len for group in row_groups))
+        rope = self._angles(position_ids_BT, dtype)
+        return position_ids_BT, AttentionPlan(mask=None, rope=rope, cache=None, row_groups=tuple(row_groups))
 
     def _angles(self, position_ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
         return None if self._rope is None else self._rope.at(position_ids, dtype=dtype)
