@@ -26,7 +26,7 @@ def become_a_copy(module: str, folder: Path, *, committed: bool) -> str:
         return os.environ[_CODE]
     code, copy = _copied(folder, committed=committed)
     path = os.pathsep.join((str(copy / "src"), str(ROOT)))
-    one_thread = {"OMP_NUM_THREADS": "1", "MKL_CBWR": "AUTO", "OMP_WAIT_POLICY": "PASSIVE"}
+    one_thread = {"OMP_NUM_THREADS": "1", "MKL_CBWR": "AUTO,STRICT", "OMP_WAIT_POLICY": "PASSIVE"}
     environment = {**os.environ, "PYTHONPATH": path, _CODE: code, **one_thread}
     os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], environment)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # as the program does before torch loads
 
 import pytest
 import torch

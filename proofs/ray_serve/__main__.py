@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 # Before torch loads, as the command line does it; the replicas inherit it.
-os.environ.setdefault("MKL_CBWR", "AUTO")
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 import httpx
 from sqlalchemy import select

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # Before torch loads, as the command line does it.
-os.environ.setdefault("MKL_CBWR", "AUTO")
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 from proofs.serving.mixes import MIXES, Mix, Outcome, replay_all
 from proofs.serving.page import page

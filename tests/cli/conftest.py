@@ -52,7 +52,7 @@ def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def banyan(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Run `banyan WORDS…` here; `stdin` is what is piped into it."""
-    for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("MKL_CBWR", "AUTO")):
+    for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("MKL_CBWR", "AUTO,STRICT")):
         monkeypatch.setenv(name, os.environ.get(name, value))
 
     def run(*words: object, stdin: str | None = None) -> Ran:

@@ -36,7 +36,7 @@ class Engine:
     """Answers prompts with one model, from any number of threads.
 
     The same prompt and sampling give the same answer alone and among others, to the last bit (measured in float32 on
-    the CPU with torch 2.13, on one thread, or on several where the environment held MKL_CBWR=AUTO before torch was
+    the CPU with torch 2.13, on one thread or several, where the environment held MKL_CBWR=AUTO,STRICT before torch was
     imported), with and without the prompts' beginnings that are remembered, and also when it was set aside because all
     answers in the making would have held more than `max_held_tokens` (None: as many as fit into the slots), and with
     any number of `max_lookup_tokens`, which are guessed ahead in rows that are idle (0: none).

@@ -24,7 +24,7 @@ from banyan.model.transformer import Transformer
 # Lengths that rows are padded to: each length has kernels of its own, and these round what they sum in their own order.
 SHORTEST = 16
 # A pass over rows that lie behind each other has at least so many tokens, and a multiple of half of it: products of
-# fewer round otherwise (measured with MKL on an Intel Xeon: up to 15), and so several threads part between two tokens.
+# fewer may round otherwise (MKL on an Intel Xeon, not strict: up to 15), and so threads part between two tokens.
 FEWEST = 16
 
 

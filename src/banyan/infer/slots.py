@@ -14,7 +14,8 @@ from banyan.model.kv_cache import KVCache, KVPart
 from banyan.model.transformer import Transformer
 
 # A product of one or two rows is worked out by another routine, with other last bits; from three on, the bits of a row
-# do not depend on their number (measured with MKL on x86, torch 2.13, at 1 to 1,024 rows).
+# do not depend on their number (measured with MKL on x86, torch 2.13, at 1 to 1,024 rows; on an Intel Xeon with
+# MKL_CBWR=AUTO,STRICT, for with AUTO alone they do below 16 rows).
 MIN_PRODUCT_ROWS = 4
 
 
