@@ -4,8 +4,10 @@ import math
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +221,7 @@ class GPT2Loader:
 def serving() -> Any:
     """The script that measures a server; what it sets for its own process is taken back."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MKL_CBWR", "AUTO")
+        patch.setenv("MKL_CBWR", "AUTO,STRICT")
         patch.setenv("OMP_WAIT_POLICY", "PASSIVE")
         return importlib.import_module("benchmarks.serving")
 
@@ -263,3 +265,56 @@ def test_no_two_weights_of_the_model_that_writes_are_equal(serving: Any, tmp_pat
     matrices = [weight for weight in weights.values() if weight.dim() > 1]
     assert len(matrices) > 8
     assert len({weight.numpy().tobytes() for weight in matrices}) == len(matrices)
+
+
+class LabelServer(BaseHTTPRequestHandler):
+    """Answers whoever asks for labels, up to a number, and remembers what was asked over which connection."""
+
+    protocol_version = "HTTP/1.1"
+    asked: list[tuple[int, str]]
+    last = 100
+
+    def do_GET(self) -> None:
+        self._answer(200, {"data": [{"name": "tags", "kind": "tagging"}, {"name": "topic", "kind": "classification"}]})
+
+    def do_POST(self) -> None:
+        text = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
+        self.asked.append((self.client_address[1], text))
+        assert self.path == "/v1/tasks/topic"
+        self._answer(200 if len(self.asked) <= self.last else 503, {"predictions": [{"label": "tree"}]})
+
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def label_server() -> Iterator[tuple[str, type[LabelServer]]]:
+    handler = type("Handler", (LabelServer,), {"asked": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", handler
+        server.shutdown()
+
+
+def test_labels_are_asked_once_each_over_as_many_connections_as_are_asked_at_once(
+    serving: Any, label_server: tuple[str, type[LabelServer]]
+) -> None:
+    url, handler = label_server
+    found = serving.classify(url, num_requests=6, at_once=3)
+    assert len(found.answer_seconds) == 6 and found.per_second > 0
+    assert sorted(text for _, text in handler.asked) == sorted(f"{serving.QUESTION}{n}" for n in range(-3, 6))
+    assert len({port for port, _ in handler.asked}) == 2 * 3  # those that warm up, and those that are measured
+
+
+def test_a_label_that_is_refused_is_no_answer(serving: Any, label_server: tuple[str, type[LabelServer]]) -> None:
+    url, handler = label_server
+    handler.last = 4
+    with pytest.raises(AssertionError, match="503"):
+        serving.classify(url, num_requests=6, at_once=2)
