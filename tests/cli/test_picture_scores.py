@@ -40,9 +40,11 @@ def test_drawn_pictures_are_measured_and_kept(banyan: Run, model: Path, judge_fi
     assert "not measured: own picture among the 5 nearest, unseen wishes, for every wish of a held-out" in ran.out
     with closing(sqlite3.connect(tmp_path / "scores.db")) as connection:
         rows = connection.execute("SELECT metric, num_examples, config FROM evaluations").fetchall()
-    assert {"fid", "fid_floor", "fidelity", "accuracy_score", "psnr", "code_use", "kept_accuracy"} <= {
-        metric for metric, *_ in rows
-    }
+    assert {metric for metric, *_ in rows} == {
+        "fid", "fid_floor", "fid_reconstructed", "fid_unigram", "fid_share", "precision", "recall", "psnr", "code_use",
+        "kept_accuracy", "fidelity", "judge_accuracy", "accuracy_score", "accuracy_score_real", "retrieval_seen",
+        "bits_per_code", "bits_per_code_unigram",
+    }  # fmt: skip
     assert all(num == 12 and "judge_sha256" in config for _, num, config in rows)
     kept = json.loads((tmp_path / "out/picture-scores.json").read_text())
     assert len(kept["images"]["judge_sha256"]) == 64 and set(kept["wishes"]) == {"seen"}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from banyan.core.errors import CheckpointError, ConfigError
-from banyan.core.model_directory import BANYAN_FILE
+from banyan.core.model_directory import BANYAN_FILE, IMAGE_TOKENIZER_FILE
 from banyan.infer.sampling import SamplingConfig
 from banyan.runtime.description import ModelDescription, describe_model, read_description, write_description
 from banyan.testing.model_directories import tiny_image_tokenizer
@@ -76,3 +76,9 @@ def test_a_temperature_that_cannot_be_divided_by_is_named(value: float) -> None:
 def test_a_share_that_is_no_part_of_a_whole_is_named(value: float) -> None:
     with pytest.raises(ConfigError, match="table_shares.topic="):
         ModelDescription(table_shares={"topic": value})
+
+
+def test_a_picture_tokenizer_is_not_taken_for_a_model(tmp_path: Path) -> None:
+    (tmp_path / IMAGE_TOKENIZER_FILE).touch()
+    with pytest.raises(CheckpointError, match="holds a picture tokenizer and no model"):
+        read_description(tmp_path)

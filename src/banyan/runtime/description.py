@@ -12,7 +12,7 @@ from typing import Any
 from banyan.core.config import config, config_from_mapping, config_to_mapping
 from banyan.core.errors import BanyanError, CheckpointError, ConfigError
 from banyan.core.files import atomic_write_bytes, read_json
-from banyan.core.model_directory import BANYAN_FILE
+from banyan.core.model_directory import BANYAN_FILE, CONFIG_FILE, IMAGE_TOKENIZER_FILE
 from banyan.core.registry import did_you_mean
 from banyan.infer.sampling import SamplingConfig
 from banyan.tasks.base import Task
@@ -21,6 +21,7 @@ from banyan.tokenizers.chat_formats import BANYAN, CHAT_FORMATS
 from banyan.tokenizers.images import ImageTokenizer
 
 FORMAT = 1
+_OF_A_MODEL = (BANYAN_FILE, CONFIG_FILE)
 
 
 @config
@@ -131,6 +132,11 @@ def read_description(directory: Path) -> ModelDescription:
     Raises: CheckpointError if it is missing, not JSON, or says what this version cannot read.
     """
     path = directory / BANYAN_FILE
+    if (directory / IMAGE_TOKENIZER_FILE).is_file() and not any((directory / one).is_file() for one in _OF_A_MODEL):
+        raise CheckpointError(
+            f"{directory} holds a picture tokenizer and no model.",
+            hint="name the run of a recipe that draws with it, as image_tokenizer.path",
+        )
     try:
         mapping = read_json(path)
         if not isinstance(mapping, dict):

@@ -57,8 +57,13 @@ def figures_of(scores: PictureScores) -> dict[str, float]:
         "code_use": None if back is None else back.code_use,
         "kept_accuracy": None if back is None else back.kept,
         "fidelity": scores.fidelity,
+        "judge_accuracy": scores.judge_accuracy,
         "accuracy_score": None if accuracy is None else accuracy.drawn,
+        "accuracy_score_real": None if accuracy is None else accuracy.real,
         "copied_share": scores.copied_share,
+        "retrieval_seen": scores.retrieval_seen.top5,
+        "retrieval_unseen": None if scores.retrieval_unseen is None else scores.retrieval_unseen.top5,
         "bits_per_code": scores.bits_per_code,
+        "bits_per_code_unigram": scores.bits_per_code_unigram,
     }
     return {metric: value for metric, value in found.items() if value is not None}
