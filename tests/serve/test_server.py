@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from banyan.serve.model_choice import ModelChoice
 from banyan.serve.server import serve
 from banyan.store.sql_store import open_store
 from banyan.store.types import RequestState
+from banyan.testing.serving import RunningServer
 
 FORMS = ("float", "base64")
 PROGRAM = """
@@ -127,3 +129,21 @@ def test_a_missing_certificate_is_named_before_anything_starts(tmp_path: Path) -
     tls = TlsFiles(certificate=tmp_path / "cert.pem", key=tmp_path / "key.pem")
     with pytest.raises(FileError, match="cert.pem not found"):
         serve(ModelChoice(directory=tmp_path / "no-model"), port=0, database="sqlite://", tls=tls)
+
+
+def test_what_goes_wrong_in_the_event_loop_is_one_line_without_content(
+    server: RunningServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop, is_told = server.thread._loop, threading.Event()
+    mishap = {"message": "socket.accept() out of system resource", "exception": OSError("a user's\nwords")}
+
+    def tell() -> None:
+        for _ in range(1_000):
+            loop.call_exception_handler(mishap)
+        is_told.set()
+
+    loop.call_soon_threadsafe(tell)
+    assert is_told.wait(30)
+    lines = [record.getMessage() for record in caplog.records if "event_loop" in record.getMessage()]
+    assert set(lines) == {'event_loop reason="socket.accept() out of system resource" error=OSError'}
+    assert len(lines) < 1_000  # one for each second that it goes on

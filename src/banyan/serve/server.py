@@ -19,6 +19,7 @@ from fastapi import FastAPI
 
 from banyan.core.logging import log_event
 from banyan.serve.auth import ensure_first_key
+from banyan.serve.errors import where_raised
 from banyan.serve.http_protocol import StrictProtocol
 from banyan.serve.listening import TlsFiles, check_exposure, listen, url_of
 from banyan.serve.model_choice import ModelChoice
@@ -160,6 +161,7 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and only then say so: from now on a signal is heard."""
+        asyncio.get_running_loop().set_exception_handler(_Mishaps())
         await super().startup(sockets)
         self._on_ready()
 
@@ -195,3 +197,21 @@ class DrainingServer(uvicorn.Server):
     async def _drain(self) -> None:
         await self._admission.drain(timeout_seconds=self._settings.drain_seconds)
         self.should_exit = True
+
+
+class _Mishaps:
+    """Logs in a line what the event loop would write as a traceback, such as want of file descriptors.
+
+    The loop says the same a thousand times in a row where it cannot accept connections; it is noted once a second.
+    """
+
+    def __init__(self) -> None:
+        self._noted_at: dict[str, float] = {}
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        reason, error, now = context["message"], context.get("exception"), loop.time()
+        if now - self._noted_at.get(reason, now - 2) < 1:
+            return
+        self._noted_at = {**(self._noted_at if len(self._noted_at) < 100 else {}), reason: now}
+        where = "" if error is None else where_raised(error)
+        log_event(logger, "event_loop", level=logging.ERROR, reason=reason, error=where)
