@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 
 from banyan.core.run_directory import SAMPLES_DIRECTORY
 from banyan.train.loss_plot import PLOT_FILE
-from banyan.workflows.picture_scores import ROW_EACH
+from banyan.workflows.picture_scores import ROW_EACH, warning_of_copies
 from proofs.marks import write_between
 from proofs.pictures.cells import CellResult, Cells
 from proofs.pictures.sets import SETS, STAGES, Goal, PictureSet
@@ -126,6 +126,8 @@ def _reasons(cells: Cells, done: Sequence[PictureSet]) -> Iterator[str]:
         found = cells.result(own, "scores")
         for name, reason in ({} if found is None else found.figures["unmeasured"]).items():
             yield f"- {own.name}, {name.replace('_', ' ')}: not measured, for {reason}."
+        if found is not None and (warning := warning_of_copies(found.figures["copied_share"])):
+            yield f"- {own.name}: {warning}."
 
 
 def write_page(path: Path, cells: Cells, sets: Sequence[PictureSet] = SETS) -> None:

@@ -23,7 +23,7 @@ from banyan.workflows.picture_measures import (
     unigram_bits,
     unseen,
 )
-from banyan.workflows.picture_scores import PictureReport, score_pictures
+from banyan.workflows.picture_scores import PictureReport, score_pictures, warning_of_copies
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.training import TrainingOutcome
 
@@ -129,6 +129,11 @@ def test_what_cannot_be_measured_says_why(loaded: LoadedModel, judge: SavedJudge
         accuracy_score(judge, only_training, [], [], seed=0),
     ):
         assert isinstance(found, Unmeasured) and "held out" in found.reason and "data.test_fraction" in found.reason
+
+
+def test_many_copies_are_warned_of_and_few_are_not() -> None:
+    assert warning_of_copies(None) is warning_of_copies(0.01) is None
+    assert "47% of the drawn pictures are copies" in (warning_of_copies(0.47) or "")
 
 
 def test_every_figure_is_there_or_says_why_not(report: PictureReport) -> None:

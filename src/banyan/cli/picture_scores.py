@@ -25,7 +25,7 @@ from banyan.core.paths import default_database_url, runs_directory
 from banyan.runtime.loading import load
 from banyan.workflows.picture_judging import JUDGE_FILE, SavedJudge, load_judge, read_judge_recipe, train_judge_of
 from banyan.workflows.picture_records import record_picture_scores
-from banyan.workflows.picture_scores import SLOTS, PictureScores, score_pictures
+from banyan.workflows.picture_scores import SLOTS, PictureScores, score_pictures, warning_of_copies
 from banyan.workflows.picture_sheets import keep_report
 
 IMAGES = "--images"
@@ -115,6 +115,8 @@ def _tell(scores: PictureScores, output: Path | None) -> None:
     for name, reason in scores.unmeasured.items():
         words = next(words for words, place in _WORDS if place.partition(".")[0] == name)
         say(f"not measured: {words.strip()}, for {reason}")
+    if warning := warning_of_copies(scores.copied_share):
+        say(warning)
     how = f"guidance {scores.sampling.guidance_scale:g}, power {scores.sampling.guidance_power:g}"
     say(f"{scores.num_pictures} pictures, seed {scores.seed}, {how}, judge {scores.judge_sha256[:16]}")
     if output is not None:

@@ -53,6 +53,7 @@ _AT_ONCE = 512  # pictures asked for together
 SHEET_COLUMNS = 8
 _SHEET = 64  # wishes on a sheet
 ROW_EACH = 12  # so few wishes get a whole row each
+_MANY_COPIES = 0.1  # of what is drawn
 _MOST_LOOKED_AT = 20_000  # examples among which different wishes are looked for
 
 
@@ -155,6 +156,16 @@ def score_pictures(
         **_known_and_why_not(may_lack),
     )
     return PictureReport(scores=scores, sheets=sheets)
+
+
+def warning_of_copies(copied_share: float | None) -> str | None:
+    """Return what many copies mean for the other figures; None where there are few, or nobody knows."""
+    if copied_share is None or copied_share <= _MANY_COPIES:
+        return None
+    return (
+        f"{copied_share:.0%} of the drawn pictures are copies of training pictures: the model knows them by heart, and "
+        "FID, fidelity and accuracy score are flattered; train for fewer minutes, or with more model.dropout"
+    )
 
 
 def _known_and_why_not(figures: Mapping[str, Any]) -> dict[str, Any]:
