@@ -45,7 +45,9 @@ def test_the_weights_move_as_they_do_after_a_whole_backward_pass(name: str, is_t
         backward(plain, seed=seed)
         plain_optimizer.step()
     for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
+        # A step is 1e-3. The bias of a span head changes no probability, so its gradient is rounding alone (1e-16), of
+        # which Adam makes steps of 1e-8 in either direction.
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
 
 
 def test_no_two_gradients_exist_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
