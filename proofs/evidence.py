@@ -11,7 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from banyan.core.files import atomic_write_text
 from proofs.marks import write_between
+from proofs.record import one_a_line, read_record
+
+_CODE_DIGITS = 12  # of the hash of the sources, in a record
 
 
 class NotPossibleHereError(Exception):
@@ -109,27 +113,19 @@ class Findings:
 
 def take_record(record: Path, folder: Path) -> None:
     """Give a folder what the record of a proof says and the folder does not know: what other machines have done."""
-    if record.is_file():
-        for number, trials in json.loads(record.read_text("utf-8")).items():
-            Findings.read(folder, number).add(trials)
+    for number, trials in read_record(record).items():
+        Findings.read(folder, number).add(trials)
 
 
 def write_record(record: Path, cells: Iterable[Cell], folder: Path) -> None:
     """Write how the trials that passed went, one line each, so that a proof may grow over several machines."""
-    rows = []
+    found: dict[str, dict[str, Any]] = {}
     for cell in cells:
         known = Findings.read(folder, cell.number).trials
         passed = {name: known[name] for name in cell.trials if known.get(name, {}).get("outcome") == "passed"}
-        lines = (
-            f"  {_as_json(name)}: {_as_json({**found, 'code': found['code'][:12]})}" for name, found in passed.items()
-        )
-        rows.append(f" {_as_json(cell.number)}: {{\n" + ",\n".join(lines) + "\n }")
+        found[cell.number] = {name: {**one, "code": one["code"][:_CODE_DIGITS]} for name, one in passed.items()}
     record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_text("{\n" + ",\n".join(rows) + "\n}\n", "utf-8")
-
-
-def _as_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    atomic_write_text(record, one_a_line(found, depth=2) + "\n")
 
 
 def table(cells: Iterable[Cell], folder: Path) -> list[str]:
@@ -158,7 +154,7 @@ def write_page(path: Path, cells: Sequence[Cell], folder: Path, *, begin: str, e
         if name in cell.trials and found["outcome"] == "passed"  # a file may hold names the matrix no longer has
     ]
     dates = sorted({trial["date"] for trial in passed}) or ["never"]
-    codes = {trial["code"][:12] for trial in passed}
+    codes = {trial["code"][:_CODE_DIGITS] for trial in passed}
     machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
     summary = (
         f"{len(passed):,} trials have passed between {dates[0]} and {dates[-1]}, on {len(codes)} states of the "

@@ -84,10 +84,12 @@ def hidden_states(model: Transformer, rows: Sequence[Row], *, max_batch_tokens: 
     Units:  max_batch_tokens counts padding too; a single longer row makes its own batch.
     """
     found: list[Tensor | None] = [None] * len(rows)
-    is_on_cpu = model.device.type == "cpu"
-    for batch in (_packs if is_on_cpu else _batches)(rows, max_batch_tokens, model.config.max_seq_len):
-        own = [rows[index] for index in batch]
-        for index, hidden in zip(batch, (read_packed if is_on_cpu else read_padded)(model, own), strict=True):
+    if model.device.type == "cpu":
+        batches, read = _packs(rows, max_batch_tokens), read_packed
+    else:
+        batches, read = _batches(rows, max_batch_tokens, max_seq_len=model.config.max_seq_len), read_padded
+    for batch in batches:
+        for index, hidden in zip(batch, read(model, [rows[index] for index in batch]), strict=True):
             found[index] = hidden
     return [hidden for hidden in found if hidden is not None]
 
@@ -101,7 +103,7 @@ def padded_len(seq_len: int, *, max_seq_len: int) -> int:
     return min(max_seq_len, max(SHORTEST, -(-seq_len // step) * step))
 
 
-def _packs(rows: Sequence[Row], max_batch_tokens: int, _: int) -> list[list[int]]:
+def _packs(rows: Sequence[Row], max_batch_tokens: int) -> list[list[int]]:
     """Divide the numbers of rows into passes; those of one length that are seen in one way are neighbours."""
     packs: list[list[int]] = []
     room = 0
@@ -160,7 +162,7 @@ def _group(model: Transformer, rows: Sequence[Row]) -> RowGroup:
     return RowGroup(num_rows=len(rows), seq_len=seq_len, mask=mask)
 
 
-def _batches(rows: Sequence[Row], max_batch_tokens: int, max_seq_len: int) -> list[list[int]]:
+def _batches(rows: Sequence[Row], max_batch_tokens: int, *, max_seq_len: int) -> list[list[int]]:
     """Group the numbers of rows that are worked out in the same way, longest first."""
     alike: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
