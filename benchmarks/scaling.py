@@ -24,6 +24,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from banyan.core.before_torch import PASSIVE_WAITING
 from banyan.core.process import process_place, usable_cores
 from banyan.core.types import NO_GRID
 from banyan.data.batch import Batch
@@ -155,7 +156,7 @@ def run(layout: str, *, num_steps: int, threads: int, quick: bool) -> dict[str, 
         port = probe.getsockname()[1]
     shared = {
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world_size),
-        "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE",
+        "OMP_NUM_THREADS": str(threads), **dict([PASSIVE_WAITING]),
     }  # fmt: skip
     words = [sys.executable, __file__, "--worker", layout, "--steps", str(num_steps), *(["--quick"] if quick else [])]
     processes = [

@@ -26,8 +26,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from banyan.core.before_torch import PASSIVE_WAITING, REPEATABLE_PRODUCTS
+
+os.environ.setdefault(*REPEATABLE_PRODUCTS)
+os.environ.setdefault(*PASSIVE_WAITING)
 
 import httpx
 import torch

@@ -29,6 +29,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # so that it runs as a script, too
 
+from banyan.core.before_torch import BRIEF_SPINNING, PASSIVE_WAITING  # noqa: E402
 from banyan.data.catalog import find_split, load_split  # noqa: E402
 from benchmarks.gpu import DEVICES, require_device  # noqa: E402
 from benchmarks.ngram import witten_bell_loss  # noqa: E402
@@ -37,7 +38,7 @@ NGRAM_ORDER = 6
 MAX_TRAINING_BYTES = 16_000_000  # of a longer text, for every contender
 # As the banyan program sets them, here for both: threads that spin while they wait made a step of either contender ten
 # times slower whenever something else ran on one of two cores.
-THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "2000"}
+THREADS = dict([PASSIVE_WAITING, BRIEF_SPINNING])
 REFERENCE, OURS = "benchmarks.peers.shakespeare", "benchmarks.banyan_text"
 
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+from banyan.core.before_torch import PASSIVE_WAITING, REPEATABLE_PRODUCTS
+
 ROOT = Path(__file__).resolve().parents[1]
 _CODE = "BANYAN_PROOF_CODE"  # hash of the sources this process runs
 
@@ -26,7 +28,7 @@ def become_a_copy(module: str, folder: Path, *, committed: bool) -> str:
         return os.environ[_CODE]
     code, copy = _copied(folder, committed=committed)
     path = os.pathsep.join((str(copy / "src"), str(ROOT)))
-    one_thread = {"OMP_NUM_THREADS": "1", "MKL_CBWR": "AUTO,STRICT", "OMP_WAIT_POLICY": "PASSIVE"}
+    one_thread = {"OMP_NUM_THREADS": "1", **dict([REPEATABLE_PRODUCTS, PASSIVE_WAITING])}
     environment = {**os.environ, "PYTHONPATH": path, _CODE: code, **one_thread}
     os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], environment)
 

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # as the program does before torch loads
+from banyan.core.before_torch import REPEATABLE_PRODUCTS
+
+os.environ.setdefault(*REPEATABLE_PRODUCTS)  # as the program does
 
 import pytest
 import torch

@@ -76,7 +76,10 @@ FORBIDDEN_CALLS = {
     "os.system", "os.popen", "subprocess.getoutput",
 }  # fmt: skip
 FORBIDDEN_ARGUMENTS = {("shell", True), ("allow_pickle", True), ("trust_remote_code", True), ("weights_only", False)}
-FREE_OF_TORCH = ("core/types.py", "core/errors.py", "core/registry.py", "core/files.py", "core/config.py", "store/")
+FREE_OF_TORCH = (
+    "core/before_torch.py", "core/types.py", "core/errors.py", "core/registry.py", "core/files.py", "core/config.py",
+    "store/",
+)  # fmt: skip
 
 MAX_MEDIAN_LINES = 15
 MAX_LINES = 70

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 import yaml
 from safetensors.torch import load_file
 
+from banyan.core.before_torch import PASSIVE_WAITING, REPEATABLE_PRODUCTS
 from banyan.testing.foreign_tokenizers import write_foreign_tokenizer
 from banyan.train.head_loss import head_cross_entropy
 from benchmarks import gpu, time_to_loss
@@ -221,8 +222,8 @@ class GPT2Loader:
 def serving() -> Any:
     """The script that measures a server; what it sets for its own process is taken back."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MKL_CBWR", "AUTO,STRICT")
-        patch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+        patch.setenv(*REPEATABLE_PRODUCTS)
+        patch.setenv(*PASSIVE_WAITING)
         return importlib.import_module("benchmarks.serving")
 
 

@@ -19,9 +19,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# Before torch loads, as the command line does it: an answer must have the bits that `banyan outputs replay` gives it.
-os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from banyan.core.before_torch import PASSIVE_WAITING, REPEATABLE_PRODUCTS
+
+# As the command line does it: an answer must have the bits that `banyan outputs replay` gives it.
+os.environ.setdefault(*REPEATABLE_PRODUCTS)
+os.environ.setdefault(*PASSIVE_WAITING)
 
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict

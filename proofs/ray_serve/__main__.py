@@ -18,8 +18,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-# Before torch loads, as the command line does it; the replicas inherit it.
-os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+from banyan.core.before_torch import REPEATABLE_PRODUCTS
+
+os.environ.setdefault(*REPEATABLE_PRODUCTS)  # the replicas inherit it
 
 import httpx
 from sqlalchemy import select

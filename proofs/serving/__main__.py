@@ -14,8 +14,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-# Before torch loads, as the command line does it.
-os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+from banyan.core.before_torch import REPEATABLE_PRODUCTS
+
+os.environ.setdefault(*REPEATABLE_PRODUCTS)
 
 from proofs.serving.mixes import MIXES, Mix, Outcome, replay_all
 from proofs.serving.page import page

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from banyan.cli.main import main
+from banyan.core.before_torch import PASSIVE_WAITING, REPEATABLE_PRODUCTS
 from banyan.workflows.training import TrainingOutcome
 
 
@@ -52,7 +53,7 @@ def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def banyan(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Run `banyan WORDS…` here; `stdin` is what is piped into it."""
-    for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("MKL_CBWR", "AUTO,STRICT")):
+    for name, value in (PASSIVE_WAITING, REPEATABLE_PRODUCTS):
         monkeypatch.setenv(name, os.environ.get(name, value))
 
     def run(*words: object, stdin: str | None = None) -> Ran:

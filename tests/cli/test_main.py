@@ -11,6 +11,7 @@ import typer.main
 
 import banyan.cli.main as program
 from banyan.cli.main import VERBS
+from banyan.core.before_torch import PASSIVE_WAITING, REPEATABLE_PRODUCTS
 from banyan.core.errors import BanyanError
 
 FAST = ("--help",)  # a command that needs no torch
@@ -200,3 +201,14 @@ def test_bytes_that_are_no_text_are_an_unknown_verb() -> None:
     ran = process(b"caf\xe9", stderr=subprocess.PIPE)
     assert ran.returncode == 2
     assert b"Traceback" not in ran.stderr
+
+
+def test_what_torch_reads_while_it_loads_is_set_before_unless_the_user_has_set_it() -> None:
+    program = (
+        "import os, sys; from banyan.cli.main import prepare_process; prepare_process(debug=False); "
+        "print(os.environ['MKL_CBWR'], os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    bare = {name: value for name, value in os.environ.items() if name != REPEATABLE_PRODUCTS[0]}
+    asked = {**bare, PASSIVE_WAITING[0]: "ACTIVE"}
+    ran = subprocess.run([sys.executable, "-c", program], env=asked, stdout=subprocess.PIPE, text=True)
+    assert ran.stdout.split() == [REPEATABLE_PRODUCTS[1], "ACTIVE", "False"]

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from banyan import __version__
 from banyan.cli.streams import flush_output, open_closed_streams, reader_has_gone, speak_utf8, visible
+from banyan.core.before_torch import BRIEF_SPINNING, PASSIVE_WAITING, REPEATABLE_PRODUCTS
 from banyan.core.errors import BanyanError, ConfigError, FileError, MemoryLimitError, SpaceError, UnknownNameError
 from banyan.core.files import as_write_error
 from banyan.core.logging import set_up_logging
@@ -101,16 +102,10 @@ def take_plugins(words: Sequence[str]) -> list[str]:
 
 
 def prepare_process(*, debug: bool) -> None:
-    """Set what must be set before torch loads: idle threads sleep, and a thread count if one was asked for."""
+    """Set what must be set before torch loads, among it a thread count if one was asked for."""
     open_closed_streams()
-    # Spinning OpenMP barriers slow small steps several times when another process wants a core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Never spinning costs a small step a third of its speed: they spin for a moment, and sleep then.
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    # The same answer, bit for bit, whatever its neighbours: on two threads half of them differed without it. Strictly:
-    # with AUTO alone an Intel Xeon gave other bits to products of fewer than 16 rows, and on two threads to those of
-    # many (3,072 to 768 wide: from 392 on). From 16 rows on it is as fast or faster; one row takes twice as long.
-    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+    for setting in (PASSIVE_WAITING, BRIEF_SPINNING, REPEATABLE_PRODUCTS):
+        os.environ.setdefault(*setting)
     if threads := thread_count():
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     speak_utf8()
