@@ -3,19 +3,46 @@ import torch
 
 from banyan.core.errors import ShapeError
 from banyan.core.types import MaskKind
-from banyan.infer.slots import SlotModel
+from banyan.infer.slots import Piece, SlotModel
 from banyan.testing.models import tiny_model, tiny_model_config
 from banyan.testing.prompts import make_model
 
 MODEL = make_model()
+LONG = tiny_model(tiny_model_config(max_seq_len=192))
+
+
+def read(slots: SlotModel, slot: int, token_ids: list[int], *, mask: MaskKind = MaskKind.CAUSAL) -> torch.Tensor:
+    return slots.read([Piece(slot=slot, token_ids=token_ids, mask=mask)])
+
+
+@torch.inference_mode()
+def test_a_piece_has_the_same_bits_alone_and_among_others() -> None:
+    pieces = [list(range(5, 5 + length)) for length in (64, 3, 40, 1, 17)]
+    together = SlotModel(LONG, num_slots=5)
+    found = together.read([Piece(slot=slot, token_ids=piece) for slot, piece in enumerate(pieces)])
+    for slot, piece in enumerate(pieces):
+        alone = SlotModel(LONG, num_slots=5)
+        assert torch.equal(read(alone, slot, piece)[0], found[slot])
+        assert torch.equal(alone.advance({slot: (9, -1)})[slot], together.advance({slot: (9, -1)})[slot])
+
+
+@torch.inference_mode()
+def test_pieces_of_one_slot_in_one_pass_have_the_bits_of_a_pass_each() -> None:
+    prompt = [token % 250 for token in range(3, 153)]
+    pieces = [prompt[:64], prompt[64:128], prompt[128:]]
+    slots = SlotModel(LONG, num_slots=2)
+    at_once = slots.read([Piece(slot=1, token_ids=piece) for piece in pieces])
+    apart = torch.cat([read(slots, 0, piece) for piece in pieces])
+    assert torch.equal(at_once, apart)
+    torch.testing.assert_close(at_once[-1], LONG(torch.tensor([prompt]))[0, -1], atol=2e-5, rtol=2e-5)
 
 
 @torch.inference_mode()
 def test_slots_advance_each_at_its_own_place_and_idle_ones_stay_as_they_are() -> None:
     slots = SlotModel(MODEL, num_slots=3)
     first, second = [5, 6, 7, 8], [9, 10]
-    slots.read(0, first)
-    slots.read(2, second)
+    read(slots, 0, first)
+    read(slots, 2, second)
     slots.advance({0: (11, -1)})  # slot 2 is left alone
     hidden = slots.advance({0: (12, -1), 2: (13, -1)})
     torch.testing.assert_close(hidden[0], MODEL(torch.tensor([[*first, 11, 12]]))[0, -1], atol=2e-5, rtol=2e-5)
@@ -25,20 +52,20 @@ def test_slots_advance_each_at_its_own_place_and_idle_ones_stay_as_they_are() ->
 @torch.inference_mode()
 def test_a_slot_forgets_what_it_held_when_a_new_prompt_comes() -> None:
     slots = SlotModel(MODEL, num_slots=1)
-    fresh = slots.read(0, [5, 6], mask=MaskKind.PREFIX).clone()
+    fresh = read(slots, 0, [5, 6], mask=MaskKind.PREFIX).clone()
     slots.begin(0)
-    slots.read(0, list(range(20)))
+    read(slots, 0, list(range(20)))
     slots.begin(0)
-    torch.testing.assert_close(slots.read(0, [5, 6], mask=MaskKind.PREFIX), fresh)
+    torch.testing.assert_close(read(slots, 0, [5, 6], mask=MaskKind.PREFIX), fresh)
 
 
 @torch.inference_mode()
 def test_what_one_slot_remembers_can_be_put_into_another_bit_by_bit() -> None:
     slots = SlotModel(MODEL, num_slots=2)
-    slots.read(0, [5, 6, 7])
-    part = slots.part(0, start=0)
+    read(slots, 0, [5, 6, 7])
+    part = slots.part(0, start=0, end=3)
     slots.append(1, part)
-    assert torch.equal(slots.read(0, [8, 9]), slots.read(1, [8, 9]))
+    assert torch.equal(read(slots, 0, [8, 9]), read(slots, 1, [8, 9]))
     with pytest.raises(ShapeError, match="the part begins at 0"):
         slots.append(1, part)
 
@@ -59,8 +86,8 @@ def test_guesses_in_idle_rows_are_read_as_if_they_were_fed_one_by_one(lookback: 
     def begun() -> SlotModel:
         slots = SlotModel(model, num_slots=4)
         slots.take(2)
-        slots.read(0, [5, 6, 7])
-        slots.read(1, [8, 9])
+        read(slots, 0, [5, 6, 7])
+        read(slots, 1, [8, 9])
         return slots
 
     singly, again, guessing = begun(), begun(), begun()

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from banyan.core.types import ImageGrid, Text
+from banyan.infer.answer_maker import AnswerMaker
 from banyan.infer.answers import Answer, DrawnAnswer, PictureAnswer, TextAnswer
 from banyan.infer.beam_answer import BeamAnswer
-from banyan.infer.forms.form import FormReader, with_space_before
-from banyan.infer.forms.grammar import Grammar
-from banyan.infer.forms.token_masks import TokenBytes, TokenMasks
+from banyan.infer.forward import num_idle_tokens
 from banyan.infer.prefix_cache import PrefixCache
-from banyan.infer.prompt_reading import PromptReading
+from banyan.infer.prompt_reading import PromptReading, read_in_turn
 from banyan.infer.requests import Alternatives, Request
 from banyan.infer.samplers import draw_tokens
 from banyan.infer.slots import SlotModel
 from banyan.model.transformer import Transformer
 from banyan.tokenizers.vocabulary import Vocabulary
 
-_MAX_FORMS = 16  # that are kept
 _HEADROOM = 16  # tokens for every answer, before one is taken up; or it were set aside again at once
 
 
@@ -51,15 +47,12 @@ class Decoder:
         max_lookup_tokens: int = 0,
     ) -> None:
         self._model = model
-        self._vocabulary = vocabulary
+        self._maker = AnswerMaker(vocabulary, text_vocab_size=model.config.text_vocab_size, device=model.device)
         self._slots = SlotModel(model, num_slots=num_slots)
         self._prefixes = PrefixCache(max_bytes=prefix_cache_bytes)
         self._max_held_tokens = math.inf if max_held_tokens is None else max_held_tokens
         self._max_lookup_tokens = max_lookup_tokens
-        self._forbidden: dict[frozenset[int], Tensor] = {}
-        self._token_bytes: TokenBytes | None = None
-        self._masks: OrderedDict[tuple[Grammar, bool], TokenMasks] = OrderedDict()  # the longest unused first
-        self._reading: deque[PromptReading] = deque()
+        self._reading: list[PromptReading] = []
         self._live: list[Answer] = []  # the oldest first
         self._aside: list[DrawnAnswer] = []  # the oldest first
         self.num_set_aside = 0  # times that an answer was
@@ -87,7 +80,7 @@ class Decoder:
         request.ticket.has_begun = True
         slots = self._slots.take(request.num_slots)
         try:
-            answer = self._new_answer(request, slots)
+            answer = self._maker.make(request, slots)
         except Exception as error:
             self._slots.give_back(slots)
             request.ticket.fail(error)
@@ -99,12 +92,8 @@ class Decoder:
         self._retire()
         self._take_up()
         while self._reading and num_tokens > 0:
-            reading = self._reading.popleft()
-            num_tokens -= self._read_piece(reading)
-            if reading.answer.is_over or reading.is_done:
-                self._begin(reading)
-            else:
-                self._reading.append(reading)
+            num_tokens -= self._read_pieces(num_tokens)
+            self._begin([reading for reading in self._reading if reading.answer.is_over or reading.is_done])
         self._retire()
 
     def step(self) -> None:
@@ -122,55 +111,35 @@ class Decoder:
             answer.request.ticket.fail(error)
         self.read(0)
 
-    def _new_answer(self, request: Request, slots: Sequence[int]) -> Answer:
-        decoding = request.prompt.decoding
-        if isinstance(decoding, ImageGrid):
-            return PictureAnswer(request, slots=slots, grid=decoding)
-        assert isinstance(decoding, Text), f"{decoding} is not answered token by token"
-        stop_ids = frozenset(decoding.stop_token_ids)
-        forbidden_V = self._forbidden_tokens(stop_ids)
-        of_text: dict[str, Any] = {"slots": slots, "vocabulary": self._vocabulary}
-        of_text |= {"stop_ids": stop_ids, "forbidden_V": forbidden_V}
-        if request.sampling.num_beams > 1:
-            return BeamAnswer(request, **of_text)
-        form = None if request.form is None else FormReader(self._masks_of(request, decoding), stop_ids=stop_ids)
-        return TextAnswer(request, **of_text, form=form)
-
-    def _masks_of(self, request: Request, decoding: Text) -> TokenMasks:
-        """Return a form as tokens; forms that were asked for before are kept, with all that was worked out of them."""
-        assert request.form is not None
-        key = (request.form, decoding.drops_first_space)
-        if key not in self._masks:
-            self._token_bytes = self._token_bytes or TokenBytes(self._vocabulary)
-            grammar = with_space_before(request.form) if decoding.drops_first_space else request.form
-            self._masks[key] = TokenMasks(grammar, self._token_bytes)
-            if len(self._masks) > _MAX_FORMS:
-                self._masks.popitem(last=False)
-        self._masks.move_to_end(key)
-        return self._masks[key]
-
-    def _forbidden_tokens(self, stop_ids: frozenset[int]) -> Tensor:
-        """Return which columns of the text logits may not be drawn: all but ordinary tokens and these stop tokens."""
-        if stop_ids not in self._forbidden:
-            size = self._model.config.text_vocab_size
-            is_allowed = [self._vocabulary.is_text(token) or token in stop_ids for token in range(size)]
-            self._forbidden[stop_ids] = ~torch.tensor(is_allowed, device=self._model.device)
-        return self._forbidden[stop_ids]
-
-    def _read_piece(self, reading: PromptReading) -> int:
+    def _read_pieces(self, num_tokens: int) -> int:
+        """Read pieces in one pass, let whose turn it was wait behind the others, and return how many tokens it were."""
+        readings = [reading for reading in self._reading if not reading.answer.is_over]
         try:
-            return reading.read_piece()
-        except Exception as error:
-            reading.answer.request.ticket.fail(error)
-            return 1
+            num_read = read_in_turn(readings, self._slots, num_tokens=num_tokens)
+        except Exception:  # one after another, so that only whose fault it is fails
+            num_read = {}
+            for reading in readings:
+                self._try([reading.answer], lambda own=reading: num_read.update(self._read_alone(own)))  # type: ignore[misc]
+        self._reading.sort(key=lambda reading: reading in num_read)
+        return max(1, sum(num_read.values()))
 
-    def _begin(self, reading: PromptReading) -> None:
-        """Let an answer take part in the steps; a new one gets its first token at once."""
-        answer = reading.answer
-        answer.num_cached_tokens = reading.num_cached_tokens
-        self._live.append(answer)
-        if answer.is_ready and not answer.is_over:
-            self._try([answer], lambda: self._draw([answer], reading.hidden_SD, answer.slots))
+    def _read_alone(self, reading: PromptReading) -> dict[PromptReading, int]:
+        return read_in_turn([reading], self._slots, num_tokens=1)
+
+    def _begin(self, readings: Sequence[PromptReading]) -> None:
+        """Let answers take part in the steps; new ones get their first token at once."""
+        for reading in readings:
+            self._reading.remove(reading)
+            reading.answer.num_cached_tokens = reading.num_cached_tokens
+            self._live.append(reading.answer)
+        new = [reading for reading in readings if reading.answer.is_ready and not reading.answer.is_over]
+        if new:
+            answers = [reading.answer for reading in new]
+            hidden_ND = torch.cat([reading.hidden_SD for reading in new])
+            # As many rows as never round otherwise, whoever begins beside.
+            hidden_ND = F.pad(hidden_ND, (0, 0, 0, num_idle_tokens(len(hidden_ND))))
+            slots = [slot for reading in new for slot in reading.slots]
+            self._try(answers, lambda: self._draw(answers, hidden_ND, slots))
 
     def _take_step(self, live: Sequence[Answer]) -> None:
         guesses = self._guess(live)

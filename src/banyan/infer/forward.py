@@ -127,11 +127,16 @@ def _way(row: Row) -> tuple[int, str]:
 def read_packed(model: Transformer, rows: Sequence[Row]) -> list[Tensor]:
     """Return the wanted states of rows, laid one behind the other; those of one way must be neighbours."""
     lengths = [len(row) for row in rows]
-    half = FEWEST // 2
-    num_idle = max(FEWEST, -(-sum(lengths) // half) * half) - sum(lengths)
+    num_idle = num_idle_tokens(sum(lengths))
     passed = layers(model, **_packed_inputs(model, rows, num_idle=num_idle))
     apart = (torch.split(hidden_1ND[0], [*lengths, num_idle]) for hidden_1ND in passed)
     return _keep_layers(apart, rows, num_layers=model.config.num_layers)
+
+
+def num_idle_tokens(num_tokens: int) -> int:
+    """Return how many tokens that nobody wants are added to a pass in which all lie behind each other."""
+    half = FEWEST // 2
+    return max(FEWEST, -(-num_tokens // half) * half) - num_tokens
 
 
 def _packed_inputs(model: Transformer, rows: Sequence[Row], *, num_idle: int) -> dict[str, Any]:

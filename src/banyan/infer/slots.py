@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 from banyan.core.types import NO_GRID, MaskKind
-from banyan.infer.forward import attend_until
+from banyan.infer.forward import num_idle_tokens
+from banyan.model.cache_spans import CacheSpans, Span
 from banyan.model.kv_cache import KVCache, KVPart
 from banyan.model.transformer import Transformer
 
@@ -19,12 +22,25 @@ from banyan.model.transformer import Transformer
 MIN_PRODUCT_ROWS = 4
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """Tokens to be read behind what a slot holds."""
+
+    slot: int
+    token_ids: Sequence[int]
+    mask: MaskKind = MaskKind.CAUSAL  # another one only for a whole prompt
+    grid_ids: Sequence[int] = ()  # the picture cells that the positions predict; empty: no picture
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+
 class SlotModel:
     """A model that remembers one sequence in each slot.
 
-    A step always runs all slots, used or not, and prompts are always read one by one: so the size of every matrix
-    product, and with it the rounding of an answer, does not depend on who else is being answered. Rows that no slot
-    needs are added where there are few, so that it does not depend on the number of slots either.
+    A step always runs all slots, used or not, and prompts are read in passes of many tokens, in which each piece
+    attends in a call of its own: so the rounding of an answer does not depend on who else is being answered. Rows that
+    no slot needs are added where there are few, so that it does not depend on the number of slots either.
 
     Rows that nobody holds read what is guessed to follow in a slot: each holds a copy of the slot, and reads one guess
     as if those before it had been fed one by one. The size of the step is the same, so its bits are, too.
@@ -80,28 +96,31 @@ class SlotModel:
         self._cache.clear([slot])
         self._adapters[slot] = adapter
 
-    def read(
-        self, slot: int, token_ids: Sequence[int], *, mask: MaskKind = MaskKind.CAUSAL, grid_ids: Sequence[int] = ()
-    ) -> Tensor:
-        """Read tokens behind what a slot holds and return the hidden state of the last one.
+    def read(self, pieces: Sequence[Piece]) -> Tensor:
+        """Read pieces of prompts behind what their slots hold, all in one pass; return the last hidden state of each.
 
-        Shapes: returns (1, D). `grid_ids` are the picture cells that the positions predict; empty: no picture. Under
-        other masks than the causal one the slot must hold nothing yet.
+        Pieces of one slot follow each other in their order. Shapes: returns (N, D), one row for each piece.
         """
-        seq_len = len(token_ids)
-        until = attend_until(seq_len=seq_len, mask=mask, prefix_len=seq_len)
-        hidden_BTD: Tensor = self._model(
-            self._row(token_ids),
-            attend_until_BT=None if mask is MaskKind.CAUSAL else self._row(until),
-            grid_ids_BT=self._row(grid_ids) if grid_ids else None,
-            cache=self._cache.rows([slot]),
-            adapters_B=[self._adapters[slot]],
+        lengths = [len(piece.token_ids) for piece in pieces]
+        idle = num_idle_tokens(sum(lengths))
+        token_ids = [token_id for piece in pieces for token_id in piece.token_ids]
+        grid_ids = [grid_id for piece in pieces for grid_id in piece.grid_ids or [NO_GRID] * len(piece.token_ids)]
+        adapters = [self._adapters[piece.slot] for piece in pieces for _ in piece.token_ids]
+        spans = tuple(
+            Span(slot=piece.slot, seq_len=len(piece.token_ids), is_causal=piece.mask is MaskKind.CAUSAL)
+            for piece in pieces
         )
-        return hidden_BTD[:, -1]
+        hidden_BTD: Tensor = self._model(
+            self._row([*token_ids, *[0] * idle]),
+            grid_ids_BT=self._row([*grid_ids, *[NO_GRID] * idle]) if any(piece.grid_ids for piece in pieces) else None,
+            cache=CacheSpans(cache=self._cache, spans=spans),
+            adapters_B=[*adapters, *adapters[-1:] * idle],
+        )
+        return hidden_BTD[0, [end - 1 for end in accumulate(lengths)]]
 
-    def part(self, slot: int, *, start: int) -> KVPart:
-        """Return a copy of what a slot remembers from one position on."""
-        return self._cache.part(slot, start=start)
+    def part(self, slot: int, *, start: int, end: int) -> KVPart:
+        """Return a copy of what a slot remembers of some neighbouring positions."""
+        return self._cache.part(slot, start=start, end=end)
 
     def append(self, slot: int, part: KVPart) -> None:
         """Let a slot remember a part behind what it does already."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask
 
 from banyan.model.blockwise import attend_blockwise
+from banyan.model.cache_spans import SpanPass, attend_by_span
 from banyan.model.config import ModelConfig
 from banyan.model.kv_cache import CachePass
 from banyan.model.linear import Linear
@@ -24,7 +25,7 @@ class AttentionPlan:
 
     mask: Tensor | None  # (B or 1, 1, T, S), True where a key may be read; None: itself and those before it
     rope: tuple[Tensor, Tensor] | None  # cosines and signed sines
-    cache: CachePass | None
+    cache: CachePass | SpanPass | None
     adapters: AdapterPass | None = None
     blocks: BlockMask | None = None  # what a mask would say, where compiled code leaves out whole blocks
     row_groups: tuple[RowGroup, ...] | None = None  # of rows that lie behind each other in the one row of the pass
@@ -102,6 +103,8 @@ class Attention(nn.Module):
             return attend_blockwise(q_BHTK, k_BGSK, v_BGSK, plan.blocks)
         if plan.row_groups is not None:
             return attend_by_row(q_BHTK, k_BGSK, v_BGSK, plan.row_groups)
+        if plan.cache is not None and plan.cache.spans is not None:
+            return attend_by_span(q_BHTK, k_BGSK, v_BGSK, plan.cache.spans)
         is_grouped = self.num_kv_heads != self.num_heads
         return F.scaled_dot_product_attention(
             q_BHTK, k_BGSK, v_BGSK, attn_mask=plan.mask, is_causal=plan.mask is None, enable_gqa=is_grouped

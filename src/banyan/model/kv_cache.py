@@ -42,7 +42,7 @@ class KVCache:
             )
         self.sliding_window = config.sliding_window
         # At least one place more than can live: rows with nothing to add write to the last one, and nobody reads it.
-        num_places = _whole_stretches(self.max_seq_len + 1)
+        num_places = whole_stretches(self.max_seq_len + 1)
         self.waste_place = num_places - 1
         shape = (num_slots, config.num_kv_heads, num_places, config.head_dim)
         self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
@@ -98,9 +98,9 @@ class KVCache:
         self.token_ids[target] = self.token_ids[source]
         self.slot_lengths[target] = length
 
-    def part(self, slot: int, *, start: int) -> KVPart:
-        """Return a copy of what a slot holds from one position on."""
-        held = slice(start, self.slot_lengths[slot])
+    def part(self, slot: int, *, start: int, end: int | None = None) -> KVPart:
+        """Return a copy of what a slot holds from one position on, up to another or to the end."""
+        held = slice(start, self.slot_lengths[slot] if end is None else end)
         stored = tuple(tensor[slot, :, held].clone() for tensor in (*self.keys, *self.values))
         return KVPart(start=start, stored=stored, token_ids=self.token_ids[slot, held].clone())
 
@@ -116,6 +116,14 @@ class KVCache:
             stored[slot, :, part.start : end] = piece
         self.token_ids[slot, part.start : part.start + len(part.token_ids)] = part.token_ids
         self.slot_lengths[slot] = end
+
+    def tokens_before(self, slots_BT: Tensor, places_BT: Tensor) -> Tensor:
+        """Return the `lookback` tokens before some places, the nearest first; any id stands before place 0.
+
+        Shapes: slots (B or 1, T or 1) and places (B, T); returns (B, T, lookback).
+        """
+        distance_K = torch.arange(1, self.lookback + 1, device=self.device)
+        return self.token_ids[slots_BT[..., None], (places_BT[..., None] - distance_K).clamp(min=0)]
 
     def truncate(self, slot: int, length: int) -> None:
         """Forget all but the first `length` tokens of a slot."""
@@ -165,6 +173,8 @@ class CacheRows:
 class CachePass:
     """One forward pass over some slots: where its tokens go, what they may read."""
 
+    spans = None  # the rows of the batch are those of the slots
+
     def __init__(
         self,
         cache: KVCache,
@@ -185,7 +195,7 @@ class CachePass:
         self.is_fresh = is_whole and not any(before)  # what is read is just what is added
         live_lengths = [length for length, new in zip(self.lengths_after, added, strict=True) if new]
         # Rows that add nothing are read for nobody, so they do not count, however much they hold.
-        self.num_keys = seq_len if self.is_fresh else _whole_stretches(max(live_lengths, default=1))
+        self.num_keys = seq_len if self.is_fresh else whole_stretches(max(live_lengths, default=1))
         self._slots_B = torch.tensor(slots, device=cache.device)
         self._run = _as_slice(slots)
         self._shared = self._share() if chains else None
@@ -234,18 +244,16 @@ class CachePass:
         return mask_BTS[:, None]
 
     def earlier_tokens(self, token_ids_BT: Tensor) -> Tensor:
-        """Store the pass's tokens and return the `lookback` tokens before each row; any id stands before position 0.
+        """Store the pass's tokens and return the `lookback` tokens before each, the nearest first.
 
-        Shapes: token_ids (B, T); returns (B, lookback).
+        Shapes: token_ids (B, T); returns (B, T, lookback).
         """
-        stored = self.cache.token_ids
+        stored, slots_B1 = self.cache.token_ids, self._slots_B[:, None]
         if self._shared is not None:
             rows_M, slots_M, places_M = self._shared
             stored[slots_M, places_M] = token_ids_BT[rows_M, 0]
-        distance_K = torch.arange(self.cache.lookback, 0, -1, device=stored.device)
-        earlier = stored[self._slots_B[:, None], (self._places_BT[:, :1] - distance_K).clamp(min=0)]
-        stored[self._slots_B[:, None], self._places_BT] = token_ids_BT
-        return earlier
+        stored[slots_B1, self._places_BT] = token_ids_BT
+        return self.cache.tokens_before(slots_B1, self._places_BT)
 
     def append(self, layer: int, k_BTGK: Tensor, v_BTGK: Tensor) -> tuple[Tensor, Tensor]:
         """Store one layer's new keys and values and return all that may be read.
@@ -283,5 +291,6 @@ def _as_slice(slots: tuple[int, ...]) -> slice | None:
     return slice(run.start, run.stop) if slots == tuple(run) else None
 
 
-def _whole_stretches(num_keys: int) -> int:
+def whole_stretches(num_keys: int) -> int:
+    """Return a number of keys rounded up to whole stretches."""
     return -(-num_keys // KEY_STRETCH) * KEY_STRETCH

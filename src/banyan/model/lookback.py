@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -28,9 +30,16 @@ class Lookback(nn.Module):
         at 0 in each segment: nothing is taken from before that; returns (B, T, D).
         """
         first, end = len(self.gains), x_BSD.shape[1]
-        mixed_BTD = x_BSD[:, first:]
-        for distance, gain_D in enumerate(self.gains, start=1):
-            has_earlier_BT1 = (position_ids_BT >= distance).unsqueeze(-1).to(x_BSD.dtype)
-            earlier_BTD = x_BSD[:, first - distance : end - distance] * has_earlier_BT1
-            mixed_BTD = torch.addcmul(mixed_BTD, earlier_BTD, gain_D)
+        earlier = (x_BSD[:, first - distance : end - distance] for distance in range(1, first + 1))
+        return self.mix(x_BSD[:, first:], earlier, position_ids_BT)
+
+    def mix(self, x_BTD: Tensor, earlier: Iterable[Tensor], position_ids_BT: Tensor) -> Tensor:
+        """Return embeddings mixed with those of the tokens before each.
+
+        Shapes: x (B, T, D); earlier: as many of (B, T, D) as the lookback, the nearest first; returns (B, T, D).
+        """
+        mixed_BTD = x_BTD
+        for distance, (gain_D, earlier_BTD) in enumerate(zip(self.gains, earlier, strict=True), start=1):
+            has_earlier_BT1 = (position_ids_BT >= distance).unsqueeze(-1).to(x_BTD.dtype)
+            mixed_BTD = torch.addcmul(mixed_BTD, earlier_BTD * has_earlier_BT1, gain_D)
         return mixed_BTD

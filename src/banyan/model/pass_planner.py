@@ -10,6 +10,7 @@ from torch import Tensor
 from banyan.core.errors import ContextLengthError, ShapeError
 from banyan.model.attention import AttentionPlan
 from banyan.model.blockwise import BLOCK, block_mask
+from banyan.model.cache_spans import CacheSpans
 from banyan.model.config import ModelConfig
 from banyan.model.kv_cache import CacheRows
 from banyan.model.masks import attention_mask
@@ -34,7 +35,7 @@ class PassPlanner:
         attend_until_BT: Tensor | None,
         *,
         dtype: torch.dtype,
-        cache: CacheRows | None = None,
+        cache: CacheRows | CacheSpans | None = None,
         is_causal: bool = False,
         row_groups: Sequence[RowGroup] | None = None,
     ) -> tuple[Tensor, AttentionPlan]:

@@ -12,6 +12,7 @@ from banyan.core.errors import ConfigError, ShapeError
 from banyan.core.types import HeadSpec
 from banyan.model.adapters import Adapters
 from banyan.model.block import Block
+from banyan.model.cache_spans import CacheSpans, SpanPass
 from banyan.model.config import ModelConfig
 from banyan.model.dropout import position_keys
 from banyan.model.embedding_noise import add_noise
@@ -88,7 +89,7 @@ class Transformer(nn.Module):
         grid_ids_BT: Tensor | None = None,
         noise_seeds_B: Tensor | None = None,
         noise_strength: float = 0.0,
-        cache: CacheRows | None = None,
+        cache: CacheRows | CacheSpans | None = None,
         num_blocks: int | None = None,
         adapters_B: Sequence[str | None] | None = None,
         is_causal: bool = False,
@@ -102,7 +103,7 @@ class Transformer(nn.Module):
         While it learns, dropout follows from `noise_seeds`, one per row; without them PyTorch's generator draws some.
         So does the noise on the embeddings, where it has a strength.
         `num_blocks` stops after so many blocks, 0 at the embeddings; the final norm stands after all of them only.
-        `adapters` name the one that each row goes through; None: the one that is active, if any.
+        `adapters` name the one that each row goes through, or with spans each token; None: the active one, if any.
         `is_causal` says that the ids leave every position itself and all before it; on a GPU nobody looks for that.
         Raises: ContextLengthError if the tokens do not fit into max_seq_len; ShapeError if a cache is given together
         with positions or segments, for each of its slots counts for itself and holds one segment, or with a number of
@@ -176,7 +177,12 @@ class Transformer(nn.Module):
         return position_keys(noise_seeds_B, seq_len=shape_BT[1])
 
     def embed(
-        self, token_ids_BT: Tensor, position_ids: Tensor, grid_ids_BT: Tensor | None, *, cache: CachePass | None
+        self,
+        token_ids_BT: Tensor,
+        position_ids: Tensor,
+        grid_ids_BT: Tensor | None,
+        *,
+        cache: CachePass | SpanPass | None,
     ) -> Tensor:
         """Shapes: all (B, T), int64; returns (B, T, D), what the first block reads."""
         x_BTD = self._embed_tokens(token_ids_BT, position_ids, cache)
@@ -187,15 +193,14 @@ class Transformer(nn.Module):
             x_BTD = x_BTD + cells_BTD * (grid_ids_BT >= 0).unsqueeze(-1)
         return x_BTD
 
-    def _embed_tokens(self, token_ids_BT: Tensor, position_ids: Tensor, cache: CachePass | None) -> Tensor:
+    def _embed_tokens(self, token_ids_BT: Tensor, position_ids: Tensor, cache: CachePass | SpanPass | None) -> Tensor:
         if self.lookback is None:
             return self.embedding(token_ids_BT)  # type: ignore[no-any-return]
-        num_earlier = self.config.lookback
         if cache is None:
-            with_earlier = F.pad(token_ids_BT, (num_earlier, 0))
-        else:
-            with_earlier = torch.cat((cache.earlier_tokens(token_ids_BT), token_ids_BT), dim=1)
-        return self.lookback(self.embedding(with_earlier), position_ids)  # type: ignore[no-any-return]
+            with_earlier = F.pad(token_ids_BT, (self.config.lookback, 0))
+            return self.lookback(self.embedding(with_earlier), position_ids)  # type: ignore[no-any-return]
+        earlier = map(self.embedding, cache.earlier_tokens(token_ids_BT).unbind(dim=-1))
+        return self.lookback.mix(self.embedding(token_ids_BT), earlier, position_ids)
 
     def _check_num_blocks(self, num_blocks: int, *, has_cache: bool) -> None:
         if has_cache:
