@@ -98,6 +98,11 @@ def test_the_encoding_of_answers_is_looked_at_too() -> None:
         ({"image": {"bytes": b"png"}, "text": "a"}, b"png"),
         ({"image": Image(width=1, height=1, channels=1, pixels=b"\0"), "text": "a"}, b"\0"),
         ({"review": "a", "stars": 3}, "a"),
+        ({"stars": "3", "review": "a"}, "a"),
+        ({"queue": "b", "subject": "a", "body": "c"}, "b\na\nc"),
+        ({"target_language": "de", "source_language": "en", "target": "b", "source": "a"}, "a"),
+        ({"en": "a", "de": "b"}, "a"),
+        ({"label": "b"}, "b"),
         ({"stars": 3}, None),
     ],
 )

@@ -54,6 +54,18 @@ def test_a_folder_without_splits_and_a_file_are_one_split(tmp_path: Path) -> Non
         assert [split.split for split in check_data(str(place)).splits] == [place.name]
 
 
+def test_of_a_table_whose_label_stands_first_the_texts_are_compared(tmp_path: Path) -> None:
+    def write(name: str, numbers: range, *, label: str = "") -> None:
+        rows = "".join(f"{label or 'ab'[n % 2]},Title {n},Body of number {n} here.\n" for n in numbers)
+        (tmp_path / name).write_text(f"class,title,body\n{rows}")
+
+    write("train.csv", range(20))
+    write("test.csv", range(19, 23), label="c")  # by itself nothing that could be a label
+    report = check_data(str(tmp_path), share=None)
+    assert [split.num_duplicates for split in report.splits] == [0, 0]
+    assert [(leak.num_rows, leak.examples) for leak in report.leaks] == [(1, ("Title 19 Body of number 19 here.",))]
+
+
 def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
     with pytest.raises(FileError, match="not UTF-8"):

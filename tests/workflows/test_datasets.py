@@ -37,6 +37,18 @@ def test_the_first_held_out_rows_stand_for_all_of_them(tmp_path: Path) -> None:
     assert splits.validation != _split(tmp_path / "rows.jsonl", rows, seed=1).validation
 
 
+@pytest.mark.parametrize("template", ["{subject}: {body}", None], ids=["a template", "columns that nobody knows"])
+def test_rows_whose_label_stands_first_are_not_held_out_label_by_label(tmp_path: Path, template: str | None) -> None:
+    rows = [{"queue": "abc"[n % 3], "subject": f"subject {n}", "body": f"body {n}"} for n in range(300)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = {"label": "queue"} if template else {}
+    data = TaskDataConfig(train=str(tmp_path / "rows.jsonl"), columns=columns, validation_fraction=0.2)
+    splits = load_splits(TaskConfig(name="t", kind="classification", data=data, template=template), seed=0)
+    assert [len(splits.train), len(splits.validation)] == [240, 60]
+    for held_out in (splits.train, splits.validation):
+        assert {row["queue"] for row in held_out} == {"a", "b", "c"}
+
+
 def test_few_rows_that_are_all_alike_cannot_be_held_out(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="5 rows, 1 of them different, are too few"):
         _split(tmp_path / "rows.jsonl", [{"review": "the same", "label": "a"}] * 5)

@@ -6,10 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from banyan.core.types import Image, Row
+from banyan.data.kinds import LABEL_NAMES
+from banyan.data.languages import language_code
+
+ANSWERS = ("label", "label_name", "tags", "answers", "summary", "translation", "messages")
 
 RowReader: TypeAlias = Callable[[Row], Row | None]  # None: the row cannot be used, and is known not to
 
 _SOURCES = ("context", "question", "document", "instruction", "input", "prompt", "text")
+_NOT_ASKED = frozenset({*ANSWERS, *LABEL_NAMES})
 
 
 def same(row: Row) -> Row:
@@ -86,7 +91,19 @@ def source_text(row: Row) -> str | bytes | None:
     if isinstance(row.get("tokens"), list):
         return " ".join(map(str, row["tokens"]))
     parts = [row[name] for name in _SOURCES if isinstance(row.get(name), str)]
-    return "\n".join(parts) or next((value for value in row.values() if isinstance(value, str)), None)
+    return "\n".join(parts) or _text_of_unknown_columns(row)
+
+
+def _text_of_unknown_columns(row: Row) -> str | None:
+    """Return the first of two languages, or else all texts of a row but those that answer."""
+    texts = {str(name).lower(): value for name, value in row.items() if isinstance(value, str)}
+    languages = [name for name in texts if language_code(name)]
+    if len(languages) > 1:
+        return texts[languages[0]]
+    if {"source", "target"} <= texts.keys():
+        return texts["source"]
+    asked = [value for name, value in texts.items() if name not in _NOT_ASKED]
+    return "\n".join(asked or texts.values()) or None
 
 
 def _picture_bytes(value: Any) -> bytes | None:

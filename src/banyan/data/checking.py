@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any
 
 from banyan.core.types import Row
-from banyan.data.catalog_rows import source_text
+from banyan.data.catalog_rows import ANSWERS, source_text
 from banyan.data.near_duplicates import Fingerprinter, NearIndex
 
 NEARLY = 0.75  # share of pairs of words from which two texts count as nearly the same
@@ -23,7 +23,6 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _NOT_A_WORD = re.compile(r"[\W_]+")
 # What UTF-8 looks like after somebody has read it as Latin-1 or Windows-1252 and saved it again.
 _MOJIBAKE = re.compile("Ã[\x80-\xbf]|â€[\x80-\xbf™œžš¦¢“”]|ï»¿|[äåæçè][\x80-\xbf]{2}")
-ANSWERS = ("label", "label_name", "tags", "answers", "summary", "translation", "messages")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
 from banyan.core.errors import ConfigError, DataError, FileError
@@ -12,15 +13,17 @@ from banyan.core.paths import data_directory
 from banyan.core.registry import did_you_mean
 from banyan.core.types import Row
 from banyan.data.catalog import CATALOG, NO_ROWS, Dataset, find_dataset, is_known_variant, load_split
-from banyan.data.checking import ANSWERS, NEARLY, Contents, DataReport, Look, check_splits
+from banyan.data.checking import NEARLY, Contents, DataReport, Look, check_splits
 from banyan.data.grouping import split_of
+from banyan.data.kinds import Guess, guess_kind
 from banyan.data.near_duplicates import LOWEST_SHARE
 from banyan.data.sources import list_files, read_rows
 from banyan.tasks.config import TaskConfig
-from banyan.tasks.rows import fill_template
 from banyan.workflows.datasets import SPLITS, load_splits
+from banyan.workflows.holding_out import as_asked
 from banyan.workflows.recipe import Recipe, read_recipe
 
+_SAMPLE_ROWS = 500  # looked at to find out what the columns of a file are
 NEAR_SHARE = NEARLY  # of pairs of words, from which texts count as nearly the same unless asked otherwise
 
 
@@ -91,8 +94,7 @@ def _check_recipe(recipe: Recipe, *, share: float | None) -> DataReport:
     for task in recipe.tasks:
         splits = load_splits(task, seed=recipe.seed)
         known[task.name] = {
-            split: look.read(f"{task.name}/{split}", [_as_asked(row, task) for row in splits.named(split)])
-            for split in SPLITS
+            split: look.read(f"{task.name}/{split}", _asked(splits.named(split), task)) for split in SPLITS
         }
     within = [(own[SPLITS[at]], own[split]) for own in known.values() for at in (1, 2) for split in SPLITS[:at]]
     across = [
@@ -105,17 +107,8 @@ def _check_recipe(recipe: Recipe, *, share: float | None) -> DataReport:
     return look.report([content for own in known.values() for content in own.values()], within + across)
 
 
-def _as_asked(row: Row, task: TaskConfig) -> Row:
-    """Return a row under our column names, with the text that the task's template makes of it."""
-    columns = task.data.columns
-    renamed = {**row, **{ours: row[theirs] for ours, theirs in columns.items() if theirs in row}}
-    if task.template is None or "image" in renamed:
-        return renamed
-    try:
-        text = fill_template(task.template, renamed)
-    except DataError:  # of a row that cannot be read, training speaks
-        return renamed
-    return {"text": text, **{name: renamed[name] for name in ANSWERS if name in renamed}}
+def _asked(rows: Iterable[Row], task: TaskConfig) -> Iterator[Row]:
+    return (as_asked(row, columns=task.data.columns, template=task.template) for row in rows)
 
 
 def _splits_of(place: str) -> Iterator[tuple[str, Iterable[Row]]]:
@@ -129,7 +122,19 @@ def _splits_of(place: str) -> Iterator[tuple[str, Iterable[Row]]]:
     if not path.exists():
         hint = f"no data set of the catalog is called so{did_you_mean(place, CATALOG)}"
         raise FileError(f"{place} not found.", hint=hint)
-    yield from (files_by_split(path) if path.is_dir() else [(path.name, read_rows(path))])
+    yield from _as_recognised(files_by_split(path) if path.is_dir() else [(path.name, read_rows(path))])
+
+
+def _as_recognised(splits: Iterable[tuple[str, Iterable[Row]]]) -> Iterator[tuple[str, Iterable[Row]]]:
+    """Yield splits with the columns that `banyan init` takes those of the first one for."""
+    guess: Guess | None = None
+    for number, (split, rows) in enumerate(splits):
+        left = iter(rows)
+        sample = list(islice(left, _SAMPLE_ROWS))
+        guess = guess_kind(sample) if number == 0 else guess
+        columns, template = ({}, None) if guess is None else (guess.columns, guess.options.get("template"))
+        asked = partial(as_asked, columns=columns, template=template)
+        yield split, map(asked, chain(sample, left))
 
 
 def files_by_split(folder: Path) -> Iterator[tuple[str, Iterable[Row]]]:

@@ -59,7 +59,15 @@ def load_splits(task: TaskConfig, *, seed: int) -> Splits:
     shares = {"validation": data.validation_fraction, "test": data.test_fraction}
     has_pictures = TASK_KINDS[task.kind].has_pictures
     is_usable = partial(_is_usable, needs_text=task.kind in _TOLD and not (task.template or task.captions))
-    hold_out(rows, shares, columns=data.columns, seed=seed, has_pictures=has_pictures, is_usable=is_usable)
+    hold_out(
+        rows,
+        shares,
+        columns=data.columns,
+        template=task.template,
+        seed=seed,
+        has_pictures=has_pictures,
+        is_usable=is_usable,
+    )
     train, validation, test = (tuple(spread(rows[split], data.max_examples)) for split in SPLITS)
     return Splits(train=train, validation=validation, test=test, described_by=all_rows)
 

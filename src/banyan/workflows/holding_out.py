@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from banyan.core.errors import DataError
 from banyan.core.types import Image, Row
+from banyan.data.catalog_rows import ANSWERS
 from banyan.data.checking import source_fingerprint
+from banyan.tasks.rows import fill_template
 
 
 def hold_out(
@@ -28,6 +30,7 @@ def hold_out(
     columns: Mapping[str, str],
     seed: int,
     has_pictures: bool,
+    template: str | None = None,
     is_usable: Callable[[Row], bool] = lambda row: True,
 ) -> None:
     """Move a share of the training rows to each split that has none.
@@ -39,7 +42,7 @@ def hold_out(
     wanted = {split: share for split, share in shares.items() if share and not rows[split]}
     if not wanted:
         return
-    train = [_renamed(row, columns) for row in rows["train"]]
+    train = [as_asked(row, columns=columns, template=template) for row in rows["train"]]
     chosen = _by_picture(train, wanted, is_usable) if has_pictures else _by_seed(train, wanted, seed=seed)
     held_out = {number for numbers in chosen.values() for number in numbers}
     all_rows = rows["train"]
@@ -56,8 +59,17 @@ def hold_out(
         )
 
 
-def _renamed(row: Row, columns: Mapping[str, str]) -> Row:
-    return {**row, **{ours: row[theirs] for ours, theirs in columns.items() if theirs in row}}
+def as_asked(row: Row, *, columns: Mapping[str, str], template: str | None) -> Row:
+    """Return a row under our column names alone, with the text that a task's template makes of it."""
+    named = {ours: row[theirs] for ours, theirs in columns.items() if theirs in row}
+    renamed = {name: value for name, value in row.items() if name not in columns.values()} | named
+    if template is None or "image" in renamed:
+        return renamed
+    try:
+        text = fill_template(template, {**row, **named})
+    except DataError:  # of a row that cannot be read, training speaks
+        return renamed
+    return {"text": text, **{name: renamed[name] for name in ANSWERS if name in renamed}}
 
 
 def _by_seed(train: Sequence[Row], wanted: Mapping[str, float], *, seed: int) -> dict[str, list[int]]:
