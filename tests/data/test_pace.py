@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from banyan.data.pace import Paces
@@ -13,6 +15,13 @@ def test_a_task_without_a_better_score_is_slowed_until_it_gets_better_again() ->
         heard.hear({"a": score})
         slow.append(heard.factors.tolist())
     assert slow == [[1.0, 1.0], [1.0, 1.0], [0.1, 1.0], [0.1, 1.0], [1.0, 1.0]]
+
+
+def test_a_score_that_is_no_number_is_as_none() -> None:
+    heard = paces()
+    for score in (math.nan, 0.5, 0.6, 0.7):
+        heard.hear({"a": score})
+    assert heard.factors.tolist() == [1.0, 1.0]
 
 
 def test_a_state_is_taken_up_exactly() -> None:

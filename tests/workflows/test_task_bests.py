@@ -1,6 +1,7 @@
 """Each task keeps the checkpoint at which it scored best, however the others did."""
 
 import json
+import math
 from pathlib import Path
 
 from banyan.core.model_directory import verify_manifest
@@ -51,7 +52,7 @@ def test_a_resumed_run_knows_what_was_kept_and_keeps_only_what_is_better(tmp_pat
         record = CheckpointRecord(step=step, path=checkpoint, size_bytes=1, is_best=False, seconds=0.0)
         bests.on_checkpoint(record)
 
-    for step, f1 in ((1, 0.5), (2, 0.4), (3, 0.6)):
+    for step, f1 in ((1, math.nan), (2, 0.4), (3, 0.6), (4, 0.5)):
         told(step, f1, resumed_at=step - 1)
     best = read_task_bests(tmp_path)["film"]
     assert (best.step, best.metric) == (3, "macro_f1")

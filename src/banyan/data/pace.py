@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,9 +27,9 @@ class Paces:
         return np.where(is_slow, self._slow_factor, 1.0)
 
     def hear(self, scores: Mapping[str, float]) -> None:
-        """Take in the scores of one validation; higher is better. A task that was not scored keeps its count."""
+        """Take in the scores of one validation; higher is better. One without a number keeps its count."""
         for name in self._names:
-            if name not in scores:
+            if not math.isfinite(scores.get(name, math.nan)):
                 continue
             is_better = name not in self._best or scores[name] > self._best[name]
             self._stalled[name] = 0 if is_better else self._stalled[name] + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -64,7 +65,9 @@ class TaskBests(Callback):
 def _best_of(task: Task[Any], record: EvaluationRecord) -> TaskBest | None:
     metric = task.chosen_metric
     score = record.metrics.get(f"{task.name}/{metric}")
-    return None if score is None else TaskBest(step=record.step, metric=metric, score=float(score))
+    if score is None or not math.isfinite(score):  # no later score would be better than NaN
+        return None
+    return TaskBest(step=record.step, metric=metric, score=float(score))
 
 
 def read_task_bests(run_directory: Path) -> dict[str, TaskBest]:
