@@ -50,6 +50,12 @@ def test_the_best_reference_counts() -> None:
     assert score_answer(["a fig", "the banyan tree"], "banyan tree") == (1.0, 1.0)
 
 
+def test_a_reference_of_nothing_but_articles_counts_only_where_there_is_no_other() -> None:
+    """As in the official SQuAD 2.0 script, which drops such references."""
+    assert score_answer(["The", "The Band"], "") == (0.0, 0.0)
+    assert score_answer(["The"], "a") == (1.0, 1.0)
+
+
 @pytest.mark.parametrize(
     ("references", "answer", "score"), [([], "", 1.0), ([""], "", 1.0), ([], "x", 0), (["x"], "", 0)]
 )

@@ -36,6 +36,12 @@ def test_chinese_is_cut_by_sacrebleus_chinese_tokenizer() -> None:
     assert "version:" in measured.signatures["chrf/en>zh"]
 
 
+@pytest.mark.parametrize("language", ["zh-Hant", "zh_CN", "cmn", "Chinese", "ZH"])
+def test_chinese_under_any_of_its_names_is_cut_as_chinese(language: str) -> None:
+    measured = measure_translations(items([("今天天气很好", "今天很好")], language))
+    assert "tok:zh" in measured.signatures["bleu"] and measured.scores()["bleu"] > 0
+
+
 def test_several_references_may_differ_in_number() -> None:
     scored = [
         *items([("x", "the big tree")], references=("a big tree", "the big tree")),

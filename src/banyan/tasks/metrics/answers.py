@@ -40,10 +40,11 @@ def _is_punctuation(character: str) -> bool:
 def score_answer(references: Sequence[str], answer: str) -> tuple[float, float]:
     """Return exact match and F1 of an answer against the best of its references.
 
-    No reference, or a blank one, means that there is no answer: then only a blank answer is right.
+    No reference, or nothing but articles and punctuation in all of them, means that there is no answer: then only a
+    blank answer is right.
     """
     given = answer_tokens(answer)
-    due = [answer_tokens(reference) for reference in references] or [[]]
+    due = [tokens for tokens in map(answer_tokens, references) if tokens] or [[]]
     return max(float(given == tokens) for tokens in due), max(_token_f1(tokens, given) for tokens in due)
 
 

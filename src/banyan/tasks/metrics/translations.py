@@ -14,6 +14,7 @@ import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from banyan.data.languages import language_code
 from banyan.tasks.metrics.measurement import FloatArray, Measurement, Scores, ratio
 
 _BLEU_TOKENIZERS = {"zh": "zh", "ja": "char", "ko": "char"}  # sacreBLEU's own for other languages: 13a
@@ -36,7 +37,8 @@ class _Group:
 
     def __init__(self, items: Sequence[ScoredTranslation]) -> None:
         self.chrf = CHRF()
-        self.bleu = BLEU(tokenize=_BLEU_TOKENIZERS.get(items[0].target_language.split("-")[0], "13a"), force=True)
+        language = language_code(items[0].target_language) or ""
+        self.bleu = BLEU(tokenize=_BLEU_TOKENIZERS.get(language, "13a"), force=True)
         self.is_apart = items[0].is_apart
         answers, columns = [item.answer for item in items], _reference_columns(items)
         parts = [
