@@ -128,6 +128,33 @@ def test_what_a_model_has_from_a_parent_is_left_out_unless_it_is_named(
         score(copy, address, tasks=("tagging",))
 
 
+class Heard(SilentReporter):
+    """Keeps every line."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_a_task_whose_split_holds_nothing_is_left_out_with_a_line(
+    tiny_run: TrainingOutcome, address: str, tmp_path: Path
+) -> None:
+    copy, heard = tmp_path / "model", Heard()
+    shutil.copytree(tiny_run.run_directory / "best", copy)
+    recipe = yaml.safe_load((copy / "recipe.yaml").read_text("utf-8"))
+    for task in recipe["tasks"]:
+        if task["name"] == "tagging":
+            task["data"] |= {"test": None, "test_fraction": 0.0}
+    (copy / "recipe.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
+    (copy / "manifest.json").unlink()
+    write_manifest(copy)
+    run = score(copy, address, tasks=("classification", "tagging"), max_examples=3, reporter=heard)
+    assert list(run.evaluations) == ["classification"]
+    assert heard.lines == ["not scored, for there are no test examples: tagging"]
+
+
 def test_a_model_whose_data_has_gone_says_so(tiny_run: TrainingOutcome, address: str, tmp_path: Path) -> None:
     copy = tmp_path / "model"
     shutil.copytree(tiny_run.run_directory / "best", copy)

@@ -91,6 +91,8 @@ def evaluate(
             raise DataError(
                 f"{directory}: no task has {split} examples to score on.", hint="name a file: --data task=file"
             )
+        if without := [name for name, found in examples.items() if not found]:
+            reporter.line(f"not scored, for there are no {split} examples: {', '.join(without)}")
         reporter.stage("score")
         judges = {name: sources.judge(model.task(name)) for name in chosen}
         results = evaluate_model(model, examples, judges=judges, reporter=reporter)
