@@ -5,15 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from banyan.core.errors import ContextLengthError, DataError, InputError
-from banyan.core.types import Completion, MaskKind, Prompt, Row, Span
-from banyan.tasks.question_answering import (
-    ENDS_HERE,
-    IN_CONTEXT,
-    STARTS_HERE,
-    QuestionAnswering,
-    QuestionExample,
-    ReferenceSpan,
-)
+from banyan.core.types import ENDS_HERE, IN_CONTEXT, STARTS_HERE, Completion, MaskKind, Prompt, Row, Span
+from banyan.tasks.question_answering import QuestionAnswering, QuestionExample, ReferenceSpan
 from banyan.tasks.units import split_units
 from banyan.testing.vocabulary import tiny_vocabulary
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
-NO_TARGET = -1  # a position that has nothing to predict
-NO_GRID = -1  # a position that does not predict an image code
+NO_TARGET, NO_GRID = -1, -1  # a position that has nothing to predict; one that does not predict an image code
+STARTS_HERE, ENDS_HERE, IN_CONTEXT = 1, 2, 4  # bits of a span head's target
 MAX_NGRAM_BUCKETS = 1 << 24  # rows of a head's table
 
 Pooling: TypeAlias = Literal["last", "mean"]  # what stands for a whole text: its last position, or the mean of all
@@ -72,7 +72,7 @@ class TokenSequence:
     """One example as a model learns it; all five sequences have the same length.
 
     `targets[t]` belongs to position t as it is (already shifted). For the language-model head it is a token id; for a
-    classification or tagging head a label index; for a span head a bit field: 1 the answer starts here, 2 it ends here.
+    classification or tagging head a label index; for a span head the bits STARTS_HERE, ENDS_HERE and IN_CONTEXT.
     """
 
     task: str

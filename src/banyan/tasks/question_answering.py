@@ -8,7 +8,19 @@ from typing import Any, ClassVar
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError, ContextLengthError, DataError, InputError
-from banyan.core.types import Completion, HeadKind, HeadSpec, MaskKind, Prediction, Prompt, Row, Span
+from banyan.core.types import (
+    ENDS_HERE,
+    IN_CONTEXT,
+    STARTS_HERE,
+    Completion,
+    HeadKind,
+    HeadSpec,
+    MaskKind,
+    Prediction,
+    Prompt,
+    Row,
+    Span,
+)
 from banyan.tasks.augmentation.config import NOISE
 from banyan.tasks.augmentation.passage import Passage, WordSplitter, split_passage
 from banyan.tasks.base import Supervision, Task
@@ -20,7 +32,6 @@ from banyan.tasks.rows import list_column, needed_columns, read_each, rename_col
 from banyan.tasks.units import Unit, encode_units, split_units
 from banyan.tokenizers.vocabulary import Vocabulary
 
-STARTS_HERE, ENDS_HERE, IN_CONTEXT = 1, 2, 4  # bits of a span head's target
 _NO_ANSWER_POSITION = 0
 _SEPARATOR = "|||"
 

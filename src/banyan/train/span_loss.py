@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-STARTS, ENDS, IN_CONTEXT = 1, 2, 4  # bits of a span head's targets
+from banyan.core.types import ENDS_HERE, STARTS_HERE
 
 
 def span_losses(logits_M2: Tensor, targets_M: Tensor, segments_M: Tensor, *, num_segments: int) -> Tensor:
@@ -32,7 +32,7 @@ def segment_log_probs(logits_M2: Tensor, segments_M: Tensor, *, num_segments: in
 def answer_marks(targets_M: Tensor) -> Tensor:
     """Return 1 where an answer starts (column 0) and where it ends (column 1)."""
     bits_M = targets_M.clamp(min=0)  # NO_TARGET marks nothing
-    return torch.stack(((bits_M & STARTS) > 0, (bits_M & ENDS) > 0), dim=1).long()
+    return torch.stack(((bits_M & STARTS_HERE) > 0, (bits_M & ENDS_HERE) > 0), dim=1).long()
 
 
 def sum_by_segment(segments_M: Tensor, values_M2: Tensor, num: int) -> Tensor:

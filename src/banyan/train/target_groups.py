@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from banyan.core.errors import DataError
-from banyan.core.types import HeadKind, HeadSpec
+from banyan.core.types import IN_CONTEXT, HeadKind, HeadSpec
 from banyan.data.batch import Batch
 from banyan.model.ngrams import ReadTokens
-from banyan.train.span_loss import IN_CONTEXT, answer_marks, sum_by_segment
+from banyan.train.span_loss import answer_marks, sum_by_segment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
