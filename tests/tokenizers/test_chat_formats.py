@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from banyan.tokenizers.banyan_layout import SPECIAL_TOKENS
 from banyan.tokenizers.chat_formats import ROLES
-from banyan.tokenizers.vocabulary import SPECIAL_TOKENS
 
 
 def test_every_role_has_its_own_special_token() -> None:

@@ -14,7 +14,8 @@ from banyan.core.errors import CheckpointError
 from banyan.testing.foreign_tokenizers import FAMILIES, foreign_files, write_foreign_tokenizer
 from banyan.testing.vocabulary import tiny_vocabulary
 from banyan.tokenizers.foreign import read_foreign_tokenizer
-from banyan.tokenizers.vocabulary import Vocabulary, load_vocabulary
+from banyan.tokenizers.vocabulary import Vocabulary
+from banyan.tokenizers.vocabulary_loading import load_vocabulary
 
 DATA = Path(os.environ.get("BANYAN_DATA", ""))
 needs_data = pytest.mark.skipif("BANYAN_DATA" not in os.environ, reason="BANYAN_DATA is not set")

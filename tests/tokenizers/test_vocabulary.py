@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
 
-from banyan.core.errors import CheckpointError, ConfigError, FileError, InputError, UnknownNameError
-from banyan.core.files import read_json
+from banyan.core.errors import ConfigError, InputError, UnknownNameError
 from banyan.testing.vocabulary import tiny_tokenizer, tiny_vocabulary
+from banyan.tokenizers.banyan_layout import MAX_TASKS, SPECIAL_TOKENS
 from banyan.tokenizers.bpe import BytePairTokenizer
-from banyan.tokenizers.vocabulary import MAX_TASKS, SPECIAL_TOKENS, Vocabulary, is_grown
+from banyan.tokenizers.vocabulary import Vocabulary
 
 TASKS = ("classification", "image_generation")
 
@@ -102,30 +101,6 @@ def test_too_many_or_double_tasks_are_refused() -> None:
         tiny_vocabulary(["a", "a"])
 
 
-def test_a_saved_vocabulary_loads_the_same(tmp_path: Path) -> None:
-    vocabulary = tiny_vocabulary(TASKS, 8)
-    vocabulary.save(tmp_path)
-    loaded = Vocabulary.load(tmp_path, task_names=TASKS, num_image_codes=8)
-    everything = range(vocabulary.size)
-    assert [loaded.describe(i) for i in everything] == [vocabulary.describe(i) for i in everything]
-    assert loaded.encode("独木成林 <|bos|>") == vocabulary.encode("独木成林 <|bos|>")
-
-
-def test_a_foreign_missing_or_broken_tokenizer_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="not found"):
-        Vocabulary.load(tmp_path)
-    path = tmp_path / "tokenizer.json"
-    tiny_vocabulary().save(tmp_path)
-    description = read_json(path)
-    description["added_tokens"].pop()
-    path.write_text(json.dumps(description))
-    with pytest.raises(CheckpointError, match="lists 43 special tokens"):
-        Vocabulary.load(tmp_path)
-    path.write_text(path.read_text()[:100])
-    with pytest.raises(CheckpointError, match="byte-level BPE"):
-        Vocabulary.load(tmp_path)
-
-
 def test_hugging_face_reads_the_files_and_encodes_alike(tmp_path: Path) -> None:
     vocabulary = tiny_vocabulary()
     vocabulary.save(tmp_path)
@@ -155,9 +130,3 @@ def test_the_chat_template_gives_the_ids_of_the_chat_format(tmp_path: Path, ask:
         messages, add_generation_prompt=ask, return_dict=False
     )
     assert theirs == ours
-
-
-def test_a_tokenizer_that_is_no_object_is_refused_when_it_is_first_read(tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").write_text("[[]]")
-    with pytest.raises(CheckpointError, match="must be a JSON object"):
-        is_grown(tmp_path / "tokenizer.json")

@@ -25,7 +25,7 @@ from banyan.runtime.description import ModelDescription, describe_model, write_d
 from banyan.testing.known_sentences import PROMPTS, SENTENCES, save_known_sentences
 from banyan.testing.models import tiny_model, tiny_model_config
 from banyan.testing.vocabulary import tiny_vocabulary
-from banyan.tokenizers.vocabulary import load_vocabulary
+from banyan.tokenizers.vocabulary_loading import load_vocabulary
 from banyan.transfer.gguf import neighbouring_pairs
 from banyan.workflows.exporting import export_model
 from banyan.workflows.importing import import_model

@@ -8,7 +8,9 @@ from tokenizers import Tokenizer
 
 from banyan.core.errors import CheckpointError, ConfigError
 from banyan.testing.vocabulary import tiny_vocabulary
-from banyan.tokenizers.vocabulary import SPECIAL_TOKENS, Vocabulary, load_vocabulary
+from banyan.tokenizers.banyan_layout import SPECIAL_TOKENS
+from banyan.tokenizers.vocabulary import Vocabulary
+from banyan.tokenizers.vocabulary_loading import load_vocabulary
 from banyan.transfer.gguf_tokenizer import TokenKind, gguf_tokenizer
 
 VOCABULARY = tiny_vocabulary()

@@ -14,7 +14,8 @@ from banyan.model.transformer import Transformer
 from banyan.testing.foreign_models import foreign_vocabulary
 from banyan.testing.models import tiny_model, tiny_model_config
 from banyan.testing.vocabulary import tiny_vocabulary
-from banyan.tokenizers.vocabulary import SPECIAL_TOKENS, Vocabulary
+from banyan.tokenizers.banyan_layout import SPECIAL_TOKENS
+from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.transfer.vocabulary import GrowConfig, GrownVocabulary, grow
 
 RUSSIAN = "Привет, мир! Это хороший день для прогулки по лесу. Лес и мир.\n"

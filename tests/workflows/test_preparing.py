@@ -6,7 +6,7 @@ from banyan.core.errors import BusyError, ConfigError
 from banyan.core.files import sha256_of
 from banyan.core.locks import hold_directory
 from banyan.data.corpus import load_corpus
-from banyan.tokenizers.vocabulary import Vocabulary
+from banyan.tokenizers.vocabulary_loading import load_own_vocabulary
 from banyan.workflows.preparing import CorpusReport, prepare
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.tokenizers import train_tokenizer
@@ -40,7 +40,7 @@ def run(
 def test_the_shards_hold_the_texts(notes: Path, tmp_path: Path) -> None:
     report, stages = run(notes, tmp_path / "out")
     found, shards = load_corpus(tmp_path / "out")
-    vocabulary = Vocabulary.load(tmp_path / "out")
+    vocabulary = load_own_vocabulary(tmp_path / "out")
     texts = {vocabulary.decode([int(i) for i in document]) for shard in shards for document in shard}
     assert found == report and stages == ["tokenizer", "prepare"]
     assert {text.strip() for text in texts} == {path.read_text("utf-8").strip() for path in notes.iterdir()}
@@ -56,14 +56,14 @@ def test_another_size_makes_another_tokenizer(notes: Path, tmp_path: Path) -> No
     run(notes, tmp_path / "out", vocab_size=256)
     report, stages = run(notes, tmp_path / "out", vocab_size=290)
     assert stages == ["tokenizer", "prepare"]
-    assert Vocabulary.load(tmp_path / "out").text.vocab_size == 290
+    assert load_own_vocabulary(tmp_path / "out").text.vocab_size == 290
     assert run(notes, tmp_path / "fresh", vocab_size=290)[0] == report
 
 
 def test_a_tokenizer_that_somebody_put_there_is_used(notes: Path, tmp_path: Path) -> None:
     train_tokenizer([notes], tmp_path / "out", vocab_size=256)
     assert run(notes, tmp_path / "out", vocab_size=290)[1] == ["prepare"]
-    assert Vocabulary.load(tmp_path / "out").text.vocab_size == 256
+    assert load_own_vocabulary(tmp_path / "out").text.vocab_size == 256
 
 
 def test_another_tokenizer_cuts_the_corpus_anew(notes: Path, tmp_path: Path) -> None:

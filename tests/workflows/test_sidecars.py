@@ -3,7 +3,7 @@ from pathlib import Path
 from banyan.core.config import read_config
 from banyan.runtime.description import read_description
 from banyan.tokenizers.images import load_image_tokenizer
-from banyan.tokenizers.vocabulary import Vocabulary
+from banyan.tokenizers.vocabulary_loading import load_own_vocabulary
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.sidecars import sidecars_of
 from banyan.workflows.training import TrainingOutcome
@@ -22,7 +22,7 @@ def test_the_files_give_back_what_the_run_was_made_of(tiny_run: TrainingOutcome,
     assert list(description.task_names) == [task.name for task in material.tasks]
     assert tuple(description.build_tasks().values()) == material.tasks
     assert description.dataset_fingerprint == material.fingerprint
-    vocabulary = Vocabulary.load(
+    vocabulary = load_own_vocabulary(
         directory, task_names=description.task_names, num_image_codes=description.num_image_codes
     )
     assert vocabulary.size == material.vocabulary.size

@@ -15,7 +15,8 @@ from banyan.tasks.classification import Classification
 from banyan.testing.foreign_models import foreign_vocabulary
 from banyan.testing.foreign_tokenizers import FAMILIES
 from banyan.testing.tasks import TASKS, VOCABULARY, example_about
-from banyan.tokenizers.vocabulary import SPECIAL_TOKENS, Vocabulary
+from banyan.tokenizers.banyan_layout import SPECIAL_TOKENS
+from banyan.tokenizers.vocabulary import Vocabulary
 from proofs.evidence import Cell
 from proofs.serving.goals.bench import Bench, Server
 from proofs.serving.goals.blocks import blocks, numbers_of

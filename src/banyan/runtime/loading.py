@@ -25,7 +25,8 @@ from banyan.runtime.finishes import load_finishes
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.tasks.base import Task
 from banyan.tokenizers.images import ImageTokenizer, load_image_tokenizer
-from banyan.tokenizers.vocabulary import Vocabulary, load_vocabulary
+from banyan.tokenizers.vocabulary import Vocabulary
+from banyan.tokenizers.vocabulary_loading import load_vocabulary
 
 
 def load(

@@ -17,7 +17,7 @@ from banyan.tasks.summarization import Summarization
 from banyan.tasks.tagging import Tagging
 from banyan.tasks.translation import Translation
 from banyan.testing.vocabulary import tiny_vocabulary
-from banyan.tokenizers.vocabulary import SPECIAL_TOKENS
+from banyan.tokenizers.banyan_layout import SPECIAL_TOKENS
 
 NAMES = ("lm", "topic", "words", "tags", "mt", "sum", "qa", "chat", "draw")
 NUM_CODES = 16

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+from banyan.tokenizers.banyan_layout import SPECIAL_TOKENS
 from banyan.tokenizers.bpe import BytePairTokenizer
-from banyan.tokenizers.vocabulary import SPECIAL_TOKENS, Vocabulary
+from banyan.tokenizers.vocabulary import Vocabulary
 
 _NUM_ROWS = 320  # text and special rows of the tiny model
 _SENTENCES = (

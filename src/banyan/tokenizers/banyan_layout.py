@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from banyan.core.errors import UnknownNameError
+from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.core.registry import did_you_mean
 from banyan.tokenizers.chat_formats import BANYAN
 from banyan.tokenizers.layout import ChatLayout, SpecialIds
@@ -34,7 +34,12 @@ class BanyanLayout(ChatLayout):
     def __init__(
         self, text: TextTokenizer, task_names: Sequence[str], *, control_ids: Mapping[str, int] | None = None
     ) -> None:
-        """Take the ids of special tokens where a grown vocabulary has them; None: they follow the text."""
+        """Take the ids of special tokens where a grown vocabulary has them; None: they follow the text.
+
+        Raises: ConfigError for more tasks than there are tokens for.
+        """
+        if len(task_names) > MAX_TASKS:
+            raise ConfigError(f"{len(task_names)} tasks are too many for one model; at most {MAX_TASKS}.")
         ids = control_ids or {name: text.vocab_size + index for index, name in enumerate(SPECIAL_TOKENS)}
         self._sep_id = ids["<|sep|>"]
         self._task_ids = {name: ids[f"<|task_{index}|>"] for index, name in enumerate(task_names)}

@@ -11,20 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from banyan.core.errors import CheckpointError, ConfigError, InputError
-from banyan.core.files import atomic_write_bytes, read_json, read_text
-from banyan.core.model_directory import CONFIG_FILE, TOKENIZER_FILE
+from banyan.core.files import atomic_write_bytes
 from banyan.tokenizers.banyan_files import banyan_files
-from banyan.tokenizers.banyan_layout import MAX_TASKS, SPECIAL_TOKENS, BanyanLayout
-from banyan.tokenizers.bpe import BytePairTokenizer
-from banyan.tokenizers.chat_formats import BANYAN, CHAT_FORMATS, ROLES, ChatFormat
-from banyan.tokenizers.foreign import ForeignTokenizer, read_foreign_tokenizer
+from banyan.tokenizers.banyan_layout import SPECIAL_TOKENS, BanyanLayout
+from banyan.tokenizers.chat_formats import BANYAN, ROLES, ChatFormat
+from banyan.tokenizers.foreign import ForeignTokenizer
 from banyan.tokenizers.layout import ChatLayout, Conversation, Said, SpecialIds
 from banyan.tokenizers.text import Offsets, TextTokenizer
 
-__all__ = ["MAX_TASKS", "SPECIAL_TOKENS", "Vocabulary", "is_grown", "load_vocabulary"]
-
 _ROW_MULTIPLE = 64
-_MAX_TOKENIZER_BYTES = 64 << 20  # the largest in public use have half of that
 _IMAGE_TOKENS = ("<|image|>", "<|/image|>", "<|null|>")
 
 
@@ -62,7 +57,7 @@ class Vocabulary:
         self.num_image_codes = num_image_codes
         self.foreign = foreign
         if foreign is None:
-            self.layout: ChatLayout = BanyanLayout(text, _checked_names(task_names))
+            self.layout: ChatLayout = BanyanLayout(text, task_names)
             rows = text.vocab_size + len(SPECIAL_TOKENS)
             self.text_size = -(-rows // _ROW_MULTIPLE) * _ROW_MULTIPLE  # text, special and unused rows
         else:
@@ -283,87 +278,12 @@ class Vocabulary:
         for name, content in files.items():
             atomic_write_bytes(directory / name, content)
 
-    @classmethod
-    def load(cls, directory: Path, *, task_names: Sequence[str] = (), num_image_codes: int = 0) -> Vocabulary:
-        """Read the vocabulary that `save` wrote.
-
-        Raises: FileError if the file is missing; CheckpointError if it does not hold our special tokens.
-        """
-        path = directory / TOKENIZER_FILE
-        text = BytePairTokenizer.from_json(read_text(path, max_bytes=_MAX_TOKENIZER_BYTES))
-        vocabulary = cls(text, task_names=task_names, num_image_codes=num_image_codes)
-        added = read_json(path, max_bytes=_MAX_TOKENIZER_BYTES).get("added_tokens")
-        entries = added if isinstance(added, list) else []
-        listed = [(entry.get("content"), entry.get("id")) for entry in entries if isinstance(entry, dict)]
-        if listed != list(vocabulary.layout.special.control_ids.items()) or len(listed) != len(entries):
-            raise CheckpointError(
-                f"{path} lists {len(entries)} special tokens; this format has {len(SPECIAL_TOKENS)}, in a fixed order.",
-                hint="it was written by another program or version; take the tokenizer.json that belongs to the model",
-            )
-        return vocabulary
-
-
-def load_vocabulary(
-    directory: Path,
-    *,
-    chat: str = BANYAN.name,
-    task_names: Sequence[str] = (),
-    num_image_codes: int = 0,
-    text_size: int | None = None,
-) -> Vocabulary:
-    """Read the vocabulary of a model directory, our own or an imported one, laid out in the named chat format.
-
-    `text_size` is the number of the model's rows for text and special tokens; None: as its config.json says.
-    Raises: FileError, CheckpointError if the files cannot be used; UnknownNameError for a format nobody knows.
-    """
-    known = CHAT_FORMATS[chat]
-    if known is BANYAN and not is_grown(directory / TOKENIZER_FILE):
-        return Vocabulary.load(directory, task_names=task_names, num_image_codes=num_image_codes)
-    foreign = read_foreign_tokenizer(directory)
-    return Vocabulary(
-        foreign.text,
-        task_names=task_names,
-        num_image_codes=num_image_codes,
-        foreign=foreign,
-        chat=known,
-        text_size=_rows_of_model(directory) if text_size is None else text_size,
-    )
-
-
-def is_grown(path: Path) -> bool:
-    """Whether a tokenizer.json of ours has its special tokens in the table of text tokens: more text follows them.
-
-    Raises: FileError if it cannot be read; CheckpointError if it is no JSON object.
-    """
-    description = read_json(path, max_bytes=_MAX_TOKENIZER_BYTES)
-    if not isinstance(description, dict):
-        raise CheckpointError(f"{path} is not a tokenizer: it must be a JSON object.")
-    model = description.get("model")
-    table = model.get("vocab") if isinstance(model, dict) else None
-    return isinstance(table, dict) and SPECIAL_TOKENS[0] in table
-
-
-def _rows_of_model(directory: Path) -> int | None:
-    path = directory / CONFIG_FILE
-    if not path.is_file():
-        return None
-    rows = read_json(path).get("vocab_size")
-    if type(rows) is not int or rows < 1:
-        raise CheckpointError(f"{path}: vocab_size={rows!r} is not a number of rows.")
-    return rows
-
-
-def _checked_names(task_names: Sequence[str]) -> Sequence[str]:
-    if len(task_names) > MAX_TASKS:
-        raise ConfigError(f"{len(task_names)} tasks are too many for one model; at most {MAX_TASKS}.")
-    return task_names
-
 
 def _foreign_layout(foreign: ForeignTokenizer, chat: ChatFormat, task_names: Sequence[str]) -> ChatLayout:
     if chat is BANYAN:  # a grown vocabulary: special tokens lie between old and new text
         if missing := [name for name in SPECIAL_TOKENS if name not in foreign.control_ids]:
             raise CheckpointError(f"the chat format banyan needs the special token {missing[0]}; there is none.")
-        return BanyanLayout(foreign.text, _checked_names(task_names), control_ids=foreign.control_ids)
+        return BanyanLayout(foreign.text, task_names, control_ids=foreign.control_ids)
     special = SpecialIds(
         control_ids=foreign.control_ids,
         bos_id=foreign.bos_id,

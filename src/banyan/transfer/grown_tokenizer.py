@@ -13,7 +13,8 @@ from banyan.core.errors import ConfigError
 from banyan.core.files import atomic_write_text, read_json
 from banyan.core.model_directory import TOKENIZER_FILE
 from banyan.tokenizers.foreign_bpe import token_names
-from banyan.tokenizers.vocabulary import Vocabulary, load_vocabulary
+from banyan.tokenizers.vocabulary import Vocabulary
+from banyan.tokenizers.vocabulary_loading import load_vocabulary
 
 _MAX_BYTES = 64 << 20
 _ROW_MULTIPLE = 64

@@ -15,9 +15,10 @@ from typing import Any
 from banyan.core.config import config
 from banyan.core.errors import ConfigError
 from banyan.model.transformer import Transformer
+from banyan.tokenizers.banyan_layout import SPECIAL_TOKENS
 from banyan.tokenizers.chat_formats import BANYAN
 from banyan.tokenizers.foreign_bpe import token_names
-from banyan.tokenizers.vocabulary import SPECIAL_TOKENS, Vocabulary
+from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.transfer.embedding_rows import RowPlan, with_rows
 from banyan.transfer.grown_tokenizer import describe_tokenizer, grown_description, rebuild_vocabulary
 from banyan.transfer.new_tokens import TextTokens, TokenLearner

@@ -17,11 +17,13 @@ from banyan.model.checkpoint import load_model, save_model
 from banyan.model.transformer import Transformer
 from banyan.runtime.description import describe_model, write_description
 from banyan.runtime.loading import ModelParts, read_parts
+from banyan.tokenizers.banyan_layout import SPECIAL_TOKENS
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.tokenizers.chat_formats import BANYAN
 from banyan.tokenizers.foreign import read_foreign_tokenizer
 from banyan.tokenizers.images import ImageTokenizer, load_image_tokenizer, save_image_tokenizer
-from banyan.tokenizers.vocabulary import SPECIAL_TOKENS, Vocabulary, load_vocabulary
+from banyan.tokenizers.vocabulary import Vocabulary
+from banyan.tokenizers.vocabulary_loading import load_vocabulary
 from banyan.transfer.retokenize import Retokenized, retokenize
 from banyan.transfer.vocabulary import GrowConfig, GrownVocabulary, grow_rows, grow_vocabulary
 from banyan.workflows.recipe import RECIPE_FILE

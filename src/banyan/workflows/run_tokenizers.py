@@ -18,7 +18,7 @@ from banyan.tasks.picture_uris import is_data_uri
 from banyan.tasks.rows import rename_columns
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.tokenizers.images import ImageTokenizer, load_image_tokenizer
-from banyan.tokenizers.vocabulary import is_grown
+from banyan.tokenizers.vocabulary_loading import is_grown
 from banyan.workflows.datasets import Splits
 from banyan.workflows.parent import Parent
 from banyan.workflows.pictures import train_image_tokenizer, trained_image_tokenizer_sha256

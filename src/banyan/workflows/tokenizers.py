@@ -15,7 +15,8 @@ from banyan.runtime.description import read_description
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.tokenizers.chat_formats import BANYAN
 from banyan.tokenizers.inspect import fertility_by_script, token_pieces
-from banyan.tokenizers.vocabulary import Vocabulary, load_vocabulary
+from banyan.tokenizers.vocabulary import Vocabulary
+from banyan.tokenizers.vocabulary_loading import load_vocabulary
 
 _MAX_MEASURED_TEXTS = 2000
 
