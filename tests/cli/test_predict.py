@@ -312,7 +312,35 @@ def test_words_that_cannot_be_scored_are_one_line(
 
 def test_a_free_text_can_be_searched_for(banyan: Run, model: Path) -> None:
     words = ("--num-beams", 3, "--length-penalty", 0.6, "--no-repeat-ngram", 2, "--max-tokens", 6)
-    answer = banyan("predict", model, "translation", "en>zh: three red things", *words, "--json").answer
+    answer = banyan("predict", model, "translation", "en>de: three red things", *words, "--json").answer
     assert answer["predictions"][0]["text"]
-    ran = banyan("predict", model, "translation", "en>zh: three", "--num-beams", 3, "--temperature", 0.5)
+    ran = banyan("predict", model, "translation", "en>de: three", "--num-beams", 3, "--temperature", 0.5)
     assert ran.code == 2 and "num_beams=3 does not go with temperature" in ran.error
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        ("en>xx: three", 'cannot translate into target_language="xx"; it was taught de, en.'),
+        ("de>en: drei", 'cannot translate from source_language="de"; it was taught en, zh.'),
+        ("en>en: three", 'cannot translate from "en" into itself'),
+    ],
+    ids=["into what nobody taught", "from what was only translated into", "into itself"],
+)
+def test_a_language_that_a_translation_was_not_taught_is_refused(
+    banyan: Run, model: Path, asked: str, problem: str
+) -> None:
+    ran = banyan("predict", model, "translation", asked)
+    assert (ran.code, ran.out) == (2, "") and problem in ran.error and "hint: " in ran.err
+    assert banyan("outputs", "list", "--json").answer["outputs"] == []
+
+
+def test_a_row_in_an_unknown_language_is_named_and_the_others_are_answered(
+    banyan: Run, model: Path, tmp_path: Path
+) -> None:
+    rows = [{"source": "three", "source_language": "en", "target_language": to} for to in ("de", "xx")]
+    output = tmp_path / "answers.jsonl"
+    banyan("predict", model, "translation", "--file", write_rows(tmp_path / "rows.jsonl", rows), "--output", output)
+    good, bad = lines_of(output)
+    assert "prediction" in good and "error" not in good
+    assert 'target_language="xx"' in bad["error"] and "prediction" not in bad

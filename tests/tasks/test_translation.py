@@ -1,13 +1,18 @@
+from dataclasses import replace
+
 import pytest
 
-from banyan.core.errors import ConfigError, DataError, InputError
+from banyan.core.errors import ConfigError, DataError, InputError, UnknownLanguageError
 from banyan.core.types import Completion, Prediction, Row
+from banyan.tasks.config import TaskConfig, build_task
+from banyan.tasks.registry import task_from_spec
 from banyan.tasks.translation import Translation, TranslationExample
 from banyan.testing.vocabulary import tiny_vocabulary
 
 VOCABULARY = tiny_vocabulary(["mt"])
 ANY = Translation(name="mt")
 EN_ZH = Translation(name="mt", source_language="en", target_language="zh", both_directions=True)
+TAUGHT = Translation(name="mt", directions=("en>de", "en>fr", "zh>en"))
 TREE = TranslationExample(text="a tree", source_language="en", target_language="zh", translation="一棵树")
 
 
@@ -101,3 +106,73 @@ def test_directions_and_groups_are_scored_apart() -> None:
     assert scores["exact_match/en>zh"] == scores["exact_match/en>zh/names"] == 1
     assert scores["exact_match/zh>en"] == 0
     assert scores["exact_match"] == 0.5  # the named group does not count
+
+
+def ask(task: Translation, source_language: str, target_language: str) -> str:
+    named = {"source_language": source_language, "target_language": target_language}
+    return task.parse({"source": "a tree", **named}, with_answer=False).direction
+
+
+def test_a_task_remembers_the_directions_of_the_rows_that_it_can_read() -> None:
+    rows: list[Row] = [
+        {"translation": {"en": "a tree", "zh": "一棵树"}},
+        {"translation": {"fr": "arbre", "en": "tree"}, "source_language": "fr", "target_language": "en"},
+        {"translation": {"en": "a tree", "de": ""}},
+        {"text": "no pair"},
+    ]
+    assert ANY.taught_by(rows).directions == ("en>zh", "fr>en")
+    fixed: list[Row] = [{"en": "a tree", "zh": "一棵树"}]
+    assert EN_ZH.taught_by(fixed).directions == ("en>zh", "zh>en")
+    assert replace(EN_ZH, both_directions=False).taught_by(fixed).directions == ("en>zh",)
+
+
+def test_a_recipes_translation_knows_what_its_rows_teach_and_keeps_it_in_its_description() -> None:
+    task = build_task(TaskConfig(name="mt", kind="translation"), rows=[{"translation": {"en": "tree", "zh": "树"}}])
+    assert task.spec()["directions"] == ["en>zh"] and task_from_spec(task.spec()) == task
+
+
+@pytest.mark.parametrize(
+    ("asked", "field", "message"),
+    [
+        (("xx", "en"), "source_language", 'from source_language="xx"; it was taught en, zh.'),
+        (("de", "en"), "source_language", 'from source_language="de"; it was taught en, zh.'),
+        (("en", "zh-TW"), "target_language", 'into target_language="zh-TW"; it was taught de, en, fr.'),
+        (("en", "en"), "target_language", 'from "en" into itself; source_language and target_language must differ.'),
+    ],
+    ids=["unknown source", "known as a target only", "unknown target", "the same"],
+)
+def test_a_language_that_was_not_taught_on_its_side_is_refused(
+    asked: tuple[str, str], field: str, message: str
+) -> None:
+    with pytest.raises(UnknownLanguageError) as caught:
+        ask(TAUGHT, *asked)
+    assert caught.value.field == field and message in str(caught.value) and caught.value.hint
+
+
+def test_a_new_pair_of_known_languages_may_be_tried_and_one_that_was_taught_may_be_the_same_twice() -> None:
+    assert ask(TAUGHT, "zh", "de") == "zh>de"
+    assert ask(Translation(name="mt", directions=("en>en",)), "en", "en") == "en>en"
+
+
+def test_a_task_that_does_not_know_its_directions_takes_any_and_so_does_a_row_with_its_answer() -> None:
+    assert ask(ANY, "xx", "xx") == "xx>xx"
+    assert TAUGHT.parse({"translation": {"it": "albero", "pt": "uma árvore"}}).direction == "it>pt"
+
+
+def test_a_sentence_that_looks_like_a_language_is_not_repeated() -> None:
+    with pytest.raises(UnknownLanguageError, match="source_language=a text of 13 characters") as caught:
+        ask(TAUGHT, "my own secret", "en")
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("named", "direction"),
+    [
+        ({"target_language": "fr"}, "en>fr"),
+        ({"target_language": "en"}, "zh>en"),
+        ({"source_language": "zh"}, "zh>en"),
+        ({"source_language": "fr"}, "fr>en"),
+    ],
+)
+def test_a_row_that_names_one_language_gets_the_other_from_the_task(named: Row, direction: str) -> None:
+    assert EN_ZH.parse({"source": "a tree", **named}, with_answer=False).direction == direction

@@ -4,7 +4,8 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +16,7 @@ from banyan.tasks.classification import Classification
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.workflows.datasets import Splits
 from banyan.workflows.material import Material, fingerprint_rows, gather_material
+from banyan.workflows.parent import Parent, with_inherited_directions
 from banyan.workflows.preparing import prepare
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
@@ -170,6 +172,17 @@ def test_both_directions_learn_every_row_twice(gather: Gather) -> None:
     options = {"source_language": "en", "target_language": "de"}
     assert len(gather("translation", rows, task=options).sources[0]) == 8
     assert len(gather("translation", rows, task={**options, "both_directions": True}).sources[0]) == 16
+
+
+def test_a_translation_remembers_its_directions_and_a_child_those_of_its_parent(gather: Gather) -> None:
+    rows: list[Row] = [{"translation": {"en": f"tree {n}", "de": f"Baum {n}"}} for n in range(8)]
+    material = gather("translation", rows, task={"both_directions": True})
+    (own,) = material.known_tasks
+    assert own.spec()["directions"] == ["de>en", "en>de"]
+    parent = cast(Parent, SimpleNamespace(tasks={"it": dataclasses.replace(own, directions=("en>zh",))}))
+    assert with_inherited_directions(own, parent).spec()["directions"] == ["de>en", "en>de", "en>zh"]
+    unknown = cast(Parent, SimpleNamespace(tasks={"it": dataclasses.replace(own, directions=())}))
+    assert with_inherited_directions(own, unknown).spec()["directions"] == []
 
 
 def test_a_picture_is_learned_under_its_captions_and_now_and_then_without(gather: Gather) -> None:

@@ -5,7 +5,8 @@ BanyanError                     1   something we did not foresee
 │   ├── UnknownNameError        2   a name that no registry or config knows
 │   └── ShapeError              2   sizes that do not fit each other
 ├── InputError       ValueError 2   a text, label or picture a task cannot take
-│   └── ContextLengthError      2   more tokens than the model can address
+│   ├── ContextLengthError      2   more tokens than the model can address
+│   └── UnknownLanguageError    2   a language that a task was not taught
 ├── FileError        OSError    3   a file that is missing or unreadable
 ├── CheckpointError  ValueError 4   a model directory that is not whole or not ours
 ├── DataError        ValueError 5   a data set that cannot be learned from
@@ -66,6 +67,14 @@ class ContextLengthError(InputError):
         super().__init__(message, hint=hint)
         self.num_prompt_tokens = num_prompt_tokens
         self.max_seq_len = max_seq_len
+
+
+class UnknownLanguageError(InputError):
+    """A language that a task was not taught to translate from, or into."""
+
+    def __init__(self, message: str, *, field: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.field = field  # source_language or target_language
 
 
 class FileError(BanyanError, OSError):

@@ -11,6 +11,7 @@ from banyan.core.errors import (
     DataError,
     InputError,
     StoreError,
+    UnknownLanguageError,
 )
 
 
@@ -89,6 +90,8 @@ def as_api_error(error: BaseException, *, request_id: str) -> ApiError:
     if isinstance(error, ContextLengthError):
         details = {"n_prompt_tokens": error.num_prompt_tokens, "n_ctx": error.max_seq_len}
         return ApiError(400, "context_length_exceeded", error.message, details=details)
+    if isinstance(error, UnknownLanguageError):
+        return bad_request("unsupported_language", _with_hint(error), param=error.field)
     if isinstance(error, InputError | DataError | ConfigError):
         return bad_request("invalid_value", _with_hint(error))
     return internal_error(request_id)

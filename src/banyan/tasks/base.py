@@ -10,7 +10,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from banyan.core.config import config, config_to_mapping
 from banyan.core.errors import ConfigError
@@ -91,6 +91,10 @@ class Task(ABC, Generic[E]):
     def fields_from_rows(cls, rows: Sequence[Row], *, columns: Mapping[str, str]) -> dict[str, Any]:
         """Work out the fields that a recipe may leave out, such as the labels, from the training rows."""
         return {}
+
+    def taught_by(self, rows: Sequence[Row]) -> Self:
+        """Return the task with what a model remembers of its training rows beside the fields of a recipe."""
+        return self
 
     @abstractmethod
     def parse(self, row: Row, *, with_answer: bool = True) -> E:

@@ -162,4 +162,5 @@ def build_task(config: TaskConfig, *, rows: Sequence[Row] = (), **extra: Any) ->
         )
     if rows:
         values = kind.fields_from_rows(rows, columns=config.data.columns) | values
-    return config_from_mapping(kind, values, source=f"task {config.name}")
+    task = config_from_mapping(kind, values, source=f"task {config.name}")
+    return task.taught_by(rows) if rows else task

@@ -21,6 +21,7 @@ from banyan.runtime.loading import ModelParts, read_parts
 from banyan.tasks.base import Task
 from banyan.tasks.dialogue import Dialogue
 from banyan.tasks.image_generation import ImageGeneration
+from banyan.tasks.translation import Translation
 from banyan.transfer.export_architectures import exportable_architecture
 from banyan.transfer.export_format import ExportFormat, ExportSource, WeightType
 from banyan.transfer.export_formats import EXPORT_FORMATS
@@ -168,8 +169,10 @@ def _source(parts: ModelParts, *, name: str, licence: str | None) -> ExportSourc
 
 def _languages(parts: ModelParts) -> Sequence[str]:
     """Return the codes of the languages that the model's translations name; no others are known."""
-    pairs = [(spec.get("source_language"), spec.get("target_language")) for spec in parts.description.tasks]
-    codes = (language_code(name) for pair in pairs for name in pair if isinstance(name, str))
+    tasks = [task for task in parts.tasks.values() if isinstance(task, Translation)]
+    fixed = [name for task in tasks for name in (task.source_language, task.target_language) if name]
+    taught = [name for task in tasks for direction in task.directions for name in direction.split(">")]
+    codes = map(language_code, fixed + taught)
     return tuple(sorted({code for code in codes if code}))
 
 

@@ -41,6 +41,7 @@ from banyan.workflows.parent import (
     child_tasks,
     open_parent,
     read_as_the_parent_does,
+    with_inherited_directions,
     with_inherited_labels,
 )
 from banyan.workflows.picture_codes import RememberedCodes, with_copies
@@ -109,7 +110,8 @@ def gather_material(
         claim_tokenizers(recipe, tokenizers, key=fingerprint)
     image_tokenizer = run_image_tokenizer(recipe, splits, tokenizers, key=fingerprint, parent=parent)
     configs = [read_as_the_parent_does(with_inherited_labels(config, parent), parent) for config in recipe.tasks]
-    tasks = tuple(_build(config, splits[config.name], image_tokenizer) for config in configs)
+    built = (_build(config, splits[config.name], image_tokenizer) for config in configs)
+    tasks = tuple(with_inherited_directions(task, parent) for task in built)
     known = tasks if parent is None else child_tasks(parent, tasks, keep_tasks=recipe.transfer.keep_tasks)
     vocabulary = _vocabulary(
         recipe, splits, tokenizers, key=fingerprint, tasks=known, image_tokenizer=image_tokenizer, parent=parent

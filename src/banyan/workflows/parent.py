@@ -23,6 +23,7 @@ from banyan.runtime.loading import ModelParts, read_parts
 from banyan.tasks.base import Task
 from banyan.tasks.config import TaskConfig
 from banyan.tasks.registry import TASK_KINDS
+from banyan.tasks.translation import Translation
 from banyan.tokenizers.bpe import BytePairTokenizer
 from banyan.tokenizers.vocabulary import Vocabulary
 from banyan.train.checkpoints import CheckpointFolder
@@ -255,6 +256,15 @@ def with_inherited_labels(config: TaskConfig, parent: Parent | None) -> TaskConf
     if before is None or before.kind != config.kind or config.labels or not labels:
         return config
     return dataclasses.replace(config, labels=tuple(labels))
+
+
+def with_inherited_directions(task: Task[Any], parent: Parent | None) -> Task[Any]:
+    """Return a translation task with the directions its parent was taught, too; unknown ones stay unknown."""
+    before = None if parent is None else parent.tasks.get(task.name)
+    if not isinstance(task, Translation) or not isinstance(before, Translation):
+        return task
+    both = {*task.directions, *before.directions} if before.directions else ()
+    return dataclasses.replace(task, directions=tuple(sorted(both)))
 
 
 def read_as_the_parent_does(config: TaskConfig, parent: Parent | None) -> TaskConfig:

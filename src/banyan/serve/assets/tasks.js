@@ -120,7 +120,8 @@ function translationFields(task) {
     const direction = make("p", { class: "hint" }, `${task.source_language} → ${task.target_language}`);
     return { node: make("div", {}, labelled("field.text", area), direction), read };
   }
-  const [from, to] = [languageInput("en"), languageInput("de")];
+  const [sources, targets] = taughtLanguages(task);
+  const [from, to] = [languageInput(`from-${task.name}`, sources), languageInput(`to-${task.name}`, targets)];
   const node = make("div", {},
     make("div", { class: "grid" }, labelled("field.from", from), labelled("field.to", to)),
     labelled("field.text", area));
@@ -130,10 +131,14 @@ function translationFields(task) {
   return { node, read };
 }
 
-function languageInput(value) {
-  const id = "languages";
-  if (!document.getElementById(id)) {
-    document.body.append(make("datalist", { id }, LANGUAGES.map((code) => make("option", { value: code }))));
-  }
-  return make("input", { type: "text", value, list: id, maxlength: 12, spellcheck: "false", autocapitalize: "off", required: true });
+// What the task was taught to translate from and into; common languages where its model does not say.
+function taughtLanguages(task) {
+  if (!task.directions) return [LANGUAGES, [...LANGUAGES.slice(1), LANGUAGES[0]]];
+  return [0, 1].map((side) => [...new Set(task.directions.map((direction) => direction.split(">")[side]))]);
+}
+
+function languageInput(id, languages) {
+  document.getElementById(id)?.remove();
+  document.body.append(make("datalist", { id }, languages.map((code) => make("option", { value: code }))));
+  return make("input", { type: "text", value: languages[0], list: id, maxlength: 12, spellcheck: "false", autocapitalize: "off", required: true });
 }
