@@ -153,6 +153,28 @@ def test_a_data_set_knows_where_each_row_came_from_and_its_own_hash(address: str
     assert [json.loads(line) for line in judged.splitlines()] == [{"text": "Wrap text", "label": "text"}]
 
 
+def test_every_input_of_a_batch_is_exported_with_its_own_line_of_lineage(tmp_path: Path) -> None:
+    own, target = str(tmp_path / "own.db"), tmp_path / "more.jsonl"
+    texts = [f"text {n}" for n in range(3)]
+    with open_store(own) as store:
+        asked = tiny_request(task_kind="classification", num_choices=3, sources=tuple({"text": text} for text in texts))
+        answer = StoredAnswer(outputs=tuple(StoredOutput(choice_index=n, text="x") for n in range(3)))
+        key = store.record(asked, answer).result(10)
+        corrected = StoredFeedback(request_id=key, choice_index=1, correction="y")
+        store.add_feedback(corrected).result(10)
+        store.add_feedback(StoredFeedback(request_id=key, choice_index=2, rating=1)).result(10)
+    judged = run(own, "export", "--as-dataset", "--judged").stdout
+    assert [json.loads(line)["text"] for line in judged.splitlines()] == texts[1:]
+    run(own, "export", "--as-dataset", "--output", str(target))
+    rows = [json.loads(line) for line in target.read_text("utf-8").splitlines()]
+    assert rows == [{"text": text, "label": label} for text, label in zip(texts, "xyx", strict=True)]
+    origins = [json.loads(line) for line in (tmp_path / "more.lineage.jsonl").read_text("utf-8").splitlines()]
+    assert [(origin["line"], origin["index"]) for origin in origins] == [(1, 0), (2, 1), (3, 2)]
+    assert [origin["corrected_by"] for origin in origins] == [None, corrected.feedback_id, None]
+    assert [origin["rating"] for origin in origins] == [None, None, 1]
+    assert {origin["request_id"] for origin in origins} == {key}
+
+
 def test_what_a_key_does_not_allow_is_never_trained_on(tmp_path: Path) -> None:
     own, target = str(tmp_path / "own.db"), tmp_path / "more.jsonl"
     with open_store(own) as store:

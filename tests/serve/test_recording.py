@@ -16,7 +16,7 @@ import pytest
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.serve.errors import ApiError
 from banyan.serve.recording import Record, Recorder
-from banyan.store.dataset_export import dataset_row
+from banyan.store.dataset_export import training_rows
 from banyan.store.keys import create_key
 from banyan.store.sql_store import SqlStore
 from banyan.store.types import RequestState, StoredAnswer, StoredExchange, StoredRequest
@@ -146,8 +146,8 @@ def test_what_was_asked_in_any_form_is_learned_from_as_that_question(
 ) -> None:
     body = {"input": asked} if name in ("topic", "qa", "tags") else {"input": asked, "max_tokens": 4}
     exchange = stored(store, client.post(f"/v1/tasks/{name}", json=body))
-    task, row = loaded.tasks[name], dataset_row(exchange)
-    assert row is not None
+    task = loaded.tasks[name]
+    [row] = [found.row for found in training_rows(exchange)]
     learned, question = task.parse(row, with_answer=False), task.parse(task.asked_row(asked), with_answer=False)
     assert name == "lm" or learned == question  # a text that was continued is learned whole
     task.parse(row)
@@ -223,7 +223,7 @@ def test_an_empty_correction_says_that_a_question_has_no_answer_and_nothing_else
         answer = client.post("/v1/feedback", json={"id": key, "correction": correction})
         assert answer.status_code == status
         assert status == 200 or answer.json()["error"]["code"] == "empty_input"
-    row = dataset_row(store.queries.show(asked))
+    [row] = [found.row for found in training_rows(store.queries.show(asked))]
     assert row == {"question": "which?", "context": "an oak", "answers": []}
     assert loaded.tasks["qa"].parse(row).answers == ()
 
@@ -232,8 +232,66 @@ def test_any_words_correct_a_text_and_any_answer_may_be_judged(client: httpx.Cli
     for path, body in ((CHAT, ASK), ("/v1/tasks/mt", {"input": "en>zh: a tree", "max_tokens": 4})):
         key = client.post(path, json=body).headers["X-Request-Id"]
         assert client.post("/v1/feedback", json={"id": key, "correction": "一棵树"}).status_code == 200
-    batch = client.post("/v1/tasks/topic", json={"inputs": ["an oak", "a pine"]}).json()["id"]
-    assert client.post("/v1/feedback", json={"id": batch, "correction": "both"}).status_code == 200
+
+
+def test_of_a_batch_every_input_is_judged_by_its_index_and_learned_from(
+    client: httpx.Client, store: SqlStore, loaded: LoadedModel
+) -> None:
+    inputs = ["en>zh: an oak", {"source": "a pine", "source_language": "zh", "target_language": "en"}, "zh>en: 树"]
+    batch = client.post("/v1/tasks/mt", json={"inputs": inputs, "max_tokens": 4}).json()
+    for given in ({"index": 1, "correction": "一棵松"}, {"index": 2, "rating": -1}):
+        answer = client.post("/v1/feedback", json={"id": batch["id"], **given})
+        assert answer.status_code == 200 and answer.json()["index"] == given["index"]
+    exchange = store.queries.show(batch["id"])
+    assert [given.choice_index for given in exchange.feedback] == [1, 2]
+    shown = client.get(f"/v1/outputs/{batch['id']}").json()
+    assert [given["index"] for given in shown["feedback"]] == [1, 2]
+    first, second = training_rows(exchange)
+    said = batch["predictions"][0]["text"]
+    assert (first.choice_index, first.row) == (0, {"translation": {"en": "an oak", "zh": said}})
+    assert (second.choice_index, second.row) == (1, {"translation": {"zh": "a pine", "en": "一棵松"}})
+    loaded.tasks["mt"].parse(second.row)
+    assert [found.choice_index for found in training_rows(exchange, only_judged=True)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "num"),
+    [
+        ("/v1/tasks/topic", {"inputs": ["an oak", "a pine"]}, 2),
+        (COMPLETIONS, {**CONTINUE, "prompt": ["an oak", "a pine"], "n": 2}, 4),
+        (CHAT, {**ASK, "n": 3}, 3),
+        ("/v1/images/generations", {"prompt": "seven", "n": 2}, 2),
+    ],
+    ids=["inputs", "prompts with several choices", "choices", "pictures"],
+)
+def test_where_there_are_several_answers_a_judgement_says_which(
+    client: httpx.Client, store: SqlStore, path: str, body: dict[str, Any], num: int
+) -> None:
+    key = client.post(path, json=body).headers["X-Request-Id"]
+    for given, code in (({}, "missing_field"), ({"index": num}, "out_of_range"), ({"index": -1}, "out_of_range")):
+        refused = client.post("/v1/feedback", json={"id": key, "rating": 1, **given})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, code)
+        assert refused.json()["error"]["param"] == "index"
+    assert client.post("/v1/feedback", json={"id": key, "rating": 1, "index": num - 1}).status_code == 200
+    assert [found.choice_index for found in training_rows(store.queries.show(key), only_judged=True)] == [num - 1]
+
+
+def test_where_there_is_one_answer_its_index_is_0_whether_it_is_said_or_not(
+    client: httpx.Client, store: SqlStore
+) -> None:
+    key = client.post("/v1/tasks/topic", json={"inputs": ["an oak"]}).json()["id"]
+    for given in ({}, {"index": 0}):
+        assert client.post("/v1/feedback", json={"id": key, "rating": 1, **given}).json()["index"] == 0
+    refused = client.post("/v1/feedback", json={"id": key, "rating": 1, "index": 1})
+    assert refused.status_code == 400 and "0: the request has one answer, got 1" in refused.json()["error"]["message"]
+    assert [given.choice_index for given in store.queries.show(key).feedback] == [0, 0]
+
+
+def test_a_correction_that_no_task_could_learn_is_refused_for_each_of_a_batch(client: httpx.Client) -> None:
+    key = client.post("/v1/tasks/qa", json={"inputs": ["which? ||| an oak", "which? ||| a pine"]}).json()["id"]
+    for index, status in ((0, 400), (1, 200)):
+        answer = client.post("/v1/feedback", json={"id": key, "index": index, "correction": "pine"})
+        assert answer.status_code == status, answer.text
 
 
 def test_nobody_sees_what_another_key_asked(server: RunningServer, client: httpx.Client) -> None:

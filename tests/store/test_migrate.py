@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from banyan.store.migrate import _config, check_version, newest_version, schema_
 from banyan.store.run_schema import RunRow
 from banyan.store.schema import Base
 from banyan.store.sql_store import open_database, open_store
+from banyan.store.types import StoredAnswer, StoredFeedback, StoredOutput
 from banyan.testing.store import tiny_request
 
 assert RunRow.metadata is Base.metadata  # the tables of runs are part of what is compared
@@ -57,6 +59,24 @@ def test_requests_survive_the_way_down_and_up_again(address: str) -> None:
     database.close()
     with open_store(address) as store:
         assert store.queries.show(request.request_id).request == request
+
+
+def test_of_what_was_said_before_nobody_knows_about_which_answer(address: str) -> None:
+    if address == "sqlite://":
+        pytest.skip("a database in memory cannot be opened twice")
+    with open_store(address) as store:
+        key = store.record(tiny_request(), StoredAnswer(outputs=(StoredOutput(text="x"),))).result(10)
+        given = StoredFeedback(request_id=key, correction="y", choice_index=0)
+        store.add_feedback(given).result(10)
+    database = Database(address)
+    with database.write() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0004")
+    assert upgrade(database) == ("0004", newest_version())
+    database.close()
+    with open_store(address) as store:
+        assert store.queries.show(key).feedback == (replace(given, choice_index=None),)
 
 
 def test_an_older_database_is_refused_with_the_way_out(tmp_path: Path) -> None:

@@ -55,6 +55,13 @@ def test_redaction_keeps_all_but_what_points_to_somebody(file_store: SqlStore) -
     assert SECRET not in repr(exchange.feedback[0].correction) + repr(exchange.request.params)
 
 
+def test_several_inputs_are_kept_as_one_is() -> None:
+    asked = tiny_request(sources=({"text": TEXT}, {"text": "hi"}), store_mode=StoreMode.REDACTED)
+    assert kept_request(asked).sources == ({"text": f"write to {BLOT * len(SECRET)}"}, {"text": "hi"})
+    for mode in (StoreMode.HASH, StoreMode.NONE):
+        assert kept_request(tiny_request(sources=asked.sources, store_mode=mode)).sources == ()
+
+
 def test_hashes_tell_whether_an_answer_was_this_one(file_store: SqlStore) -> None:
     key = record(file_store, StoreMode.HASH)
     with file_store.database.read() as connection:

@@ -1,10 +1,13 @@
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from banyan.core.errors import InputError, StoreError
 from banyan.core.ids import new_ulid
+from banyan.store.dataset_export import training_rows
+from banyan.store.queries import RequestFilter
 from banyan.store.sql_store import SqlStore, open_database, open_store
 from banyan.store.types import (
     RequestState,
@@ -140,6 +143,31 @@ def test_feedback_comes_back_with_its_request(store: SqlStore) -> None:
     assert store.queries.show(key).feedback == (feedback,)
     with pytest.raises(InputError):
         store.add_feedback(StoredFeedback(request_id=new_ulid(), rating=1)).result(10)
+
+
+def test_feedback_names_one_of_several_answers_that_is_there(store: SqlStore) -> None:
+    request = tiny_request(num_choices=2, sources=({"text": "a"}, {"text": "b\0"}))
+    key = store.record(request, answer("A", "B")).result(10)
+    second = StoredFeedback(request_id=key, choice_index=1, correction="C")
+    store.add_feedback(second).result(10)
+    for index in (2, -1):
+        with pytest.raises(InputError, match=f"choice_index={index} is no answer of request .*, which has 2"):
+            store.add_feedback(StoredFeedback(request_id=key, choice_index=index, rating=1)).result(10)
+    found = store.queries.show(key)
+    assert (found.request, found.feedback) == (request, (second,))
+    assert [row.row for row in training_rows(replace(found, request=replace(request, task_kind="summarization")))] == [
+        {"document": "a", "summary": "A"},
+        {"document": "b\0", "summary": "C"},
+    ]
+
+
+def test_only_what_was_rated_or_corrected_counts_as_judged(store: SqlStore) -> None:
+    keys = [store.record(tiny_request(), answer("x")).result(10) for _ in range(3)]
+    said = [{"comment": "hm"}, {"rating": 1}, {"correction": "y"}]
+    for key, words in zip(keys, said, strict=True):
+        store.add_feedback(StoredFeedback(request_id=key, **words)).result(10)  # type: ignore[arg-type]
+    found = store.queries.newest(RequestFilter(judged=True))
+    assert {each.request.request_id for each in found} == set(keys[1:])
 
 
 def test_many_threads_may_write_at_once(store: SqlStore) -> None:

@@ -2,7 +2,7 @@ import pytest
 from sqlalchemy import text
 
 from banyan.store.sql_store import SqlStore
-from banyan.store.types import StoredAnswer, StoredArtifact, StoredOutput
+from banyan.store.types import StoredAnswer, StoredArtifact, StoredFeedback, StoredOutput
 from banyan.store.verify import verify_database
 from banyan.testing.store import tiny_request
 
@@ -11,7 +11,8 @@ def fill(store: SqlStore) -> None:
     picture = StoredArtifact(media_type="image/png", data=b"png")
     for _ in range(3):
         output = StoredOutput(text="an answer", artifacts=(picture,))
-        store.record(tiny_request(source={"text": "x"}), StoredAnswer(outputs=(output,))).result(10)
+        key = store.record(tiny_request(source={"text": "x"}), StoredAnswer(outputs=(output,))).result(10)
+        store.add_feedback(StoredFeedback(request_id=key, rating=1, choice_index=0)).result(10)
     store.begin(tiny_request()).result(10)
 
 
@@ -29,6 +30,7 @@ DAMAGE = {
     "DELETE FROM output_artifacts": "belongs to no output",
     "UPDATE requests SET finished_at = NULL": "its end time says otherwise",
     "UPDATE requests SET num_choices = 2": "completed with 1 outputs where 2 were asked for",
+    "UPDATE feedback SET choice_index = 1": "judges answer 1 of a request with 1",
     "DELETE FROM request_contents": "has no content",
     "UPDATE request_contents SET body = request_id": "the content cannot be unpacked",
 }

@@ -9,7 +9,7 @@ from banyan.core.hashing import hash_token_ids
 from banyan.core.types import Image
 from banyan.infer.sampling import SamplingConfig
 from banyan.runtime.loaded_model import LoadedModel
-from banyan.store.dataset_export import dataset_row
+from banyan.store.dataset_export import training_rows
 from banyan.store.types import StoredExchange
 from banyan.workflows.answer_records import AnswerRecorder, artifact_of, output_of
 
@@ -70,9 +70,9 @@ def test_a_picture_is_stored_as_png(loaded: LoadedModel, address: str, stored: S
 def test_a_stored_answer_can_be_learned_from(loaded: LoadedModel, address: str, stored: Stored) -> None:
     record(loaded, address, "classification", ["red thing"])
     record(loaded, address, "summarization", ["def f(x): return x"])
-    labelled, summed = (dataset_row(exchange) for exchange in stored())
-    assert labelled is not None and labelled["text"] == "red thing" and labelled["label"] in {"cold", "warm"}
-    assert summed is not None and summed["document"] == "def f(x): return x"
+    labelled, summed = (found.row for exchange in stored() for found in training_rows(exchange))
+    assert labelled["text"] == "red thing" and labelled["label"] in {"cold", "warm"}
+    assert summed["document"] == "def f(x): return x"
 
 
 def test_columns_of_other_names_can_be_learned_from_too(loaded: LoadedModel, address: str, stored: Stored) -> None:
@@ -83,9 +83,9 @@ def test_columns_of_other_names_can_be_learned_from_too(loaded: LoadedModel, add
     with AnswerRecorder(renamed, endpoint="predict", database=address) as recorder:
         recorder.record_answers("classification", [example], renamed.answer("classification", [example]), rows=[row])
     (exchange,) = stored()
-    learned = dataset_row(exchange)
+    (learned,) = training_rows(exchange)
     assert exchange.request.body == row
-    assert learned is not None and learned["text"] == "red thing"
+    assert learned.row["text"] == "red thing"
 
 
 def test_a_store_that_cannot_be_opened_is_found_out_before_anything_is_answered(loaded: LoadedModel) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -15,14 +15,14 @@ import typer
 from rich.console import Console
 
 from banyan.cli.output import JsonOption, QuietOption, console, emit, print_table, say
-from banyan.cli.outputs_file import Written, write_rows
+from banyan.cli.outputs_file import ExportedRow, Written, write_rows
 from banyan.cli.progress import TerminalReporter
 from banyan.cli.streams import visible
 from banyan.core.errors import ConfigError, UnknownNameError
 from banyan.core.paths import default_database_url
 from banyan.core.registry import did_you_mean
 from banyan.store.audit import COMMAND_LINE
-from banyan.store.dataset_export import dataset_row
+from banyan.store.dataset_export import training_rows
 from banyan.store.erasure import erase as erase_requests
 from banyan.store.erasure import forget
 from banyan.store.export import exchange_to_json
@@ -159,7 +159,7 @@ def export(
     state: StateOption = None,
     model: ModelOption = None,
     since: SinceOption = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", help="At most so many.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", help="At most so many requests.", min=1)] = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -174,19 +174,19 @@ def export(
     wanted = replace(wanted, judged=judged, for_training=as_dataset)
     with opened(database) as queries:
         num_forbidden = queries.count(replace(wanted, for_training=False)) - queries.count(wanted)
-        pairs = exported(queries.iterate(wanted), as_dataset=as_dataset)
+        rows = exported(queries.iterate(wanted), as_dataset=as_dataset, only_judged=judged)
         if output is not None:
             asked = {name: value for name, value in asdict(wanted).items() if value not in (None, False)}
             made_at = iso_time(utc_microseconds())
             facts = {"file": output.name, "made_at": made_at, "filter": asked, "num_forbidden": num_forbidden}
-            written = write_rows(output, pairs, facts=facts, with_lineage=as_dataset)
+            written = write_rows(output, rows, facts=facts, with_lineage=as_dataset)
             summary = {"file": output, "rows": written.num_rows, "images": written.num_images}
             told = partial(tell_written, output, written, num_forbidden=num_forbidden)
             emit({**summary, "forbidden": num_forbidden}, as_json=as_json, quiet=quiet, text=told)
         elif as_json:
-            emit({"rows": [row for row, _ in pairs]}, as_json=True)
+            emit({"rows": [each.row for each in rows]}, as_json=True)
         elif not quiet:
-            print_rows(row for row, _ in pairs)
+            print_rows(each.row for each in rows)
 
 
 def tell_written(output: Path, written: Written, *, num_forbidden: int) -> None:
@@ -259,17 +259,17 @@ def opened(address: str | None) -> Iterator[StoreQueries]:
         database.close()
 
 
-def exported(
-    exchanges: Iterable[StoredExchange], *, as_dataset: bool
-) -> Iterator[tuple[dict[str, Any], StoredExchange]]:
-    """Yield each row with the request it came from."""
+def exported(exchanges: Iterable[StoredExchange], *, as_dataset: bool, only_judged: bool) -> Iterator[ExportedRow]:
+    """Yield each row with the request it came from: as a data set every answer that can be learned from."""
     for exchange in exchanges:
-        row = dataset_row(exchange) if as_dataset else exchange_to_json(exchange)
-        if row is not None:
-            yield row, exchange
+        if not as_dataset:
+            yield ExportedRow(row=exchange_to_json(exchange), exchange=exchange)
+            continue
+        for found in training_rows(exchange, only_judged=only_judged):
+            yield ExportedRow(row=dict(found.row), exchange=exchange, choice_index=found.choice_index)
 
 
-def print_rows(rows: Iterable[dict[str, Any]]) -> None:
+def print_rows(rows: Iterable[Mapping[str, Any]]) -> None:
     """Print rows as JSON lines."""
     for row in rows:
         sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -329,10 +329,10 @@ def tell_all(found: list[StoredExchange]) -> None:
 
 def tell(row: dict[str, Any]) -> None:
     """Print one request for a person: its facts, what was asked, what was answered."""
-    aside = {"body", "source", "params", "outputs", "feedback", "partial_text"}
+    aside = {"body", "source", "sources", "params", "outputs", "feedback", "partial_text"}
     facts = [(name, value) for name, value in row.items() if name not in aside and value not in (None, "")]
     print_table(("what", "value"), facts)
-    say(f"asked    {_readable(row['source'] or row['body'])}")
+    say(f"asked    {_readable(row['sources'] or row['source'] or row['body'])}")
     if row["partial_text"]:
         say(f"so far   {_readable(row['partial_text'])}")
     for output in row["outputs"]:

@@ -23,6 +23,15 @@ from banyan.store.types import StoredExchange
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ExportedRow:
+    """One line of an export, and where it came from."""
+
+    row: Mapping[str, Any]
+    exchange: StoredExchange
+    choice_index: int | None = None  # the answer it was made of; None: all of them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Written:
     """How much an export wrote."""
 
@@ -43,7 +52,7 @@ class _Written:
 
 def write_rows(
     path: Path,
-    pairs: Iterable[tuple[dict[str, Any], StoredExchange]],
+    exported: Iterable[ExportedRow],
     *,
     facts: Mapping[str, Any],
     with_lineage: bool = False,
@@ -58,7 +67,7 @@ def write_rows(
             raise ConfigError(f"{name} exists already; an export never replaces a file.", hint="choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        written = _write_all(path, pairs, with_lineage=with_lineage, facts=facts)
+        written = _write_all(path, exported, with_lineage=with_lineage, facts=facts)
         fsync_directory(path.parent)
     except OSError as error:
         raise as_write_error(error, path) from error
@@ -69,18 +78,16 @@ def write_rows(
     return written
 
 
-def _write_all(
-    path: Path, pairs: Iterable[tuple[dict[str, Any], StoredExchange]], *, with_lineage: bool, facts: Mapping[str, Any]
-) -> Written:
+def _write_all(path: Path, exported: Iterable[ExportedRow], *, with_lineage: bool, facts: Mapping[str, Any]) -> Written:
     """Write everything under other names first; the rows take theirs last, when all that explains them is there."""
     lineage = _beside(path, "lineage.jsonl") if with_lineage else None
     counts = _Written()
     with _temporary(path).open("x", encoding="utf-8", errors="backslashreplace") as rows:
         if lineage is None:
-            _write_lines(rows, None, path.parent, pairs, counts)
+            _write_lines(rows, None, path.parent, exported, counts)
         else:
             with _temporary(lineage).open("x", encoding="utf-8") as origins:
-                _write_lines(rows, origins, path.parent, pairs, counts)
+                _write_lines(rows, origins, path.parent, exported, counts)
     hashes = {name.name: _sha256(_temporary(name)) for name in (path, lineage) if name is not None}
     manifest = {**facts, **asdict(counts.done()), "sha256": hashes}
     atomic_write_bytes(_beside(path, "manifest.json"), json.dumps(manifest, indent=2, ensure_ascii=False).encode())
@@ -94,23 +101,25 @@ def _write_lines(
     rows: TextIO,
     origins: TextIO | None,
     folder: Path,
-    pairs: Iterable[tuple[dict[str, Any], StoredExchange]],
+    exported: Iterable[ExportedRow],
     counts: _Written,
 ) -> None:
-    for row, exchange in pairs:
+    for each in exported:
         counts.num_rows += 1
-        rows.write(json.dumps(row, ensure_ascii=False) + "\n")
+        rows.write(json.dumps(each.row, ensure_ascii=False) + "\n")
         if origins is not None:
-            origins.write(json.dumps(lineage_of(exchange, line=counts.num_rows), ensure_ascii=False) + "\n")
-        counts.files |= _write_artifacts(folder, exchange, already=counts.files)
+            origin = lineage_of(each.exchange, choice_index=each.choice_index or 0, line=counts.num_rows)
+            origins.write(json.dumps(origin, ensure_ascii=False) + "\n")
+        counts.files |= _write_artifacts(folder, each, already=counts.files)
     for file in (rows, origins):
         if file is not None:
             file.flush()
             os.fsync(file.fileno())
 
 
-def _write_artifacts(folder: Path, exchange: StoredExchange, *, already: set[str]) -> set[str]:
-    outputs = exchange.answer.outputs if exchange.answer else ()
+def _write_artifacts(folder: Path, exported: ExportedRow, *, already: set[str]) -> set[str]:
+    answer, index = exported.exchange.answer, exported.choice_index
+    outputs = [output for output in answer.outputs if index in (None, output.choice_index)] if answer else []
     found = {artifact_file_name(artifact): artifact for output in outputs for artifact in output.artifacts}
     for name in found.keys() - already:
         atomic_write_bytes(folder / name, found[name].data)

@@ -230,6 +230,7 @@ class FeedbackKept(Answer):
     id: str
     object: Literal["feedback"]
     request_id: str
+    index: int
 
 
 class Tokens(Answer):

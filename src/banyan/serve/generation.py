@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from banyan.core.config import config_to_mapping
 from banyan.core.errors import ContextLengthError
 from banyan.core.hashing import hash_token_ids
-from banyan.core.types import Completion, Prompt
+from banyan.core.types import Completion, Prompt, Row
 from banyan.infer.sampling import SamplingConfig
 from banyan.serve.answering import Ask, Choice, Listener, Question, answer
 from banyan.serve.errors import as_api_error, bad_request
@@ -52,7 +52,7 @@ def text_ask(
     *,
     max_tokens: int | None,
     default_max_tokens: int,
-    source: dict[str, Any] | None,
+    sources: Sequence[Row],
 ) -> Ask:
     """Ask every prompt `n` times, each choice with a seed of its own.
 
@@ -73,7 +73,7 @@ def text_ask(
             )
             _check(sampling, is_streamed=bool(asked.stream), num_ids=parts.model.vocabulary.text_size)
             questions.append(Question(prompt=prompt, sampling=sampling))
-    stored = stored_request(request, received, questions, prompts=prompts, seed=seed, source=source)
+    stored = stored_request(request, received, questions, prompts=prompts, seed=seed, sources=sources)
     return Ask(
         stored=stored,
         questions=tuple(questions),
@@ -102,9 +102,12 @@ def stored_request(
     *,
     prompts: Sequence[Prompt],
     seed: int,
-    source: dict[str, Any] | None,
+    sources: Sequence[Row],
 ) -> StoredRequest:
-    """Return what the store keeps of a request, whatever its endpoint."""
+    """Return what the store keeps of a request, whatever its endpoint.
+
+    `sources` are the input fields of a row of the task, of every input or of none.
+    """
     facts = received.parts.model.facts
     task = received.parts.model.tasks.get(prompts[0].task)
     return StoredRequest(
@@ -115,7 +118,8 @@ def stored_request(
         model_name=facts.name,
         model_sha256=facts.sha256,
         body=received.body,
-        source=source,
+        source=sources[0] if len(sources) == 1 else None,
+        sources=tuple(sources) if len(sources) > 1 else (),
         params=config_to_mapping(questions[0].sampling),
         seed=seed,
         num_choices=len(questions),

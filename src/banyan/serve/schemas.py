@@ -358,6 +358,7 @@ class FeedbackRequest(Body):
     """POST /v1/feedback: what a person thinks of a stored answer, and what it should have been."""
 
     id: Annotated[str, Length(64)]
+    index: Annotated[int, Whole(0, MAX_EMBEDDED - 1)] | None = None  # of the answer; needed where there are several
     rating: Annotated[int, Whole(-1, 1)] | None = None
     comment: Annotated[str, Length(4_000)] | None = None
     correction: Annotated[str, Length(MAX_PROMPT_CHARACTERS, may_be_empty=True)] | None = None  # "": there is no answer

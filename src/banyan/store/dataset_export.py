@@ -6,12 +6,14 @@ The flywheel: what was asked and answered today is learned from tomorrow.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from banyan.core.types import Row
 from banyan.store.export import artifact_file_name
-from banyan.store.types import RequestState, StoredExchange, StoredOutput
+from banyan.store.types import RequestState, StoredExchange, StoredFeedback, StoredOutput
 
 _TEXT_NAMES = ("text", "prompt", "input", "document")
 _SOURCE_NAMES = (
@@ -21,48 +23,88 @@ _SOURCE_NAMES = (
 _QUESTION_MARK = "|||"  # question ||| context, as `banyan predict` takes the two in one text
 
 
-def dataset_rows(exchanges: Iterable[StoredExchange]) -> Iterator[Row]:
-    """Yield a training row for every completed answer that can be one.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingRow:
+    """A row to learn from, and the answer it was made of."""
 
-    A correction takes the place of the answer. An answer rated below 0 without a correction is left out, and so is
-    one whose source or task kind is not known.
+    row: Row
+    choice_index: int
+
+
+def training_rows(exchange: StoredExchange, *, only_judged: bool = False) -> list[TrainingRow]:
+    """Return what can be learned from a request: of each of its inputs, the answers worth it.
+
+    Those are the answers that somebody liked or corrected, a correction in the place of the answer; where there are
+    none, the first one, unless it was disliked. With `only_judged`, nothing that nobody rated or corrected.
     """
-    for exchange in exchanges:
-        if row := dataset_row(exchange):
-            yield row
+    outputs = exchange.answer.outputs if exchange.answer else ()
+    rows: list[TrainingRow] = []
+    for _, own in groupby(outputs, key=lambda output: _input_of(exchange, output.choice_index)):
+        found = [
+            TrainingRow(row=row, choice_index=index)
+            for index in _worth_learning(exchange, list(own), only_judged=only_judged)
+            if (row := row_of_answer(exchange, index, correction=_correction(exchange, index))) is not None
+        ]
+        rows += [each for n, each in enumerate(found) if each.row not in [other.row for other in found[:n]]]
+    return rows
 
 
-def dataset_row(exchange: StoredExchange) -> Row | None:
-    """Return the training row of one request, or None if it cannot be one."""
-    answer = exchange.answer
-    if answer is None or answer.state is not RequestState.COMPLETED or not answer.outputs:
+def row_of_answer(exchange: StoredExchange, choice_index: int, *, correction: str | None = None) -> Row | None:
+    """Return the training row of one answer, or of what it should have been; None if it cannot be one."""
+    outputs = exchange.answer.outputs if exchange.answer else ()
+    if exchange.state is not RequestState.COMPLETED:
         return None
-    correction = _correction(exchange)
-    if correction is None and _is_disliked(exchange):
-        return None
+    output = next((each for each in outputs if each.choice_index == choice_index), None)
     make = _MAKERS.get(exchange.request.task_kind)
-    source = _source(exchange)
-    if make is None or source is None:
+    source = _source(exchange, choice_index)
+    if output is None or make is None or source is None:
         return None
-    return make(source, answer.outputs[0], correction, exchange.request.params)
+    return make(source, output, correction, exchange.request.params)
 
 
-def _correction(exchange: StoredExchange) -> str | None:
-    given = [feedback.correction for feedback in exchange.feedback if feedback.correction is not None]
-    return given[-1] if given else None
+def feedback_on(exchange: StoredExchange, choice_index: int) -> list[StoredFeedback]:
+    """Return what people said of one answer.
+
+    Before they could say which they meant, it was the first, or of several inputs nobody knows which.
+    """
+    usual = 0 if len(exchange.request.sources) < 2 else None
+    meant = ((given, usual if given.choice_index is None else given.choice_index) for given in exchange.feedback)
+    return [given for given, index in meant if index == choice_index]
 
 
-def _is_disliked(exchange: StoredExchange) -> bool:
-    ratings = [feedback.rating for feedback in exchange.feedback if feedback.rating is not None]
-    return bool(ratings) and ratings[-1] < 0
+def _worth_learning(exchange: StoredExchange, outputs: Sequence[StoredOutput], *, only_judged: bool) -> list[int]:
+    indices = [output.choice_index for output in outputs]
+    good = [n for n in indices if _correction(exchange, n) is not None or (_rating(exchange, n) or 0) > 0]
+    first = [n for n in indices[:1] if (_rating(exchange, n) or 0) >= 0]
+    if only_judged:  # a rating of 0 takes an earlier one back, and is a judgement, too
+        first = [n for n in first if _rating(exchange, n) is not None]
+    return good or first
 
 
-def _source(exchange: StoredExchange) -> Mapping[str, Any] | None:
-    """Return the input fields of the row: as stored, or those of the body that are named like such."""
-    if exchange.request.source is not None:
-        return exchange.request.source
-    body = exchange.request.body
-    return {name: body[name] for name in _SOURCE_NAMES if name in body} or None
+def _correction(exchange: StoredExchange, choice_index: int) -> str | None:
+    said = feedback_on(exchange, choice_index)
+    return next((given.correction for given in reversed(said) if given.correction is not None), None)
+
+
+def _rating(exchange: StoredExchange, choice_index: int) -> int | None:
+    said = feedback_on(exchange, choice_index)
+    return next((given.rating for given in reversed(said) if given.rating is not None), None)
+
+
+def _input_of(exchange: StoredExchange, choice_index: int) -> int:
+    """Return which of a request's inputs an answer belongs to: each has as many answers as the others, in turn."""
+    num_inputs = max(1, len(exchange.request.sources))
+    return choice_index // max(1, exchange.request.num_choices // num_inputs)
+
+
+def _source(exchange: StoredExchange, choice_index: int) -> Mapping[str, Any] | None:
+    """Return the input fields of an answer's row: as stored, or those of the body that are named like such."""
+    request = exchange.request
+    if request.sources:
+        return request.sources[_input_of(exchange, choice_index)]
+    if request.source is not None:
+        return request.source
+    return {name: request.body[name] for name in _SOURCE_NAMES if name in request.body} or None
 
 
 def _text(source: Mapping[str, Any]) -> str | None:

@@ -112,12 +112,14 @@ def _exchange(row: Row[Any], outputs: Iterable[StoredOutput], feedback: Iterable
 
 
 def _request(row: Row[Any]) -> StoredRequest:
+    source = unpack_optional_json(row.source)
+    asked: dict[str, Any] = {"sources": tuple(source)} if isinstance(source, list) else {"source": source}
     return StoredRequest(
         request_id=row.id,
         model_name=row.model_name,
         model_sha256=row.model_sha256,
         body=unpack_json(row.body),
-        source=unpack_optional_json(row.source),
+        **asked,
         **{name: getattr(row, name) for name in REQUEST_COLUMNS},
     )
 
@@ -146,4 +148,5 @@ def _feedback(row: Row[Any]) -> StoredFeedback:
         correction=None if row.correction is None else unpack_text(row.correction),
         api_key_id=row.api_key_id,
         at=row.at,
+        choice_index=row.choice_index,
     )

@@ -31,6 +31,7 @@ def exchange_to_json(exchange: StoredExchange) -> dict[str, Any]:
         "state": str(exchange.state),
         "body": dict(request.body),
         "source": None if request.source is None else dict(request.source),
+        "sources": [dict(each) for each in request.sources],
         "params": dict(request.params),
         "seed": request.seed,
         "num_choices": request.num_choices,
@@ -114,6 +115,7 @@ def artifact_file_name(artifact: StoredArtifact) -> str:
 def _feedback_to_json(feedback: StoredFeedback) -> Mapping[str, Any]:
     return {
         "id": feedback.feedback_id,
+        "choice_index": feedback.choice_index,
         "at": iso_time(feedback.at),
         "rating": feedback.rating,
         "comment": feedback.comment,

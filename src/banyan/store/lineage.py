@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from banyan.store.dataset_export import feedback_on
 from banyan.store.times import iso_time
 from banyan.store.types import StoredExchange
 
 
-def lineage_of(exchange: StoredExchange, *, line: int) -> dict[str, Any]:
+def lineage_of(exchange: StoredExchange, *, choice_index: int, line: int) -> dict[str, Any]:
     """Return the origin of the row on a line (counted from 1) of an exported data set."""
-    request = exchange.request
-    ratings = [given.rating for given in exchange.feedback if given.rating is not None]
-    corrected = [given for given in exchange.feedback if given.correction is not None]
+    request, said = exchange.request, feedback_on(exchange, choice_index)
+    ratings = [given.rating for given in said if given.rating is not None]
+    corrected = [given for given in said if given.correction is not None]
     return {
         "line": line,
         "request_id": request.request_id,
+        "index": choice_index,
         "received_at": iso_time(request.received_at),
         "task": request.task,
         "model": request.model_name,

@@ -83,14 +83,16 @@ class BeginRequest:
     @property
     def num_bytes(self) -> int:
         """The size of its texts, roughly."""
-        return 1024 + len(str(self.request.body)) + len(str(self.request.source))
+        request = self.request
+        return 1024 + len(str(request.body)) + len(str(request.source)) + len(str(request.sources))
 
     def apply(self, connection: Connection) -> RequestId:
         """Insert the request with its content; a request that is already there is left alone."""
         request = self.request
         AddModel(name=request.model_name, sha256=request.model_sha256, at=request.received_at).apply(connection)
         if insert_if_absent(connection, RequestRow, self._row()):
-            content = {"body": pack_json(request.body), "source": pack_optional_json(request.source)}
+            source = list(request.sources) or request.source
+            content = {"body": pack_json(request.body), "source": pack_optional_json(source)}
             insert_row(connection, RequestContentRow, {"request_id": request.request_id, **content})
         return request.request_id
 
@@ -210,10 +212,15 @@ class AddFeedback:
     def apply(self, connection: Connection) -> str:
         """Insert the feedback.
 
-        Raises: InputError if there is no such request.
+        Raises: InputError if there is no such request, or no such answer to it.
         """
         feedback = self.feedback
-        _require_request(connection, feedback.request_id)
+        num_choices = _require_request(connection, feedback.request_id)
+        if feedback.choice_index is not None and not 0 <= feedback.choice_index < num_choices:
+            raise InputError(
+                f"choice_index={feedback.choice_index} is no answer of request {feedback.request_id}, which has "
+                f"{num_choices}, counted from 0."
+            )
         row = {
             "id": feedback.feedback_id,
             "request_id": feedback.request_id,
@@ -222,6 +229,7 @@ class AddFeedback:
             "comment": None if feedback.comment is None else pack_text(feedback.comment),
             "correction": None if feedback.correction is None else pack_text(feedback.correction),
             "at": feedback.at,
+            "choice_index": feedback.choice_index,
         }
         insert_if_absent(connection, FeedbackRow, row)
         return feedback.feedback_id
@@ -243,9 +251,12 @@ def _change_while_open() -> Update:
     return update(RequestRow.__table__).where(columns.id == bindparam("request"), is_open)  # type: ignore[arg-type]
 
 
-def _require_request(connection: Connection, request_id: RequestId) -> None:
-    if connection.execute(select(RequestRow.id).where(RequestRow.id == request_id)).first() is None:
+def _require_request(connection: Connection, request_id: RequestId) -> int:
+    """Return how many answers a stored request asked for."""
+    num_choices = connection.scalar(select(RequestRow.num_choices).where(RequestRow.id == request_id))
+    if num_choices is None:
         raise InputError(f"there is no stored request {request_id!r}.")
+    return num_choices
 
 
 def _drop_outputs(connection: Connection, request_id: RequestId) -> None:

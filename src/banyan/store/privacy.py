@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from banyan.store.codec import hash_text
 from banyan.store.key_types import StoreMode
@@ -17,13 +18,20 @@ def kept_request(request: StoredRequest) -> StoredRequest:
         return request
     if mode is StoreMode.REDACTED:
         source = None if request.source is None else redact(request.source)
+        sources = tuple(redact(each) for each in request.sources)
         # The hash of a prompt whose blotted places are few digits would give them away.
         hidden = {"params": redact(request.params), "prompt_sha256": ""}
-        return replace(request, body=redact(request.body), source=source, **hidden)
+        return replace(request, body=redact(request.body), source=source, sources=sources, **hidden)
     hash_kept = request.prompt_sha256 if mode is StoreMode.HASH else ""
-    return replace(
-        request, body={}, source=None, params={}, prompt_sha256=hash_kept, client_request_id=None, session_id=None
-    )
+    nothing: dict[str, Any] = {
+        "body": {},
+        "source": None,
+        "sources": (),
+        "params": {},
+        "client_request_id": None,
+        "session_id": None,
+    }
+    return replace(request, prompt_sha256=hash_kept, **nothing)
 
 
 def kept_answer(answer: StoredAnswer, mode: StoreMode) -> StoredAnswer:

@@ -177,6 +177,7 @@ def texts_asked(exchange: StoredExchange) -> Iterator[str]:
     """Yield what was asked, the newest words of a conversation last."""
     yield from strings_in(exchange.request.body, without=_NOT_SAID)
     yield from strings_in(exchange.request.source, without=_NOT_SAID)
+    yield from strings_in(exchange.request.sources, without=_NOT_SAID)
 
 
 def texts_answered(exchange: StoredExchange) -> Iterator[str]:
@@ -207,7 +208,8 @@ def conditions(connection: Connection, wanted: RequestFilter) -> Iterator[Column
     if wanted.for_training:
         yield may_train()
     if wanted.judged:
-        yield exists().where(FeedbackRow.request_id == RequestRow.id)
+        says_something = or_(FeedbackRow.rating.is_not(None), FeedbackRow.correction.is_not(None))
+        yield exists().where(FeedbackRow.request_id == RequestRow.id, says_something)
     if wanted.since is not None:
         yield RequestRow.received_at >= wanted.since
     if wanted.before_id is not None:

@@ -151,7 +151,7 @@ class RequestContentRow(Base):
 
     request_id: Mapped[str] = mapped_column(ForeignKey("requests.id", ondelete="CASCADE"), primary_key=True)
     body: Mapped[bytes]
-    source: Mapped[bytes | None]  # the input fields of a row of the task
+    source: Mapped[bytes | None]  # the input fields of a row of the task; a list of such where there are several
 
 
 class OutputRow(Base):
@@ -222,6 +222,7 @@ class FeedbackRow(Base):
     comment: Mapped[bytes | None]  # compressed text, as the correction
     correction: Mapped[bytes | None]
     at: Mapped[int]
+    choice_index: Mapped[int | None] = mapped_column(Integer)  # of the answer that is meant; NULL: nobody said
 
 
 class IdempotentAnswerRow(Base):

@@ -43,6 +43,7 @@ class StoredRequest:
     body: Mapping[str, Any] = field(repr=False)  # what was asked, exactly
     task_kind: str = ""
     source: Mapping[str, Any] | None = field(default=None, repr=False)  # the input fields of a row of the task
+    sources: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)  # of each of several inputs
     params: Mapping[str, Any] = field(default_factory=dict)  # sampling and task settings in force
     seed: int | None = None
     num_choices: int = 1
@@ -106,6 +107,7 @@ class StoredFeedback:
     """What a person thought of an answer, and what it should have been."""
 
     request_id: RequestId
+    choice_index: int | None = None  # which answer of the request; None: nobody said
     rating: int | None = None  # below 0 bad, above 0 good
     comment: str | None = field(default=None, repr=False)
     correction: str | None = field(default=None, repr=False)  # the right text, label or answer

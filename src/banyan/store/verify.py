@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, select, text
+from sqlalchemy import Connection, exists, func, or_, select, text
 
 from banyan.core.errors import StoreError
 from banyan.store.audit import audit_problems
@@ -17,6 +17,7 @@ from banyan.store.key_types import StoreMode
 from banyan.store.schema import (
     ArtifactRow,
     DeadLetterRow,
+    FeedbackRow,
     OutputArtifactRow,
     OutputRow,
     RequestContentRow,
@@ -56,6 +57,7 @@ def verify_database(database: Database) -> VerifyReport:
             *_state_problems(connection),
             *_content_problems(connection),
             *_output_problems(connection),
+            *_feedback_problems(connection),
             *_artifact_problems(connection),
             *audit_problems(connection),
         ]
@@ -122,6 +124,14 @@ def _output_problems(connection: Connection) -> Iterator[str]:
             continue
         if sha256(content).hexdigest() != row.text_sha256:
             yield f"output {row.id}: sha256 mismatch of the text"
+
+
+def _feedback_problems(connection: Connection) -> Iterator[str]:
+    beyond = or_(FeedbackRow.choice_index < 0, FeedbackRow.choice_index >= RequestRow.num_choices)
+    wrong = select(FeedbackRow.id, FeedbackRow.choice_index, RequestRow.num_choices)
+    wrong = wrong.join(RequestRow, RequestRow.id == FeedbackRow.request_id).where(beyond)
+    for key, index, num_choices in connection.execute(wrong.limit(_MAX_PROBLEMS)):
+        yield f"feedback {key} judges answer {index} of a request with {num_choices}, counted from 0"
 
 
 def _artifact_problems(connection: Connection) -> Iterator[str]:

@@ -4,7 +4,7 @@ import { get, post, stream } from "./api.js";
 import { titleOf } from "./chat.js";
 import { picture } from "./displays.js";
 import { button, growing, heading, labelled, make, problemLine, submitOnEnter } from "./dom.js";
-import { feedbackRow } from "./feedback.js";
+import { feedbackRows } from "./feedback.js";
 import { makeSettings } from "./settings.js";
 import { word } from "./words.js";
 
@@ -42,7 +42,7 @@ export function makeDraw({ model, task }) {
         frame.lastChild.replaceWith(make("div", { class: "pictures" }, pictures.map((each) => picture(each, prompt))));
       const { pictures, id } = body.n === 1 ? await watch(body, show) : await draw(body);
       show(pictures);
-      frame.append(feedbackRow(id));
+      frame.append(feedbackRows(id, [...pictures.keys()]));
     } catch (problem) {
       frame.replaceWith(problemLine(problem.message));
     }
@@ -70,7 +70,8 @@ async function earlier(name) {
     .map(([each, images]) => {
       const prompt = String(each.body.prompt ?? each.body.input?.text ?? each.body.input ?? "");
       return make("section", { class: "card wish" }, make("h2", {}, prompt),
-        make("div", { class: "pictures" }, images.map((image) => picture(image, prompt))), feedbackRow(each.id));
+        make("div", { class: "pictures" }, images.map((image) => picture(image, prompt))),
+        feedbackRows(each.id, [...images.keys()]));
     });
 }
 

@@ -3,7 +3,7 @@
 import { get, remove } from "./api.js";
 import { display, picture } from "./displays.js";
 import { button, heading, labelled, make, problemLine } from "./dom.js";
-import { feedbackRow } from "./feedback.js";
+import { feedbackRows } from "./feedback.js";
 import { currentLanguage } from "./words.js";
 
 const PAGE = 20;
@@ -80,7 +80,7 @@ async function unfold(node, id) {
       make("h3", { word: "history.answered" }), answers(stored, asked),
       make("p", { class: "hint", word: "history.reproduce", values: {
         model: stored.model, seed: stored.seed, prompt: stored.prompt_tokens, completion: stored.completion_tokens } }),
-      make("div", { class: "row between" }, feedbackRow(stored.id), deleteButton(node, stored.id))));
+      make("div", { class: "row between" }, feedbackRows(stored.id, stored.outputs.map((output) => output.index)), deleteButton(node, stored.id))));
   } catch (problem) {
     node.append(problemLine(problem.message));
   }

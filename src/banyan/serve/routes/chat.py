@@ -36,6 +36,6 @@ async def chat_completions(request: Request) -> Response:
         [prompt],
         max_tokens=asked.max_completion_tokens or asked.max_tokens,
         default_max_tokens=parts.settings.max_completion_tokens,
-        source=source,
+        sources=[source],
     )
     return await respond(request, received, ask, ChatShape(with_log_probs=bool(asked.logprobs)))

@@ -37,7 +37,7 @@ async def completions(request: Request) -> Response:
         prompts,
         max_tokens=asked.max_tokens,
         default_max_tokens=DEFAULT_MAX_TOKENS,
-        source={"text": texts[0]} if len(texts) == len(prompts) == 1 else None,
+        sources=[{"text": text} for text in texts] if len(texts) == len(prompts) else (),
     )
     return await respond(request, received, ask, CompletionShape(with_log_probs=asked.logprobs is not None))
 

@@ -43,7 +43,7 @@ async def images(request: Request) -> Response:
     base = parts.model.sampling_for(task.name)
     draw = partial(sampling_of, asked, _shown_at_once(asked, base) if asked.stream else base, seed=seed)
     questions = [Question(prompt=prompt, sampling=draw(choice=choice)) for choice in range(asked.n or 1)]
-    stored = stored_request(request, received, questions, prompts=[prompt], seed=seed, source={"text": asked.prompt})
+    stored = stored_request(request, received, questions, prompts=[prompt], seed=seed, sources=[{"text": asked.prompt}])
     ask = Ask(
         stored=stored,
         questions=tuple(questions),

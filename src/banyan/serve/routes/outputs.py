@@ -17,7 +17,7 @@ from banyan.core.errors import InputError
 from banyan.infer.embedding import EmbeddingConfig
 from banyan.serve.auditing import NO_KEY, note
 from banyan.serve.auth import require_scope
-from banyan.serve.corrections import check_correction
+from banyan.serve.corrections import check_correction, judged_index
 from banyan.serve.errors import ApiError, conflict, not_found
 from banyan.serve.live import until_disconnected
 from banyan.serve.openapi import asks, takes
@@ -85,12 +85,13 @@ async def delete_output(request: Request, output_id: str) -> Response:
 
 @router.post("/v1/feedback", openapi_extra=takes(FeedbackRequest), summary="Judge a stored answer")
 async def feedback(request: Request) -> Response:
-    """Keep what a person thinks of one of their stored answers."""
+    """Keep what a person thinks of one of their stored answers; of several to one request, the one with the `index`."""
     received = await receive(request, FeedbackRequest, scope="outputs")
     asked = received.asked
     exchange = await _show(request, asked.id)
     given = StoredFeedback(
         request_id=exchange.request.request_id,
+        choice_index=judged_index(exchange, asked.index),
         rating=asked.rating,
         comment=asked.comment,
         correction=asked.correction,
@@ -99,7 +100,8 @@ async def feedback(request: Request) -> Response:
     kept = kept_feedback(given, StoreMode(exchange.request.store_mode))
     check_correction(received.parts, exchange, kept)
     await asyncio.shield(asyncio.wrap_future(received.parts.store.add_feedback(kept)))
-    return JSONResponse({"id": given.feedback_id, "object": "feedback", "request_id": given.request_id})
+    named = {"request_id": given.request_id, "index": given.choice_index}
+    return JSONResponse({"id": given.feedback_id, "object": "feedback", **named})
 
 
 def _owner(request: Request) -> str | None:
@@ -238,4 +240,5 @@ def _output(stored: StoredOutput, *, with_pictures: bool) -> dict[str, Any]:
 
 
 def _feedback(given: StoredFeedback) -> dict[str, Any]:
-    return {"rating": given.rating, "comment": given.comment, "correction": given.correction}
+    said = {"rating": given.rating, "comment": given.comment, "correction": given.correction}
+    return {"index": given.choice_index, **said}

@@ -31,7 +31,7 @@ from banyan.tasks.base import Task
 
 router = APIRouter()
 
-_TOLD = ("labels", "source_language", "target_language", "max_answer_tokens", "max_source_tokens")
+_TOLD = ("labels", "source_language", "target_language", "directions", "max_answer_tokens", "max_source_tokens")
 
 
 @router.get("/v1/tasks", openapi_extra=asks(TasksQuery), summary="List the tasks")
@@ -82,8 +82,8 @@ def _ask(request: Request, received: Received[TaskRequest], task: Task[Any]) -> 
     base = model.sampling_for(task.name)
     draw = partial(sampling_of, asked, base, seed=seed, max_tokens=asked.max_tokens, stop=asked.stop or ())
     questions = tuple(Question(prompt=prompt, sampling=draw(choice=n)) for n, prompt in enumerate(prompts))
-    source = task.asked_row(asked.all_inputs[0]) if len(prompts) == 1 else None
-    stored = stored_request(request, received, questions, prompts=prompts, seed=seed, source=source)
+    sources = [task.asked_row(given) for given in asked.all_inputs]
+    stored = stored_request(request, received, questions, prompts=prompts, seed=seed, sources=sources)
 
     def as_outputs(choices: Sequence[Choice]) -> list[StoredOutput]:
         return [_output(choice, model.read(choice.prompt, choice.completion)) for choice in choices]
