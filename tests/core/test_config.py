@@ -1,5 +1,6 @@
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 
@@ -10,6 +11,7 @@ from banyan.core.config import (
     config_to_mapping,
     read_config,
     read_mapping,
+    renamed,
     write_config,
 )
 from banyan.core.errors import BanyanError, ConfigError, FileError, UnknownNameError
@@ -31,6 +33,11 @@ class Cart:
     front: Wheel
     wheels: tuple[Wheel, ...] = ()
     loads: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+@config
+class Lamp:
+    brightness: Annotated[int, renamed("brightness", before="watts")] = 40
 
 
 def write(path: Path, text: str) -> Path:
@@ -120,3 +127,12 @@ def test_a_link_that_points_to_itself_is_an_unreadable_file(tmp_path: Path) -> N
     (tmp_path / "a.yaml").symlink_to("a.yaml")
     with pytest.raises(FileError, match="symbolic links"):
         read_mapping(tmp_path / "a.yaml")
+
+
+def test_a_key_that_was_renamed_is_read_under_either_name_and_saved_under_the_new_one() -> None:
+    assert config_from_mapping(Lamp, {"watts": 9}) == config_from_mapping(Lamp, {"brightness": 9}) == Lamp(brightness=9)
+    assert config_to_mapping(config_from_mapping(Lamp, {"watts": 9})) == {"brightness": 9}
+    with pytest.raises(UnknownNameError, match="watts"):
+        config_from_mapping(Lamp, {"brightness": 9, "watts": 9})
+    with pytest.raises(UnknownNameError, match="did you mean brightness"):
+        config_from_mapping(Lamp, {"brightnes": 9})

@@ -9,8 +9,8 @@ from banyan.model.transformer import Transformer
 from banyan.testing.models import tiny_model_config
 from banyan.train.auto_precision import (
     MIN_GAIN,
+    MIN_INT8_WIDTH,
     MIN_MINUTES,
-    MIN_WIDTH,
     PrecisionChoice,
     ProbedProduct,
     choose_on_cpu,
@@ -24,7 +24,7 @@ LONG, SHORT = 10**9, 10  # steps
 
 def choice(
     *,
-    width: int = MIN_WIDTH,
+    width: int = MIN_INT8_WIDTH,
     is_fresh: bool = True,
     minutes: float | None = None,
     world_size: int = 1,

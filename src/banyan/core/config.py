@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast, dataclass_transform, get_args, get_type_hints
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AliasChoices, ConfigDict, Field, TypeAdapter, ValidationError
 
 from banyan.core.errors import BanyanError, ConfigError, UnknownNameError
 from banyan.core.files import atomic_write_text, read_text
@@ -31,6 +31,11 @@ def config(cls: type[C]) -> type[C]:
     made = dataclass(frozen=True, kw_only=True)(cls)
     made.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
     return made
+
+
+def renamed(name: str, *, before: str) -> Any:
+    """Annotate a field whose key had another name before: what earlier versions saved with a run is still read."""
+    return Field(validation_alias=AliasChoices(name, before))
 
 
 @cache

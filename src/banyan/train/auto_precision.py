@@ -23,7 +23,9 @@ from banyan.train.config import TrainConfig
 from banyan.train.configured_loss import has_one_size, run_flops
 from banyan.train.precision import Precision
 
-MIN_WIDTH = 256  # whole steps in int8 were 1.2 times as fast as in float32 at a width of 128, 1.6 at 384, 1.5 at 768
+# Whole compiled steps in int8 were 1.2 times as fast as in float32 at a width of 128, 1.6 at 384, 1.5 at 768; nothing
+# between was measured (the shapes tiny, small and 124M on two cores of an AMD EPYC; docs/performance.md).
+MIN_INT8_WIDTH = 256
 MIN_GAIN = 1.5  # of the products alone; 1.7 to 5 was seen, so that probes of one machine agree
 MIN_MINUTES = 2.0  # about what `MIN_RUN_FLOPS` take on two cores
 _PROBE_OPERATIONS, _PROBE_ROUNDS = 2e8, 9  # a millisecond or two: a longer product is rarely left in peace
@@ -123,8 +125,8 @@ def _against_int8(
     is_long = run_flops(model, config) >= MIN_RUN_FLOPS if minutes is None else minutes >= MIN_MINUTES
     if not is_fresh:
         return "the run begins with weights that have learned before"
-    if model.config.embed_dim < MIN_WIDTH:
-        return f"the model is {model.config.embed_dim} wide, and int8 gains from {MIN_WIDTH} on"
+    if model.config.embed_dim < MIN_INT8_WIDTH:
+        return f"the model is {model.config.embed_dim} wide, and int8 gains from {MIN_INT8_WIDTH} on"
     if not has_one_size(config, world_size=world_size):
         return "int8 has to be compiled, and several processes or train.balance.method=db_mtl rule that out"
     if config.compile is False:

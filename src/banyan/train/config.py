@@ -34,7 +34,7 @@ class TrainConfig:
     embedding_noise: float = 0.0  # of the embeddings while learning, NEFTune's alpha (5 to 15 there); 0: none
     clip_norm: float | None = 1.0  # longest gradient; null: not clipped
     evaluate_every: int | None = None  # steps; null: ten times a run
-    checkpoint_every: int | None = None  # steps; null: ten times a run, and every train.health.snapshot_every
+    checkpoint_every: int | None = None  # steps; null: a tenth of the run, at most train.health.max_checkpoint_interval
     keep_checkpoints: int = 2  # the newest regular ones; the best and the last are always kept
     early_stop_patience: int | None = None  # evaluations without a better score; null: never
     background_saves: bool = True  # write checkpoints while training goes on, from a second copy in memory
@@ -103,7 +103,7 @@ class TrainConfig:
     @property
     def checkpoint_interval(self) -> int:
         """Steps between two regular checkpoints."""
-        return self.checkpoint_every or min(max(1, self.steps // 10), self.health.snapshot_every)
+        return self.checkpoint_every or min(max(1, self.steps // 10), self.health.max_checkpoint_interval)
 
     def is_regular(self, step: int) -> bool:
         """Whether every run of this length saves at a step, however its scores are and wherever it is interrupted."""

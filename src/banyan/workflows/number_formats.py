@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from banyan.model.products import fastest_products
 from banyan.model.transformer import Transformer
-from banyan.train.auto_precision import MIN_WIDTH, PrecisionChoice, choose_on_cpu
+from banyan.train.auto_precision import MIN_INT8_WIDTH, PrecisionChoice, choose_on_cpu
 from banyan.train.ranks import ALONE, Ranks
 from banyan.workflows.recipe import Recipe, with_precision, with_products
 from banyan.workflows.reporter import Reporter
@@ -40,6 +40,6 @@ def settle_formats(
         minutes=recipe.minutes,
         world_size=ranks.world_size,
     )
-    if model.config.embed_dim >= MIN_WIDTH:  # a narrow model had no choice
+    if model.config.embed_dim >= MIN_INT8_WIDTH:  # a narrow model had no choice
         reporter.line(f"products in {choice.precision}: {choice.reason}")
     return with_precision(recipe, choice.precision)

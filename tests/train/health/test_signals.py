@@ -19,7 +19,9 @@ def test_every_signal_that_is_found_is_explained_and_every_explained_one_is_foun
     assert named == set(SIGNALS)
 
 
-@pytest.mark.parametrize("name", ["probe_every", "activation_probe_every", "noise_probe_every", "snapshot_every"])
+@pytest.mark.parametrize(
+    "name", ["probe_every", "activation_probe_every", "noise_probe_every", "max_checkpoint_interval"]
+)
 def test_intervals_must_be_positive(name: str) -> None:
     with pytest.raises(ConfigError, match=f"train.health.{name}=0"):
         HealthConfig(**{name: 0})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from banyan.core.config import config
+from typing import Annotated
+
+from banyan.core.config import config, renamed
 from banyan.core.errors import ConfigError
 
 
@@ -23,11 +25,12 @@ class HealthConfig:
     probe_every: int = 8  # steps between two looks at every weight's gradient and update
     activation_probe_every: int = 50  # steps between two looks into the layers, on two rows of the batch
     noise_probe_every: int = 200  # steps between two looks at how noisy the gradient is, where batches have parts
-    snapshot_every: int = 1000  # steps between two checkpoints at most, for a run goes back to one
+    # Steps, where train.checkpoint_every is null: a run that diverges goes back to a checkpoint.
+    max_checkpoint_interval: Annotated[int, renamed("max_checkpoint_interval", before="snapshot_every")] = 1000
     max_snapshot_bytes: int = 256 << 20  # memory for the first weights, to go back to before there is a checkpoint
 
     def __post_init__(self) -> None:
-        for name in ("probe_every", "activation_probe_every", "noise_probe_every", "snapshot_every"):
+        for name in ("probe_every", "activation_probe_every", "noise_probe_every", "max_checkpoint_interval"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.health.{name}={getattr(self, name)} must be 1 or more.")
         if self.max_snapshot_bytes < 0:
