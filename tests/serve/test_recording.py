@@ -148,9 +148,25 @@ def test_what_was_asked_in_any_form_is_learned_from_as_that_question(
     exchange = stored(store, client.post(f"/v1/tasks/{name}", json=body))
     task = loaded.tasks[name]
     [row] = [found.row for found in training_rows(exchange)]
-    learned, question = task.parse(row, with_answer=False), task.parse(task.asked_row(asked), with_answer=False)
+    learned, question = task.parse(row, with_answer=False), task.read_question(asked).example
     assert name == "lm" or learned == question  # a text that was continued is learned whole
     task.parse(row)
+
+
+def test_a_question_typed_as_json_is_parsed_once_in_a_request(
+    client: httpx.Client, store: SqlStore, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"question": "which tree?", "context": "an oak"}
+    kind, parsed = type(loaded.tasks["qa"]), []
+    parse = kind.parse
+
+    def counted(self: Any, row: dict[str, Any], **options: Any) -> Any:
+        parsed.append(row)
+        return parse(self, row, **options)
+
+    monkeypatch.setattr(kind, "parse", counted)
+    exchange = stored(store, client.post("/v1/tasks/qa", json={"input": json.dumps(row)}))
+    assert (parsed, exchange.request.source) == ([row], row)
 
 
 def test_stored_pictures_are_the_pictures_that_were_sent(client: httpx.Client, store: SqlStore) -> None:

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -184,10 +185,32 @@ def test_a_question_typed_on_a_line_can_be_asked() -> None:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "image_generation"])  # whose rows need a picture
 def test_a_question_typed_on_a_line_is_the_question_of_its_row(kind: str) -> None:
     task, line = TASKS[kind], LINES.get(kind, "a tree")
-    assert task.parse(task.row_from_text(line), with_answer=False) == task.example_from_text(line)
+    asked = task.read_question(line)
+    assert task.parse(asked.row, with_answer=False) == asked.example == task.example_from_text(line)
+
+
+JSON_LINES = {
+    "dialogue": '{"messages": [{"role": "user", "content": "a tree"}]}',
+    "question_answering": '{"question": "which tree?", "context": "an oak"}',
+    "translation": '{"source": "a tree", "source_language": "en", "target_language": "zh"}',
+}
+
+
+@pytest.mark.parametrize(("kind", "line"), JSON_LINES.items(), ids=list(JSON_LINES))
+def test_a_question_typed_as_json_is_parsed_once(kind: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[dict[str, Any]] = []
+    task, parse = TASKS[kind], type(TASKS[kind]).parse
+
+    def counted(self: Any, row: dict[str, Any], **options: Any) -> Any:
+        parsed.append(row)
+        return parse(self, row, **options)
+
+    monkeypatch.setattr(type(task), "parse", counted)
+    assert task.read_question(line).row == json.loads(line)
+    assert parsed == [json.loads(line)]
 
 
 def test_a_question_that_was_asked_as_a_row_has_our_column_names() -> None:
     task = replace(TASKS["classification"], columns={"text": "review"})  # type: ignore[type-var]
-    assert task.asked_row({"review": "fine"}) == {"review": "fine", "text": "fine"}
-    assert task.asked_row({"text": "fine"}) == task.asked_row("fine") == {"text": "fine"}
+    assert task.read_question({"review": "fine"}).row == {"review": "fine", "text": "fine"}
+    assert task.read_question({"text": "fine"}).row == task.read_question("fine").row == {"text": "fine"}

@@ -19,10 +19,12 @@ PICTURE = Image(width=2, height=2, channels=1, pixels=bytes([0, 90, 180, 255]))
 
 def record(loaded: LoadedModel, address: str, task: str, rows: list[Any], **options: Any) -> None:
     asked = loaded.task(task)
-    examples = [asked.example_from_text(row) if isinstance(row, str) else asked.parse(row) for row in rows]
+    bodies = [{"text": row} if isinstance(row, str) else row for row in rows]
+    read = [asked.read_question(row) for row in rows]
+    examples, own = [question.example for question in read], [question.row for question in read]
     predictions = loaded.answer(task, examples, sampling=options.get("sampling"))
     with AnswerRecorder(loaded, endpoint="predict", database=address) as recorder:
-        recorder.record_answers(task, examples, predictions, rows=rows, **options)
+        recorder.record_answers(task, examples, predictions, bodies=bodies, rows=own, **options)
 
 
 def test_a_request_is_stored_with_everything_that_decided_it(loaded: LoadedModel, address: str, stored: Stored) -> None:
@@ -79,9 +81,10 @@ def test_columns_of_other_names_can_be_learned_from_too(loaded: LoadedModel, add
     task = dataclasses.replace(loaded.task("classification"), columns={"text": "review", "label": "stars"})
     renamed = dataclasses.replace(loaded, tasks={**loaded.tasks, "classification": task})
     row = {"review": "red thing", "stars": "warm"}
-    example = task.parse(row, with_answer=False)
+    asked = task.read_question(row)
+    predictions = renamed.answer("classification", [asked.example])
     with AnswerRecorder(renamed, endpoint="predict", database=address) as recorder:
-        recorder.record_answers("classification", [example], renamed.answer("classification", [example]), rows=[row])
+        recorder.record_answers("classification", [asked.example], predictions, bodies=[row], rows=[asked.row])
     (exchange,) = stored()
     (learned,) = training_rows(exchange)
     assert exchange.request.body == row

@@ -186,11 +186,7 @@ class LoadedModel:
         own = self.under(adapter)
         asked = own.task(task)
         items = [inputs] if isinstance(inputs, str | Mapping) else inputs
-        examples = [
-            asked.example_from_text(item) if isinstance(item, str) else asked.parse(item, with_answer=False)
-            for item in items
-        ]
-        return own.answer(task, examples, sampling=sampling)
+        return own.answer(task, [asked.read_question(item).example for item in items], sampling=sampling)
 
     def generate(
         self,

@@ -45,6 +45,14 @@ class Supervision:
     grid_ids: tuple[int, ...] = ()  # which picture cell each position predicts; empty: no picture
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked(Generic[E]):
+    """A question that somebody asked, read once."""
+
+    example: E  # without an answer
+    row: Row  # under the names of the kind's own format: with an answer, a training row
+
+
 @config
 class Task(ABC, Generic[E]):
     """One named task. `E` is the type of its examples."""
@@ -126,19 +134,29 @@ class Task(ABC, Generic[E]):
         Raises: InputError if the text cannot be a question of this kind.
         """
 
-    def row_from_text(self, text: str) -> Row:
-        """Return a question that `example_from_text` reads as a row without an answer.
+    def asked_from_text(self, text: str) -> Asked[E]:
+        """Read the question that a person typed on one line.
 
         Raises: as `example_from_text`.
         """
-        return {"text": text}
+        return Asked(example=self.example_from_text(text), row={"text": text})
 
-    def asked_row(self, asked: str | Row) -> Row:
-        """Return a question as it was asked, under the names of the kind's own format: with an answer, a training row.
+    def asked_from_row(self, row: Row) -> Asked[E]:
+        """Read the question of a record, whatever else the record holds.
 
-        Raises: as `example_from_text`.
+        Raises: as `parse`.
         """
-        row = self.row_from_text(asked) if isinstance(asked, str) else asked
+        return Asked(example=self.parse(row, with_answer=False), row=self.own_names(row))
+
+    def read_question(self, given: str | Row) -> Asked[E]:
+        """Read a question as it was asked: typed on one line, or a record.
+
+        Raises: as `example_from_text` and `parse`.
+        """
+        return self.asked_from_text(given) if isinstance(given, str) else self.asked_from_row(given)
+
+    def own_names(self, row: Row) -> Row:
+        """Return a record under the names of the kind's own format beside those of the user."""
         renamed = {ours: row[theirs] for ours, theirs in self.columns.items() if row.get(theirs) is not None}
         return {**row, **renamed}
 

@@ -13,7 +13,7 @@ from banyan.core.errors import ConfigError, ContextLengthError, DataError, Input
 from banyan.core.types import Completion, MaskKind, Prediction, Prompt, Row, Text
 from banyan.tasks.augmentation.config import NOISE
 from banyan.tasks.augmentation.passage import Passage, WordSplitter, split_passage
-from banyan.tasks.base import Supervision, Task, completed_text
+from banyan.tasks.base import Asked, Supervision, Task, completed_text
 from banyan.tasks.conversations import ASSISTANT, Message, read_messages, split_off_answer, without_answer
 from banyan.tasks.fitting import answer_room, end_answer
 from banyan.tasks.metrics.answers import measure_answers
@@ -89,18 +89,16 @@ class Dialogue(Task[DialogueExample]):
 
     def example_from_text(self, text: str) -> DialogueExample:
         """Ask as the user; a JSON object with messages is a conversation that goes on."""
-        return self.parse(self.row_from_text(text), with_answer=False)
+        return self.asked_from_text(text).example
 
-    def row_from_text(self, text: str) -> Row:
-        """Return the conversation."""
+    def asked_from_text(self, text: str) -> Asked[DialogueExample]:
+        """Read the conversation, or what the user says first."""
         if not text.strip():
             raise InputError(f"task {self.name} cannot answer a blank message.")
         if text.lstrip().startswith('{"'):
             with suppress(DataError):  # a person may ask about a piece of JSON
-                row = dict(row_from_json(text))
-                self.parse(row, with_answer=False)
-                return row
-        return {"messages": [{"role": "user", "content": text}]}
+                return self.asked_from_row(dict(row_from_json(text)))
+        return self.asked_from_row({"messages": [{"role": "user", "content": text}]})
 
     def prompt(self, example: DialogueExample, vocabulary: Vocabulary, *, max_tokens: int) -> Prompt:
         """Build `<|bos|>`, `<|role|> text <|end|>` for every message, and `<|assistant|>`, or the model's own format.

@@ -23,7 +23,7 @@ from banyan.core.types import (
 )
 from banyan.tasks.augmentation.config import NOISE
 from banyan.tasks.augmentation.passage import Passage, WordSplitter, split_passage
-from banyan.tasks.base import Supervision, Task
+from banyan.tasks.base import Asked, Supervision, Task
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.answers import measure_answers
 from banyan.tasks.metrics.measurement import Measurement
@@ -130,13 +130,16 @@ class QuestionAnswering(Task[QuestionExample]):
 
     def example_from_text(self, text: str) -> QuestionExample:
         """Read `question ||| context`, or the two as a JSON object."""
+        return self.asked_from_text(text).example
+
+    def asked_from_text(self, text: str) -> Asked[QuestionExample]:
+        """Read question and context."""
         try:
-            return self.parse(self.row_from_text(text), with_answer=False)
+            return self.asked_from_row(self._typed_row(text))
         except DataError as error:
             raise InputError(f"task {self.name} cannot read the question ({error}).") from error
 
-    def row_from_text(self, text: str) -> Row:
-        """Return question and context."""
+    def _typed_row(self, text: str) -> Row:
         if text.lstrip().startswith("{"):
             return dict(row_from_json(text))
         question, found, context = text.partition(_SEPARATOR)

@@ -13,6 +13,7 @@ from banyan.core.errors import ConfigError, DataError, InputError, UnknownLangua
 from banyan.core.types import Prediction, Row
 from banyan.tasks.augmentation.config import NOISE
 from banyan.tasks.augmentation.passage import Passage, WordSplitter, split_passage
+from banyan.tasks.base import Asked
 from banyan.tasks.metrics.measurement import Measurement
 from banyan.tasks.metrics.translations import ScoredTranslation, measure_translations
 from banyan.tasks.rows import rename_columns, row_from_json, text_column
@@ -141,22 +142,17 @@ class Translation(TextToText[TranslationExample]):
 
     def example_from_text(self, text: str) -> TranslationExample:
         """Read `en>de: sentence`, a JSON row, or a sentence alone where the direction is fixed."""
+        return self.asked_from_text(text).example
+
+    def asked_from_text(self, text: str) -> Asked[TranslationExample]:
+        """Read the sentence, with its direction where the text names one."""
         try:
-            return self.parse(self.row_from_text(text), with_answer=False)
+            return self.asked_from_row(_typed_row(text))
         except DataError as error:
             raise InputError(
                 f"task {self.name} cannot read what to translate ({error}).",
                 hint='write the direction in front of the sentence, for example "en>de: good morning"',
             ) from error
-
-    def row_from_text(self, text: str) -> Row:
-        """Return the sentence as `source`, with its direction where the text names one."""
-        if text.lstrip().startswith("{"):
-            return dict(row_from_json(text))
-        named = _DIRECTION.fullmatch(text)
-        if named is None:
-            return {"source": text.strip()}
-        return dict(zip(("source_language", "target_language", "source"), named.groups(), strict=True))
 
     def preface(self, example: TranslationExample) -> str:
         """Return the direction."""
@@ -203,6 +199,15 @@ def _shown(language: str) -> str:
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - _MAX_LISTED
     return ", ".join(names[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _typed_row(text: str) -> Row:
+    if text.lstrip().startswith("{"):
+        return dict(row_from_json(text))
+    named = _DIRECTION.fullmatch(text)
+    if named is None:
+        return {"source": text.strip()}
+    return dict(zip(("source_language", "target_language", "source"), named.groups(), strict=True))
 
 
 def _reversed(example: TranslationExample) -> TranslationExample:

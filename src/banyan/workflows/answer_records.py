@@ -12,7 +12,7 @@ from banyan.core.config import config_to_mapping
 from banyan.core.hashing import hash_token_ids
 from banyan.core.model_directory import name_of
 from banyan.core.paths import default_database_url
-from banyan.core.types import Image, Prediction
+from banyan.core.types import Image, Prediction, Row
 from banyan.infer.sampling import SamplingConfig
 from banyan.runtime.defaults import own_seeds
 from banyan.runtime.loaded_model import LoadedModel
@@ -56,26 +56,26 @@ class AnswerRecorder:
         examples: Sequence[Any],
         predictions: Sequence[Prediction],
         *,
-        rows: Sequence[Any] = (),
+        bodies: Sequence[Row] = (),
+        rows: Sequence[Row] = (),
         sampling: SamplingConfig | None = None,
         num_recorded: int = 0,
     ) -> None:
-        """Write the answers of one task to examples; `rows` are the questions as they were asked, if at hand.
+        """Write the answers of one task to examples.
 
-        `sampling` is what was asked for; None: the task's own. The first `num_recorded` are written already.
+        `bodies` are the questions as they were asked, and `rows` the same under the names of the task's own format, if
+        at hand. `sampling` is what was asked for; None: the task's own. The first `num_recorded` are written already.
         """
         prompts = [self._model.prompt(task, example) for example in examples]
         samplings = own_seeds(prompts, sampling or self._model.sampling_for(task))  # as `LoadedModel.answer` draws
         answered = list(enumerate(zip(examples, predictions, strict=True)))
         for number, (example, prediction) in answered[num_recorded:]:
-            kind = self._model.task(task)
-            asked = rows[number] if rows else kind.source(example)
-            body = asked if isinstance(asked, Mapping) else {"text": asked}
-            source = kind.asked_row(asked) if rows else body
+            body = bodies[number] if bodies else {"text": self._model.task(task).source(example)}
+            row = rows[number] if rows else body
             self.record(
                 task,
                 body=body,
-                source=None if source == body else source,
+                source=None if row == body else row,
                 outputs=(output_of(prediction),),
                 prompt_token_ids=prompts[number].token_ids,
                 num_completion_tokens=prediction.num_completion_tokens,

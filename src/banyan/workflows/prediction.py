@@ -40,10 +40,17 @@ def predict_texts(
     recorder: AnswerRecorder,
 ) -> list[Prediction]:
     """Answer questions as typed, and store every answer."""
-    asked = model.task(task)
-    examples = [asked.example_from_text(text) for text in texts]
+    asked = [model.task(task).asked_from_text(text) for text in texts]
+    examples = [question.example for question in asked]
     predictions = model.answer(task, examples, sampling=sampling)
-    recorder.record_answers(task, examples, predictions, rows=list(texts), sampling=sampling)
+    recorder.record_answers(
+        task,
+        examples,
+        predictions,
+        bodies=[{"text": text} for text in texts],
+        rows=[question.row for question in asked],
+        sampling=sampling,
+    )
     return predictions
 
 
@@ -114,11 +121,13 @@ def _answer_batch(
     lines: list[dict[str, Any]] = [{"row": first + n, "input": plain_row(row)} for n, row in enumerate(batch)]
     examples, places = _read_rows(model, task, batch, lines)
     predictions = model.answer(task, examples, sampling=sampling) if examples else []
+    bodies = [lines[number]["input"] for number in places]
     recorder.record_answers(
         task,
         examples,
         predictions,
-        rows=[lines[number]["input"] for number in places],
+        bodies=bodies,
+        rows=[model.task(task).own_names(body) for body in bodies],
         sampling=sampling,
         num_recorded=sum(number < done - first for number in places),
     )

@@ -78,11 +78,11 @@ def _with_safe_pictures(received: Received[TaskRequest], task: Task[Any]) -> Rec
 def _ask(request: Request, received: Received[TaskRequest], task: Task[Any]) -> Ask:
     asked, model = received.asked, received.parts.model
     seed = seed_of(asked)
-    prompts = [_prompt(task, given, received.parts) for given in asked.all_inputs]
+    read = [_read(task, given, received.parts) for given in asked.all_inputs]
+    prompts, sources = [prompt for prompt, _ in read], [source for _, source in read]
     base = model.sampling_for(task.name)
     draw = partial(sampling_of, asked, base, seed=seed, max_tokens=asked.max_tokens, stop=asked.stop or ())
     questions = tuple(Question(prompt=prompt, sampling=draw(choice=n)) for n, prompt in enumerate(prompts))
-    sources = [task.asked_row(given) for given in asked.all_inputs]
     stored = stored_request(request, received, questions, prompts=prompts, seed=seed, sources=sources)
 
     def as_outputs(choices: Sequence[Choice]) -> list[StoredOutput]:
@@ -91,13 +91,13 @@ def _ask(request: Request, received: Received[TaskRequest], task: Task[Any]) -> 
     return Ask(stored=stored, questions=questions, as_outputs=as_outputs, max_seconds=asked.timeout_seconds)
 
 
-def _prompt(task: Task[Any], given: str | Row, parts: ServerParts) -> Prompt:
-    """Ask the question as the task itself renders it, which is how the model learned it."""
+def _read(task: Task[Any], given: str | Row, parts: ServerParts) -> tuple[Prompt, Row]:
+    """Return the question as the task renders it, which is how the model learned it, and as a row of the task."""
     try:
-        example = task.parse(given, with_answer=False) if isinstance(given, dict) else task.example_from_text(given)
+        question = task.read_question(given)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"task {task.name} cannot read a record of this shape.") from error
-    return parts.model.prompt(task.name, example)
+    return parts.model.prompt(task.name, question.example), question.row
 
 
 def _output(choice: Choice, prediction: Prediction) -> StoredOutput:
