@@ -177,7 +177,8 @@ class Cells:
         )
         if outcome.result.stopped_by == "interrupt":
             return None
-        return {"steps": outcome.recipe.train.steps, "num_parameters": outcome.num_parameters}
+        steps, best = outcome.recipe.train.steps, outcome.result.best_step
+        return {"steps": steps, "best_step": best, "num_parameters": outcome.num_parameters}
 
     def _scores(self, own: PictureSet) -> dict[str, Any]:
         judge = load_judge(self.directory(own, "judge"))

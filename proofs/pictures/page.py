@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 from banyan.core.run_directory import SAMPLES_DIRECTORY
 from banyan.train.loss_plot import PLOT_FILE
 from banyan.workflows.picture_scores import ROW_EACH, warning_of_copies
+from banyan.workflows.real_pictures import told_of_real
 from proofs.marks import write_between
 from proofs.pictures.cells import CellResult, Cells
 from proofs.pictures.sets import SETS, STAGES, Goal, PictureSet
@@ -34,6 +35,7 @@ _ANCHORS = (
     ("held-out pictures the judge knew", "known_to_judge"),
     ("accuracy score of real pictures", "accuracy_score.real"),
     ("pictures drawn", "num_pictures"),
+    ("real pictures they are held against", "num_real"),
     ("guidance", "sampling.guidance_scale"),
     ("guidance power", "sampling.guidance_power"),
 )
@@ -126,8 +128,20 @@ def _reasons(cells: Cells, done: Sequence[PictureSet]) -> Iterator[str]:
         found = cells.result(own, "scores")
         for name, reason in ({} if found is None else found.figures["unmeasured"]).items():
             yield f"- {own.name}, {name.replace('_', ' ')}: not measured, for {reason}."
+        if found is not None:
+            told = told_of_real(found.figures["num_real"], are_held_out=found.figures["real_held_out"])
+            yield f"- {own.name}: {told}; {_told_of_best(cells, own)}."
         if found is not None and (warning := warning_of_copies(found.figures["copied_share"])):
             yield f"- {own.name}: {warning}."
+
+
+def _told_of_best(cells: Cells, own: PictureSet) -> str:
+    """Return which of its steps a model draws with: the one that expects held-out pictures best."""
+    model = cells.result(own, "model")
+    assert model is not None, "what is scored has been trained"
+    best, steps = (model.figures[name] for name in ("best_step", "steps"))
+    lost = ", after which it learned nothing that holds for others" if best < steps else ""
+    return f"drawn with the weights after step {best} of {steps}{lost}"
 
 
 def write_page(path: Path, cells: Cells, sets: Sequence[PictureSet] = SETS) -> None:

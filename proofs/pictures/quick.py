@@ -19,6 +19,7 @@ QUICK = Sizes(
             "train.accumulation_steps=1",
             "model={preset: banyan-nano, num_layers: 1}",
             "tokenizer={vocab_size: 600}",
+            f"image_tokenizer.copies_up_to={2 * _FEW}",
             "evaluation={num_validations: 1, max_validation_examples: 2, max_test_examples: 2}",
         ),
     },

@@ -6,7 +6,7 @@ import torch
 
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.train.evaluations import EvaluationStopped
-from banyan.workflows.live_model import TASK_SCORES, LiveEvaluator, judges_of, live_model
+from banyan.workflows.live_model import TASK_SCORES, LiveEvaluator, judges_of, live_model, validation_judges
 from banyan.workflows.settling import new_model
 from banyan.workflows.training import TrainingOutcome
 
@@ -57,6 +57,19 @@ def test_only_drawing_tasks_have_a_judge(tiny_run: TrainingOutcome) -> None:
     examples = tiny_run.material.test["image_generation"]
     assert judge is not None
     assert judge([example.image for example in examples]) == [example.label for example in examples]
+
+
+def test_a_task_chosen_by_its_codes_is_scored_without_drawing(tiny_run: TrainingOutcome, loaded: LoadedModel) -> None:
+    tasks = [dataclasses.replace(task, metric="bits_per_code") for task in tiny_run.material.tasks if task.has_pictures]
+    [task] = tasks
+    examples = {task.name: tiny_run.material.validation[task.name]}
+    tasks_by_name = {**loaded.tasks, task.name: task}
+    known = tuple(tasks_by_name[one.name] for one in tiny_run.material.known_tasks)
+    material = dataclasses.replace(tiny_run.material, tasks=(task,), known_tasks=known, validation=examples)
+    assert validation_judges(material) == {task.name: None}
+    scores = LiveEvaluator(material, max_examples=2)(loaded.model, 6)
+    assert scores["score"] == pytest.approx(1 - scores[f"{task.name}/bits_per_code"] / 10)
+    assert f"{task.name}/accuracy" not in scores
 
 
 def test_without_validation_there_is_nothing_to_score(tiny_run: TrainingOutcome) -> None:

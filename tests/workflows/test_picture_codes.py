@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from banyan.core.errors import ConfigError
 from banyan.core.types import Image
 from banyan.data.image_batch import PictureAugmentation
 from banyan.tasks.image_generation import PictureExample
@@ -56,6 +57,23 @@ def test_copies_are_flipped_only_where_no_side_is_named(caption: str, may_flip: 
     for example, mirror, copy in zip(examples, flipped, made[20:], strict=True):
         assert copy.image in (example.image, mirror)
         assert dataclasses.replace(copy, image=example.image) == example
+
+
+def test_a_small_set_gets_as_many_different_copies_as_fit_and_a_large_one_none() -> None:
+    palette = Palette(image_size=8, channels=1, num_codes=16)
+    examples = [PictureExample(caption="a bar", image=image, label="bar") for image in IMAGES[:6]]
+    augment = PictureAugmentation(turn_degrees=8, warp_pixels=0.5)
+    recipe = ImageTokenizerRecipe(copies_up_to=40, augment=augment)
+    made = with_copies(examples, palette, recipe, seed=0)
+    assert len(made) == 36 and made[:6] == examples  # a seventh of each would be 42
+    assert len({example.image for example in made}) == 36
+    assert made == with_copies(examples, palette, recipe, seed=0) != with_copies(examples, palette, recipe, seed=1)
+    assert [recipe.num_copies(num) for num in (1, 19, 20, 21, 50)] == [39, 1, 1, 0, 0]
+    assert ImageTokenizerRecipe(copies=2, copies_up_to=40, augment=augment).num_copies(50) == 2
+    with pytest.raises(ConfigError, match="copies_up_to=40 would be copies of the same pictures"):
+        ImageTokenizerRecipe(copies_up_to=40)
+    with pytest.raises(ConfigError, match="copies_up_to=-1"):
+        ImageTokenizerRecipe(copies_up_to=-1, augment=augment)
 
 
 def _mirrored(image: Image | None) -> Image:

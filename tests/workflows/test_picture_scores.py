@@ -12,7 +12,6 @@ from banyan.tasks.metrics.pictures import frechet_distance
 from banyan.tokenizers.pictures import image_to_array
 from banyan.workflows.picture_judging import SavedJudge, Seen
 from banyan.workflows.picture_measures import (
-    RealPictures,
     Unmeasured,
     accuracy_score,
     bits_per_code,
@@ -24,6 +23,7 @@ from banyan.workflows.picture_measures import (
     unseen,
 )
 from banyan.workflows.picture_scores import PictureReport, score_pictures, warning_of_copies
+from banyan.workflows.real_pictures import RealPictures
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.training import TrainingOutcome
 
@@ -45,6 +45,7 @@ def test_every_figure_comes_with_its_anchors(report: PictureReport, judge: Saved
     scores = report.scores
     assert (scores.judge_sha256, scores.judge_accuracy) == (judge.sha256, judge.description.accuracy)
     assert scores.known_to_judge == 0  # the judge's recipe holds out a larger share, and so these as well
+    assert (scores.num_real, scores.real_held_out) == (NUM, False)  # four held-out pictures are too few
     assert scores.num_pictures == NUM and scores.sampling.num_candidates == 1
     like = scores.likeness
     assert 0 <= like.floor < like.unigram and like.floor <= like.reconstructed
@@ -97,7 +98,7 @@ def test_a_held_out_wish_is_unseen_only_if_no_training_picture_has_it(report: Pi
     )  # three captions, all of them known
     new = PictureExample(caption="new", captions=("new",))
     known, other = PictureExample(caption="old", captions=("old",)), PictureExample(caption="x", captions=("x", "old"))
-    real = RealPictures(train=[other], held_out=[known, new], first_half=[], second_half=[])
+    real = RealPictures(train=[other], held_out=[known, new], against=[], others=[])
     assert unseen(real) == [new]
 
 
@@ -120,7 +121,7 @@ def test_what_cannot_be_measured_says_why(loaded: LoadedModel, judge: SavedJudge
 
     assert "have no labels" in reason("", "") and reason("0", "1") == ""
     assert "does not know 1 of the 2 labels, the first is 'seven'; it knows 0, 1, 2" in reason("seven", "0")
-    only_training = RealPictures(train=[], held_out=[], first_half=[], second_half=[])
+    only_training = RealPictures(train=[], held_out=[], against=[], others=[])
     task = loaded.task_of_kind("image_generation")
     assert isinstance(task, ImageGeneration)
     for found in (

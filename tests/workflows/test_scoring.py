@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -6,8 +7,10 @@ import pytest
 
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.tasks.evaluate import TaskEvaluation
+from banyan.tasks.image_generation import ImageGeneration
 from banyan.tasks.metrics.measurement import Measurement
 from banyan.workflows.live_model import judges_of
+from banyan.workflows.picture_measures import bits_per_code
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.scoring import TaskResult, evaluate_model, evaluate_one, overall_score
 from banyan.workflows.training import TrainingOutcome
@@ -65,6 +68,20 @@ def test_pictures_are_judged_or_else_scored_by_likelihood(loaded: LoadedModel, t
     assert evaluate_one(loaded, task, examples, judge=None, num_samples=2).main_metric == "perplexity"
 
 
+def test_pictures_chosen_by_their_codes_are_weighed_and_drawn_only_for_a_judge(
+    loaded: LoadedModel, tiny_run: TrainingOutcome
+) -> None:
+    task, examples = loaded.task("image_generation"), tiny_run.material.test["image_generation"]
+    assert isinstance(task, ImageGeneration)
+    by_codes = dataclasses.replace(task, metric="bits_per_code")
+    weighed = evaluate_one(loaded, by_codes, examples, judge=None, num_samples=2)
+    assert weighed.main_metric == "bits_per_code" and weighed.lower_is_better and not weighed.predictions
+    assert weighed.score == pytest.approx(bits_per_code(loaded, task, examples)) and 0 < weighed.score < 8
+    judged = evaluate_one(loaded, by_codes, examples, judge=judges_of(tiny_run.material)[task.name], num_samples=2)
+    assert judged.main_metric == "accuracy" and judged.scores["bits_per_code"] == weighed.score
+    assert len(judged.predictions) == len(examples)
+
+
 def test_a_judge_that_is_always_right_gives_full_marks(loaded: LoadedModel, tiny_run: TrainingOutcome) -> None:
     task, examples = loaded.task("image_generation"), tiny_run.material.test["image_generation"]
     labels = [example.label for example in examples]
@@ -88,6 +105,7 @@ def test_predictions_are_handed_on_and_empty_tasks_left_out(loaded: LoadedModel,
         ("accuracy", 0.25, 0.25),
         ("bits_per_byte", 8.0, 0.0),
         ("bits_per_byte", 2.0, 0.75),
+        ("bits_per_code", 2.5, 0.75),
         ("perplexity", 4.0, 0.25),
         ("perplexity", 0.5, 1.0),
         ("chrf", 40.0, 0.4),

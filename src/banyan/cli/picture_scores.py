@@ -27,6 +27,7 @@ from banyan.workflows.picture_judging import JUDGE_FILE, SavedJudge, load_judge,
 from banyan.workflows.picture_records import record_picture_scores
 from banyan.workflows.picture_scores import SLOTS, PictureScores, score_pictures, warning_of_copies
 from banyan.workflows.picture_sheets import keep_report
+from banyan.workflows.real_pictures import told_of_real
 
 IMAGES = "--images"
 
@@ -36,7 +37,7 @@ app = typer.Typer(add_completion=False)
 
 _WORDS = (
     ("FID (in the judge's features)", "likeness.fid"),
-    ("  floor: real half against real half", "likeness.floor"),
+    ("  floor: other real pictures", "likeness.floor"),
     ("  through the image tokenizer and back", "likeness.reconstructed"),
     ("  every code drawn by itself", "likeness.unigram"),
     ("  (FID - floor) / (unigram - floor)", "fid_share"),
@@ -119,6 +120,7 @@ def _tell(scores: PictureScores, output: Path | None) -> None:
         say(warning)
     how = f"guidance {scores.sampling.guidance_scale:g}, power {scores.sampling.guidance_power:g}"
     say(f"{scores.num_pictures} pictures, seed {scores.seed}, {how}, judge {scores.judge_sha256[:16]}")
+    say(told_of_real(scores.num_real, are_held_out=scores.real_held_out))
     if output is not None:
         say(f"sheets: {output}/seen-drawn.png, beside them -real.png and the training pictures that look most alike")
 

@@ -8,23 +8,44 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from banyan.core.config import config
 from banyan.core.errors import ConfigError, DataError
 
+_MOST = {"turn_degrees": 180, "scale_share": 0.5, "shear_share": 0.5, "warp_pixels": 8}
+_NEAR_SHARE = 1 / 6  # of a side: as far as points move nearly alike; 4 to 5 of 28 pixels, as Simard et al. 2003 do
+
 
 @config
 class PictureAugmentation:
-    """What may be done to a picture without changing what it shows."""
+    """What may be done to a square picture without changing what it shows."""
 
     flip: bool = False  # left and right exchanged, half of the time; not where pictures show letters or digits
     crop_pixels: int = 0  # moved by up to so many pixels; what comes in repeats the edge
+    turn_degrees: float = 0.0  # turned by up to so many degrees, 0 to 180
+    scale_share: float = 0.0  # made wider and higher, or narrower and lower, each by up to this share, 0 to 0.5
+    shear_share: float = 0.0  # slanted by up to this share of the height, 0 to 0.5
+    warp_pixels: float = 0.0  # bent: how far points move, as a standard deviation; what is near moves alike
 
     def __post_init__(self) -> None:
         if self.crop_pixels < 0:
             raise ConfigError(f"crop_pixels={self.crop_pixels} must be 0 or more.")
+        for name, most in _MOST.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise ConfigError(f"{name}={getattr(self, name)} must lie between 0 and {most:g}.")
+
+    @property
+    def changes_shape(self) -> bool:
+        """Whether pictures are turned, scaled, slanted or bent: each copy is another one then."""
+        return any(getattr(self, name) for name in _MOST)
+
+    @property
+    def changes_anything(self) -> bool:
+        """Whether a picture may become another one at all."""
+        return self.flip or self.crop_pixels > 0 or self.changes_shape
 
     def apply(self, pixels: Tensor, generator: np.random.Generator) -> Tensor:
         """Return the pictures, each changed in its own way.
@@ -37,7 +58,41 @@ class PictureAugmentation:
         if self.crop_pixels:
             moves = generator.integers(-self.crop_pixels, self.crop_pixels + 1, size=(2, len(pixels), 1))
             pixels = _moved(pixels, torch.from_numpy(moves))
+        if self.changes_shape:
+            pixels = _sampled_at(pixels, self._places(pixels, generator))
         return pixels
+
+    def _places(self, pixels: Tensor, generator: np.random.Generator) -> Tensor:
+        """Return where each pixel is taken from, (B, Y, X, 2), from -1 to 1 over the picture, x before y."""
+        num, _, height, width = pixels.shape
+        turn, slant, *scales = generator.uniform(-1, 1, (4, num))
+        angle = np.deg2rad(self.turn_degrees * turn)
+        across, down = (1 / (1 + self.scale_share * scale) for scale in scales)
+        slant = self.shear_share * slant
+        turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        shaped = np.array([[across, slant * down], [np.zeros(num), down]])
+        maps = np.zeros((num, 2, 3))
+        maps[:, :, :2] = np.einsum("ijn,jkn->nik", turned, shaped)
+        size = [num, 1, height, width]
+        places: Tensor = F.affine_grid(torch.from_numpy(maps).float(), size, align_corners=False)
+        if self.warp_pixels:
+            bends = generator.standard_normal((num, 2, height, width), dtype=np.float32)
+            moved = _smooth(height) @ torch.from_numpy(bends) @ _smooth(width).T
+            places = places + moved.permute(0, 2, 3, 1) * (2 * self.warp_pixels / torch.tensor([width, height]))
+        return places
+
+
+def _smooth(size: int) -> Tensor:
+    """Return what makes `size` independent numbers a smooth course of the same spread, (size, size)."""
+    steps = torch.arange(size, dtype=torch.float32)
+    weights = torch.exp(-0.5 * ((steps[:, None] - steps) / (_NEAR_SHARE * size)) ** 2)
+    return F.normalize(weights)
+
+
+def _sampled_at(pixels: Tensor, places: Tensor) -> Tensor:
+    """Return pictures whose pixels lie between those of others; what lies outside repeats the edge."""
+    sampled = F.grid_sample(pixels.float(), places, mode="bicubic", padding_mode="border", align_corners=False)
+    return sampled.round_().clamp_(0, 255).to(pixels.dtype)
 
 
 def _moved(pixels: Tensor, moves: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
@@ -10,7 +11,7 @@ from banyan.core.errors import DataError
 from banyan.core.types import NO_TARGET, Prediction, TokenSequence
 from banyan.tasks.base import Task
 from banyan.tasks.intervals import Comparison, Interval, compare, confidence_intervals
-from banyan.tasks.metrics.likelihood import measure_bits, measure_perplexity
+from banyan.tasks.metrics.likelihood import BITS_PER_CODE, measure_bits, measure_code_bits, measure_perplexity
 from banyan.tasks.metrics.measurement import Measurement, Scores
 from banyan.tokenizers.vocabulary import Vocabulary
 
@@ -51,7 +52,7 @@ class TaskEvaluation:
 def evaluate_task(
     task: Task[E], examples: Sequence[E], answer: AnswerFunction[E], *, num_samples: int = 1000, seed: int = 0
 ) -> TaskEvaluation:
-    """Ask for all answers and score them.
+    """Ask for all answers and score them: by the metric that the task was given, where answers can be measured by it.
 
     Raises: DataError if there are no examples, or not one answer for each.
     """
@@ -60,9 +61,8 @@ def evaluate_task(
     if len(predictions) != len(examples):
         raise DataError(f"task {task.name}: {len(predictions)} answers cannot be scored against {len(examples)}.")
     measurement = task.measure(examples, predictions)
-    return _evaluation(
-        task.name, measurement, task.chosen_metric, predictions=predictions, num_samples=num_samples, seed=seed
-    )
+    metric = task.chosen_metric if task.chosen_metric in measurement.scores() else task.main_metric
+    return _evaluation(task.name, measurement, metric, predictions=predictions, num_samples=num_samples, seed=seed)
 
 
 def evaluate_bits(
@@ -100,6 +100,31 @@ def evaluate_likelihood(
         [sum(map(vocabulary.num_bytes, row)) for row in targets],
     )
     return _evaluation(task.name, measurement, "perplexity", num_samples=num_samples, seed=seed)
+
+
+def evaluate_code_bits(
+    task: Task[E],
+    examples: Sequence[E],
+    log_likelihood: LogLikelihoodFunction,
+    vocabulary: Vocabulary,
+    *,
+    max_tokens: int,
+    num_samples: int = 1000,
+    seed: int = 0,
+) -> TaskEvaluation:
+    """Score how many bits a code of each right picture costs when its wish is known; the end mark is left out.
+
+    Raises: DataError if there are no examples.
+    """
+    _require_examples(task.name, examples)
+    sequences = [task.render(example, vocabulary, max_tokens=max_tokens) for example in examples]
+    targets = [[target for target in sequence.targets if target != NO_TARGET] for sequence in sequences]
+    nats = [
+        [cost for target, cost in zip(own, costs, strict=True) if vocabulary.is_image(target)]
+        for own, costs in zip(targets, log_likelihood(sequences), strict=True)
+    ]
+    measurement = measure_code_bits([math.fsum(row) for row in nats], [len(row) for row in nats])
+    return _evaluation(task.name, measurement, BITS_PER_CODE, num_samples=num_samples, seed=seed)
 
 
 def merge_evaluations(first: TaskEvaluation, second: TaskEvaluation) -> TaskEvaluation:

@@ -18,6 +18,7 @@ from banyan.tasks.base import Supervision, Task
 from banyan.tasks.captions import LABEL_ALONE, captions_of, label_of
 from banyan.tasks.fitting import fit_source
 from banyan.tasks.metrics.labels import measure_labels
+from banyan.tasks.metrics.likelihood import BITS_PER_CODE
 from banyan.tasks.metrics.measurement import Measurement
 from banyan.tasks.picture_codes import with_codes
 from banyan.tasks.pictures import place_of, read_picture
@@ -46,6 +47,7 @@ class ImageGeneration(Task[PictureExample]):
 
     kind: ClassVar[str] = "image_generation"
     main_metric: ClassVar[str] = "accuracy"
+    other_metrics: ClassVar[tuple[str, ...]] = (BITS_PER_CODE,)
     usual_mask: ClassVar[MaskKind] = MaskKind.PREFIX
     may_choose_mask: ClassVar[bool] = False
     has_pictures: ClassVar[bool] = True
@@ -56,6 +58,11 @@ class ImageGeneration(Task[PictureExample]):
     captions: tuple[str, ...] = ()  # several templates; {name} is whatever the row's label is called
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # label → its names, in any language
     caption_dropout: float = 0.1  # share of the training sequences without a wish, 0 <= share < 1
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether fewer bits choose the best checkpoint."""
+        return self.chosen_metric == BITS_PER_CODE
 
     def __post_init__(self) -> None:
         if self.template is not None and self.captions:

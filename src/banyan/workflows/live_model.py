@@ -12,6 +12,7 @@ from banyan.infer.sampling import SamplingConfig
 from banyan.model.transformer import Transformer
 from banyan.runtime.description import describe_model
 from banyan.runtime.loaded_model import LoadedModel
+from banyan.tasks.metrics.likelihood import BITS_PER_CODE
 from banyan.workflows.datasets import spread
 from banyan.workflows.judge import Judge, train_judge
 from banyan.workflows.material import Material
@@ -50,6 +51,13 @@ def judges_of(material: Material) -> dict[str, Judge | None]:
     return {name: train_judge(examples) for name, examples in material.pictures.items()}
 
 
+def validation_judges(material: Material) -> dict[str, Judge | None]:
+    """Return the judge of every task that draws and whose drawings choose the best checkpoint; None for the others."""
+    by_codes = {task.name for task in material.tasks if task.chosen_metric == BITS_PER_CODE}
+    pictures = material.pictures.items()
+    return {name: None if name in by_codes else train_judge(examples) for name, examples in pictures}
+
+
 def _without_search(sampling: Mapping[str, SamplingConfig]) -> dict[str, SamplingConfig]:
     return {name: replace(how, num_beams=1) for name, how in sampling.items()}
 
@@ -80,7 +88,7 @@ class LiveEvaluator:
             for name, examples in material.validation.items()
             if examples
         }
-        self._judges = judges_of(material)
+        self._judges = validation_judges(material)
 
     @property
     def has_examples(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from banyan.core.errors import DataError
@@ -23,6 +24,7 @@ from banyan.tokenizers.pictures import image_from_array, image_to_array
 from banyan.workflows.recipe import ImageTokenizerRecipe
 
 _MIN_PICTURES = 64  # fewer are encoded in a moment, again and again
+_CHANGED_TOGETHER = 512  # pictures: enough for fast products, few enough for memory at 256 × 256
 _SIDES = re.compile(r"\b(left|right|east|west|clockwise)|[左右东西東]", re.IGNORECASE)
 
 
@@ -92,15 +94,18 @@ def with_copies(
 
     Examples are dataclasses with an `image`. One whose words name a side is never flipped.
     """
-    made = list(examples)
     pictures = [example for example in examples if example.image is not None]
-    for number in range(recipe.copies):
-        generator = np.random.default_rng([seed, number])
-        for example in pictures:
-            image = fit_picture(example.image, image_size=tokenizer.image_size, channels=tokenizer.channels)
-            may_flip = recipe.augment.flip and not _names_a_side(example)
-            augment = dataclasses.replace(recipe.augment, flip=may_flip)
-            made.append(dataclasses.replace(example, image=_changed(image, augment, generator)))
+    num_copies = recipe.num_copies(len(pictures))
+    made = list(examples)
+    if not num_copies:
+        return made
+    size, channels = tokenizer.image_size, tokenizer.channels
+    fitted = (fit_picture(example.image, image_size=size, channels=channels) for example in pictures)
+    pixels_NCYX = torch.from_numpy(np.stack([image_to_array(image) for image in fitted])).permute(0, 3, 1, 2)
+    names_a_side = np.array([recipe.augment.flip and _names_a_side(example) for example in pictures])
+    for number in range(num_copies):
+        images = _changed(pixels_NCYX, names_a_side, recipe.augment, np.random.default_rng([seed, number]))
+        made += [dataclasses.replace(example, image=image) for example, image in zip(pictures, images, strict=True)]
     return made
 
 
@@ -109,6 +114,16 @@ def _names_a_side(example: Any) -> bool:
     return any(_SIDES.search(text) for text in words)
 
 
-def _changed(image: Image, augment: PictureAugmentation, generator: np.random.Generator) -> Image:
-    pixels = torch.from_numpy(image_to_array(image).copy()).permute(2, 0, 1)[None]
-    return image_from_array(augment.apply(pixels, generator)[0].permute(1, 2, 0).contiguous().numpy())
+def _changed(
+    pixels_NCYX: Tensor, names_a_side: NDArray[np.bool_], augment: PictureAugmentation, generator: np.random.Generator
+) -> list[Image]:
+    """Return a changed copy of every picture, some at a time; those that show a side are not flipped."""
+    images: dict[int, Image] = {}
+    for stays in (False, True):
+        own = dataclasses.replace(augment, flip=augment.flip and not stays)
+        places = np.flatnonzero(names_a_side == stays)
+        for start in range(0, len(places), _CHANGED_TOGETHER):
+            some = places[start : start + _CHANGED_TOGETHER]
+            changed_NYXC = own.apply(pixels_NCYX[some], generator).permute(0, 2, 3, 1).contiguous().numpy()
+            images |= dict(zip(some.tolist(), map(image_from_array, changed_NYXC), strict=True))
+    return [images[place] for place in range(len(pixels_NCYX))]

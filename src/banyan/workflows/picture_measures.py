@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from banyan.core.types import NO_TARGET, Image
-from banyan.infer.likelihood import bits
+from banyan.core.types import Image
 from banyan.infer.randomness import derive_seed
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.tasks.baselines.pictures import unigram_codes
+from banyan.tasks.evaluate import evaluate_code_bits
 from banyan.tasks.image_generation import ImageGeneration, PictureExample, encode_pictures
+from banyan.tasks.metrics.likelihood import BITS_PER_CODE
 from banyan.tasks.metrics.pictures import copied_share, frechet_distance, nearest, precision_and_recall
 from banyan.tasks.pictures import fit_picture
 from banyan.tokenizers.images import ImageTokenizer
@@ -25,6 +26,7 @@ from banyan.train.picture_judge import judge_pictures, train_judge
 from banyan.workflows.datasets import spread
 from banyan.workflows.picture_judging import SavedJudge, Seen
 from banyan.workflows.picture_tokenizer.scoring import psnr_of
+from banyan.workflows.real_pictures import RealPictures
 
 _MAX_COMPARED = 5_000  # pictures of each side for precision and recall, which look at all pairs
 _TOP = 5
@@ -47,22 +49,12 @@ NOTHING_HELD_OUT = Unmeasured(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RealPictures:
-    """The real pictures of a model's recipe."""
-
-    train: Sequence[PictureExample]
-    held_out: Sequence[PictureExample]  # test, or validation where there is none; empty where nothing is held out
-    first_half: Sequence[PictureExample]  # of all of them, what everything is held against
-    second_half: Sequence[PictureExample]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Likeness:
-    """How far sets of pictures are from the first half of the real ones, in the judge's own features."""
+    """How far sets of pictures are from real ones, in the judge's own features."""
 
     fid: float  # comparable with the same judge only
-    floor: float  # the second half of the real ones
-    reconstructed: float  # the second half through the image tokenizer and back
+    floor: float  # the other real ones
+    reconstructed: float  # the other real ones through the image tokenizer and back
     unigram: float  # every code drawn by itself
     precision: float
     recall: float
@@ -111,20 +103,20 @@ def unseen(real: RealPictures) -> list[PictureExample]:
 
 
 def likeness(model: LoadedModel, judge: SavedJudge, real: RealPictures, seen: Seen, *, seed: int) -> Likeness:
-    """Hold drawn, real, reconstructed and random pictures against the first half of the real ones."""
+    """Hold drawn, other real, reconstructed and random pictures, as many of each, against real ones."""
     task, tokenizer = model.task_of_kind("image_generation"), model.image_tokenizer
     assert isinstance(task, ImageGeneration) and tokenizer is not None, "a model that draws has a tokenizer"
-    encoded = encode_pictures(real.second_half, tokenizer)
+    encoded = encode_pictures(real.others, tokenizer)
     random = [one.image_codes or () for one in unigram_codes(task, encoded, seed=seed)(encoded)]
-    first = judge.look(images_of(real.first_half)).features
+    against = judge.look(images_of(real.against)).features
 
     def distance(images: Sequence[Image]) -> float:
-        return frechet_distance(judge.look(images).features, first)
+        return frechet_distance(judge.look(images).features, against)
 
-    coverage = precision_and_recall(first[:_MAX_COMPARED], seen.features[:_MAX_COMPARED])
+    coverage = precision_and_recall(against[:_MAX_COMPARED], seen.features[:_MAX_COMPARED])
     return Likeness(
-        fid=frechet_distance(seen.features, first),
-        floor=distance(images_of(real.second_half)),
+        fid=frechet_distance(seen.features, against),
+        floor=distance(images_of(real.others)),
         reconstructed=distance(tokenizer.decode([one.codes or () for one in encoded])),
         unigram=distance(tokenizer.decode(random)),
         precision=coverage.precision,
@@ -241,13 +233,10 @@ def bits_per_code(model: LoadedModel, task: ImageGeneration, examples: Sequence[
         return NOTHING_HELD_OUT
     assert model.image_tokenizer is not None
     chosen = encode_pictures(spread(list(examples), _MAX_LIKELIHOODS), model.image_tokenizer)
-    sequences = [task.render(one, model.vocabulary, max_tokens=model.max_seq_len) for one in chosen]
-    targets = [[target for target in one.targets if target != NO_TARGET] for one in sequences]
-    costs = [
-        bits([log_prob for target, log_prob in zip(own, log_probs, strict=True) if model.vocabulary.is_image(target)])
-        for own, log_probs in zip(targets, model.engine.log_likelihood(sequences), strict=True)
-    ]
-    return math.fsum(costs) / (len(chosen) * task.grid_size**2)
+    found = evaluate_code_bits(
+        task, chosen, model.engine.log_likelihood, model.vocabulary, max_tokens=model.max_seq_len, num_samples=2
+    )
+    return found.scores[BITS_PER_CODE]
 
 
 def unigram_bits(examples: Sequence[PictureExample], *, num_codes: int) -> float:

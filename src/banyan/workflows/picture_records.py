@@ -16,7 +16,12 @@ def record_picture_scores(model: LoadedModel, scores: PictureScores, *, database
 
     Raises: StoreError if it cannot be written.
     """
-    how = {"judge_sha256": scores.judge_sha256, "sampling": config_to_mapping(scores.sampling)}
+    how = {
+        "judge_sha256": scores.judge_sha256,
+        "sampling": config_to_mapping(scores.sampling),
+        "num_real": scores.num_real,
+        "real_held_out": scores.real_held_out,
+    }
     store = open_store(database)
     try:
         written = [

@@ -1,8 +1,9 @@
 """`banyan evaluate --images`: everything that is measured of drawn pictures, offline, with the anchors beside it.
 
-Real pictures are cut into two halves of the same size. Drawn, reconstructed and code-by-code random pictures are each
-held against the first; the second against the first is the floor. The judge was trained on real pictures alone, and
-neither a loss nor a ranking ever saw it; every wish is drawn once.
+Drawn, reconstructed and code-by-code random pictures, as many of each, are held against real pictures that the model
+has not learned from; as many training pictures against the same ones are the floor: what repeats them gets no further.
+Where too few are held out, the real pictures are cut into two halves, and the floor is the one against the other. The
+judge was trained on real pictures alone, and neither a loss nor a ranking ever saw it; every wish is drawn once.
 """
 
 from __future__ import annotations
@@ -12,24 +13,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from banyan.core.config import read_config
-from banyan.core.errors import DataError, FileError
 from banyan.core.types import Image
 from banyan.infer.randomness import derive_seed
 from banyan.infer.sampling import SamplingConfig
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.tasks.image_generation import ImageGeneration, PictureExample, encode_pictures
 from banyan.tasks.metrics.pictures import nearest
-from banyan.tasks.reading import read_examples
-from banyan.workflows.datasets import load_splits, spread
+from banyan.workflows.datasets import spread
 from banyan.workflows.picture_judging import SavedJudge, Seen
 from banyan.workflows.picture_measures import (
     NOTHING_HELD_OUT,
     AccuracyScore,
     Likeness,
-    RealPictures,
     Reconstruction,
     Retrieval,
     Unmeasured,
@@ -44,9 +39,8 @@ from banyan.workflows.picture_measures import (
     unigram_bits,
     unseen,
 )
-from banyan.workflows.recipe import Recipe
+from banyan.workflows.real_pictures import RealPictures, read_real_pictures
 from banyan.workflows.reporter import Reporter
-from banyan.workflows.sidecars import RECIPE_FILE
 
 SLOTS = 128  # of the cache while it draws: 64 pictures with guidance at a time
 _AT_ONCE = 512  # pictures asked for together
@@ -64,7 +58,9 @@ class PictureScores:
     judge_sha256: str
     judge_accuracy: float | None  # on held-out real pictures: no fidelity above it means much
     known_to_judge: float | None  # share of the model's held-out pictures that the judge was trained on
-    num_pictures: int  # drawn, and in each half of the real ones
+    num_pictures: int  # drawn
+    num_real: int  # that they are held against
+    real_held_out: bool  # whether the model has learned from none of these
     sampling: SamplingConfig
     seed: int
     likeness: Likeness
@@ -117,8 +113,8 @@ def score_pictures(
     task = model.task_of_kind("image_generation")
     assert isinstance(task, ImageGeneration) and model.image_tokenizer is not None, "a model that draws has a tokenizer"
     reporter.stage("read data")
-    real = _real_pictures(model, task, num=num, seed=seed)
-    wishes = [task.with_caption(one, number) for number, one in enumerate(real.first_half)]
+    real = read_real_pictures(model, task, num=num, enough=1 + judge.net.num_features, seed=seed)
+    wishes = [task.with_caption(one, number) for number, one in enumerate(real.others)]
     reporter.stage("draw")
     sampling = replace(sampling or model.sampling_for(task.name), num_candidates=1)  # nothing is ranked
     drawer = _Drawer(model=model, task=task, sampling=sampling, seed=seed, reporter=reporter)
@@ -131,7 +127,7 @@ def score_pictures(
     sheets = {name: _sheet(drawer, judge, examples, real, train) for name, examples in asked.items() if examples}
     reporter.stage("measure")
     like = likeness(model, judge, real, seen, seed=seed)
-    encoded = encode_pictures(real.second_half, model.image_tokenizer)
+    encoded = encode_pictures(real.others, model.image_tokenizer)
     distances, _ = nearest(seen.features, train.features)
     may_lack = {
         "judge_accuracy": _accuracy_of(judge),
@@ -146,6 +142,8 @@ def score_pictures(
     scores = PictureScores(
         judge_sha256=judge.sha256,
         num_pictures=len(drawn),
+        num_real=len(real.against),
+        real_held_out=real.are_held_out,
         sampling=sampling,
         seed=seed,
         likeness=like,
@@ -164,7 +162,8 @@ def warning_of_copies(copied_share: float | None) -> str | None:
         return None
     return (
         f"{copied_share:.0%} of the drawn pictures are copies of training pictures: the model knows them by heart, and "
-        "FID, fidelity and accuracy score are flattered; train for fewer minutes, or with more model.dropout"
+        "FID, fidelity and accuracy score are flattered; let image_tokenizer.copies_up_to and augment make more of it, "
+        "or train for fewer minutes"
     )
 
 
@@ -204,26 +203,6 @@ def _sheet(
         nearest=tuple(images_of([real.train[place] for place in places.tolist()])),
         retrieval=retrieval(seen[::each], judge.look(pictures[::each]).features),
     )
-
-
-def _real_pictures(model: LoadedModel, task: ImageGeneration, *, num: int, seed: int) -> RealPictures:
-    own = model.directory / RECIPE_FILE
-    recipe = read_config(Recipe, own) if own.is_file() else None
-    config = next((one for one in recipe.tasks if one.name == task.name), None) if recipe else None
-    if recipe is None or config is None:
-        raise FileError(f"{model.directory} does not say which pictures task {task.name} was trained on.")
-    splits = load_splits(config, seed=recipe.seed)
-    train, validation, test = (
-        read_examples(task, rows, max_bad_fraction=config.data.max_bad_share).examples
-        for rows in (splits.train, splits.validation, splits.test)
-    )
-    pool = [*train, *validation, *test]
-    half = min(num, len(pool) // 2)
-    if half < 4:
-        raise DataError(f"{len(pool)} real pictures are too few to be cut into two halves; at least 8 are needed.")
-    order = np.random.default_rng(seed).permutation(len(pool))
-    first, second = ([pool[place] for place in part.tolist()] for part in (order[:half], order[half : 2 * half]))
-    return RealPictures(train=train, held_out=test or validation, first_half=first, second_half=second)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

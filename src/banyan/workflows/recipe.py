@@ -89,19 +89,27 @@ class ImageTokenizerRecipe:
     patch_size: int = 2  # pixels a side that one code stands for
     num_codes: int = 128
     copies: int = 0  # of every training picture beside it, each changed as `augment` allows
+    copies_up_to: int | None = None  # pictures in all: a smaller set gets as many copies of each as fit; null: `copies`
     augment: PictureAugmentation = dataclasses.field(default_factory=PictureAugmentation)
 
     def __post_init__(self) -> None:
         if self.copies < 0:
             raise ConfigError(f"image_tokenizer.copies={self.copies} must be 0 or more.")
-        if self.copies and not (self.augment.flip or self.augment.crop_pixels):
+        asked = {"copies": self.copies, "copies_up_to": self.copies_up_to}
+        if (key := next((key for key, num in asked.items() if num), None)) and not self.augment.changes_anything:
             raise ConfigError(
-                f"image_tokenizer.copies={self.copies} would be copies of the same pictures.",
+                f"image_tokenizer.{key}={asked[key]} would be copies of the same pictures.",
                 hint="set image_tokenizer.augment={flip: true, crop_pixels: 2}, or what keeps your pictures' meaning",
             )
+        if self.copies_up_to is not None:
+            _check_positive("image_tokenizer", copies_up_to=self.copies_up_to)
         _check_positive("image_tokenizer", patch_size=self.patch_size, num_codes=self.num_codes)
         if self.image_size is not None:
             _check_positive("image_tokenizer", image_size=self.image_size)
+
+    def num_copies(self, num_pictures: int) -> int:
+        """Return how many copies each of so many training pictures gets."""
+        return max(self.copies, (self.copies_up_to or 0) // max(1, num_pictures) - 1)
 
 
 @config

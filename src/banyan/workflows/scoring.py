@@ -13,16 +13,19 @@ from banyan.tasks.base import Task
 from banyan.tasks.evaluate import (
     TaskEvaluation,
     evaluate_bits,
+    evaluate_code_bits,
     evaluate_likelihood,
     evaluate_task,
     merge_evaluations,
 )
 from banyan.tasks.image_generation import ImageGeneration, judge_pictures
 from banyan.tasks.intervals import Comparison
+from banyan.tasks.metrics.likelihood import BITS_PER_CODE
 from banyan.workflows.judge import Judge
 from banyan.workflows.reporter import Reporter
 
 BITS_PER_BYTE_OF_NOISE = 8.0
+BITS_PER_CODE_OF_NOISE = 10.0  # of a codebook of a thousand, as the recipes' is
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,14 +85,39 @@ def evaluate_one(
     if task.kind == "language_modeling":
         texts = [example.text for example in examples]
         return evaluate_bits(task.name, texts, model.engine.bits, num_samples=num_samples)
-    if isinstance(task, ImageGeneration) and judge is None:
-        return _likelihood(model, task, examples, num_samples=num_samples)
+    if isinstance(task, ImageGeneration):
+        return _score_drawing(model, task, examples, judge=judge, num_samples=num_samples)
     evaluation = evaluate_task(
         task, examples, lambda given: answer_all(model, task, given, judge=judge), num_samples=num_samples
     )
     if task.kind == "dialogue":
         return merge_evaluations(evaluation, _likelihood(model, task, examples, num_samples=num_samples))
     return evaluation
+
+
+def _score_drawing(
+    model: LoadedModel, task: ImageGeneration, examples: Sequence[Any], *, judge: Judge | None, num_samples: int
+) -> TaskEvaluation:
+    """Let the judge look at what is drawn, and weigh the codes of the real pictures where the task is chosen by them.
+
+    Without a judge nothing is drawn.
+    """
+    by_codes = None
+    if task.chosen_metric == BITS_PER_CODE:
+        by_codes = evaluate_code_bits(
+            task,
+            examples,
+            model.engine.log_likelihood,
+            model.vocabulary,
+            max_tokens=model.max_seq_len,
+            num_samples=num_samples,
+        )
+    if judge is None:
+        return by_codes or _likelihood(model, task, examples, num_samples=num_samples)
+    drawn = evaluate_task(
+        task, examples, lambda given: answer_all(model, task, given, judge=judge), num_samples=num_samples
+    )
+    return drawn if by_codes is None else merge_evaluations(drawn, by_codes)
 
 
 def answer_all(
@@ -116,7 +144,8 @@ def _likelihood(model: LoadedModel, task: Task[Any], examples: Sequence[Any], *,
 def overall_score(evaluations: Mapping[str, TaskEvaluation]) -> float:
     """Return the mean of all tasks' main scores, each between 0 and 1 and better upwards.
 
-    Bits per byte count as the share of the 8 bits that were saved, perplexity as its inverse.
+    Bits per byte count as the share of the 8 bits that were saved, bits per image code likewise of 10, perplexity as
+    its inverse.
     """
     return math.fsum(unit_scores(evaluations).values()) / max(1, len(evaluations))
 
@@ -131,6 +160,8 @@ def unit_score(metric: str, score: float) -> float:
     metric = metric.partition("/")[0]
     if metric == "bits_per_byte":
         return 1.0 - score / BITS_PER_BYTE_OF_NOISE
+    if metric == BITS_PER_CODE:
+        return 1.0 - score / BITS_PER_CODE_OF_NOISE
     if metric == "perplexity":
         return 1.0 / max(1.0, score)
     # chrF and BLEU are given out of 100.

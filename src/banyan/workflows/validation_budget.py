@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from banyan.model.transformer import Transformer
 from banyan.train.ranks import ALONE, Ranks
 from banyan.workflows.datasets import spread
-from banyan.workflows.live_model import judges_of, live_model
+from banyan.workflows.live_model import live_model, validation_judges
 from banyan.workflows.material import Material
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import Reporter
@@ -47,7 +47,7 @@ def settle_validation(
 
 def seconds_per_example(model: Transformer, material: Material, *, clock: Callable[[], float]) -> dict[str, float]:
     """Return what an example of each task costs, from a few of them."""
-    judges = judges_of(material)
+    judges = validation_judges(material)
     costs = {}
     with live_model(model, material) as answering:
         for task in material.tasks:

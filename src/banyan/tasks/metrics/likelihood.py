@@ -1,4 +1,4 @@
-"""How well a model expects what was written: bits per byte of text, perplexity per token."""
+"""How well a model expects what was written: bits per byte of text, perplexity per token, bits per image code."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from banyan.tasks.metrics.measurement import FloatArray, Measurement, Scores, ratio
 
+BITS_PER_CODE = "bits_per_code"
 _BITS_PER_BYTE = "-log2 likelihood / UTF-8 bytes, of any tokenizer"
 
 
@@ -33,6 +34,17 @@ def measure_perplexity(
         summarize=_perplexity_scores,
         signatures={"bits_per_byte": _BITS_PER_BYTE, "perplexity": "per token of the model's own tokenizer"},
         lower_is_better=frozenset({"perplexity", "bits_per_byte"}),
+    )
+
+
+def measure_code_bits(log_likelihoods: Sequence[float], num_codes: Sequence[int]) -> Measurement:
+    """Add up the natural log-likelihoods of pictures and the codes they have."""
+    statistics = np.stack([np.asarray(column, dtype=np.float64) for column in (log_likelihoods, num_codes)], axis=1)
+    return Measurement(
+        statistics=statistics,
+        summarize=lambda totals: {BITS_PER_CODE: ratio(-totals[0] / math.log(2), totals[1])},
+        signatures={BITS_PER_CODE: "-log2 likelihood / codes of the model's own picture tokenizer"},
+        lower_is_better=frozenset({BITS_PER_CODE}),
     )
 
 
