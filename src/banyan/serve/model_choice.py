@@ -12,9 +12,9 @@ from banyan.infer.engine import PREFIX_CACHE_BYTES
 from banyan.runtime.loaded_model import LoadedModel
 from banyan.runtime.loading import load
 from banyan.serve.local_model import LocalModel
+from banyan.serve.rules import MAX_MODEL_NAME_CHARACTERS
 from banyan.store.sql_store import SqlStore
 
-MAX_NAME_CHARACTERS = 200  # as in requests
 PREFIX_CACHE_MIB = PREFIX_CACHE_BYTES >> 20  # of each model, where nobody says otherwise
 
 
@@ -73,10 +73,10 @@ def _check_names(models: Sequence[LocalModel]) -> None:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f"two models are called {twice!r}; requests could not tell them apart.", hint="use --name")
     for name in names:
-        if "/" in name or not name.isprintable() or len(name) > MAX_NAME_CHARACTERS:
+        if "/" in name or not name.isprintable() or len(name) > MAX_MODEL_NAME_CHARACTERS:
             raise ConfigError(
                 f"a model cannot be called {name[:100]!r}: a name stands in addresses and requests, so it must have at "
-                f"most {MAX_NAME_CHARACTERS} printable characters and no /.",
+                f"most {MAX_MODEL_NAME_CHARACTERS} printable characters and no /.",
                 hint="use --name",
             )
 

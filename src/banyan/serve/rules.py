@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 MAX_SHOWN_CHARACTERS = 40  # of a refused value
+MAX_MODEL_NAME_CHARACTERS = 200  # of one that is served, and so of one that is asked for
 
 
 def refuse(code: str, sentence: str) -> PydanticCustomError:
@@ -163,3 +164,6 @@ class Length(_Rule):
             if len(value) > self.high:
                 raise refuse("out_of_range", f"must have at most {self.high} {self.unit}, got {len(value)}")
         return value
+
+
+ModelName: TypeAlias = Annotated[str, Length(MAX_MODEL_NAME_CHARACTERS)]

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validat
 from banyan.core.errors import InputError
 from banyan.serve.forms import ResponseFormat, choices_of, json_schema_of
 from banyan.serve.incoming_pictures import MAX_PICTURES, reencoded
-from banyan.serve.rules import Converted, Length, OneOf, Only, Real, Whole, refuse, show, show_content
+from banyan.serve.rules import Converted, Length, ModelName, OneOf, Only, Real, Whole, refuse, show, show_content
 from banyan.store.types import RequestState
 
 MAX_CHOICES = 8  # of one request, `n`
@@ -184,7 +184,7 @@ class StreamOptions(Body):
 class GenerationFields(SearchFields):
     """What chat and completion requests share."""
 
-    model: Annotated[str, Length(200)]
+    model: ModelName
     n: Annotated[int, Whole(1, MAX_CHOICES)] | None = None
     max_tokens: Tokens | None = None
     stop: Annotated[tuple[str, ...], Converted(_stop_strings)] | None = None
@@ -291,7 +291,7 @@ class CompletionRequest(GenerationFields):
 class EmbeddingRequest(WorkFields):
     """POST /v1/embeddings; `pooling`, `layer` and `long_input` are our own."""
 
-    model: Annotated[str, Length(200)]
+    model: ModelName
     input: Annotated[Any, Converted(partial(_texts_or_ids, high=MAX_EMBEDDED, unit="inputs")), TextsOrIds]
     encoding_format: Annotated[str, OneOf(("float", "base64"))] | None = None
     dimensions: Annotated[int, Whole(1, 1_000_000)] | None = None
@@ -305,7 +305,7 @@ class ImageRequest(SamplingFields):
     """POST /v1/images/generations."""
 
     prompt: Annotated[str, Length(MAX_IMAGE_PROMPT_CHARACTERS)]
-    model: Annotated[str, Length(200)] | None = None
+    model: ModelName | None = None
     n: Annotated[int, Whole(1, MAX_CHOICES)] | None = None
     size: str | None = None
     guidance_scale: Annotated[float, Real(1, 20)] | None = None
@@ -331,7 +331,7 @@ class TaskRequest(SearchFields):
 
     input: TaskInput | None = None
     inputs: Annotated[list[TaskInput], Length(MAX_PROMPTS, "inputs")] | None = None
-    model: Annotated[str, Length(200)] | None = None
+    model: ModelName | None = None
     max_tokens: Tokens | None = None
     stop: Annotated[tuple[str, ...], Converted(_stop_strings)] | None = None
     guidance_scale: Annotated[float, Real(1, 20)] | None = None
@@ -351,7 +351,7 @@ class TaskRequest(SearchFields):
 class TasksQuery(Body):
     """GET /v1/tasks: whose tasks to list."""
 
-    model: Annotated[str, Length(200)] | None = None  # None: those of the main model
+    model: ModelName | None = None  # None: those of the main model
 
 
 class FeedbackRequest(Body):

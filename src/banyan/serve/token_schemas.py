@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import WithJsonSchema, model_validator
 
-from banyan.serve.rules import Converted, Length, refuse, show_content
+from banyan.serve.rules import Converted, Length, ModelName, refuse, show_content
 from banyan.serve.schemas import MAX_MESSAGES, MAX_PROMPT_CHARACTERS, Body, ChatMessage
 
 MAX_TOKENS = 65_536  # ids of one request
@@ -34,7 +34,7 @@ TokenIds = Annotated[
 class TokenizeRequest(Body):
     """POST /tokenize: a text, or a conversation as the model reads it."""
 
-    model: Annotated[str, Length(200)] | None = None
+    model: ModelName | None = None
     prompt: Annotated[str, Length(MAX_PROMPT_CHARACTERS)] | None = None
     messages: Annotated[list[ChatMessage], Length(MAX_MESSAGES, "messages")] | None = None
 
@@ -49,4 +49,4 @@ class DetokenizeRequest(Body):
     """POST /detokenize."""
 
     tokens: TokenIds
-    model: Annotated[str, Length(200)] | None = None
+    model: ModelName | None = None
