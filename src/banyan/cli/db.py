@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from banyan.cli import dead_letters
 from banyan.cli.output import JsonOption, QuietOption, emit, print_table, say
 from banyan.core.errors import ConfigError
 from banyan.core.paths import default_database_url
@@ -26,8 +27,11 @@ from banyan.store.times import iso_time, parse_age, utc_microseconds
 from banyan.store.verify import VerifyReport, verify_database
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="The database: upgrade, verify, backup, restore, purge, audit."
+    add_completion=False,
+    no_args_is_help=True,
+    help="The database: upgrade, verify, backup, restore, purge, audit, dead letters.",
 )
+app.add_typer(dead_letters.app, name="dead-letters")
 
 DatabaseOption = Annotated[str | None, typer.Option("--database", help="Database URL or SQLite file.")]
 

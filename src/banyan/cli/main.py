@@ -19,7 +19,7 @@ from rich.table import Table
 
 from banyan import __version__
 from banyan.cli.streams import flush_output, open_closed_streams, reader_has_gone, speak_utf8, visible
-from banyan.core.before_torch import BRIEF_SPINNING, PASSIVE_WAITING, REPEATABLE_PRODUCTS
+from banyan.core.before_torch import BRIEF_SPINNING, ENGINE_SPINNING, PASSIVE_WAITING, REPEATABLE_PRODUCTS
 from banyan.core.errors import BanyanError, ConfigError, FileError, MemoryLimitError, SpaceError, UnknownNameError
 from banyan.core.files import as_write_error
 from banyan.core.logging import set_up_logging
@@ -59,7 +59,7 @@ VERBS: dict[str, Verb] = {
     "outputs": Verb(module="banyan.cli.outputs", does="stored requests and answers: list, show, search, export, erase"),
     "runs": Verb(module="banyan.cli.runs", does="training runs: list, show, compare, prune"),
     "keys": Verb(module="banyan.cli.keys", does="API keys of the server: create, list, change, revoke"),
-    "db": Verb(module="banyan.cli.db", does="the database: upgrade, verify, backup, restore, purge, audit"),
+    "db": Verb(module="banyan.cli.db", does="database: upgrade, verify, backup, restore, purge, audit, dead letters"),
     "data": Verb(module="banyan.cli.data", does="the dataset catalog and your own files: list, show, check"),
     "env": Verb(module="banyan.cli.env", does="versions and hardware, for a bug report"),
 }
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    prepare_process(debug=debug)
+    prepare_process(debug=debug, serves=words[:1] == ["serve"])
     try:
         code = run(take_plugins(words))
         flush_output()
@@ -101,10 +101,11 @@ def take_plugins(words: Sequence[str]) -> list[str]:
     return rest
 
 
-def prepare_process(*, debug: bool) -> None:
+def prepare_process(*, debug: bool, serves: bool = False) -> None:
     """Set what must be set before torch loads, among it a thread count if one was asked for."""
     open_closed_streams()
-    for setting in (PASSIVE_WAITING, BRIEF_SPINNING, REPEATABLE_PRODUCTS):
+    spinning = ENGINE_SPINNING if serves else BRIEF_SPINNING
+    for setting in (PASSIVE_WAITING, spinning, REPEATABLE_PRODUCTS):
         os.environ.setdefault(*setting)
     if threads := thread_count():
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))

@@ -24,7 +24,7 @@ from banyan.core.registry import did_you_mean
 from banyan.store.audit import COMMAND_LINE
 from banyan.store.dataset_export import training_rows
 from banyan.store.erasure import erase as erase_requests
-from banyan.store.erasure import forget
+from banyan.store.erasure import erase_letters, forget
 from banyan.store.export import exchange_to_json
 from banyan.store.keys import find_key
 from banyan.store.queries import RequestFilter, StoreQueries, texts_answered, texts_asked
@@ -215,8 +215,11 @@ def erase(
         confirm_erasure(can_ask=sys.stdin.isatty() and not (as_json or quiet))
     with closing(open_database(database or default_database_url())) as opened:
         whole = [StoreQueries(opened).show(each).request.request_id for each in ids or ()]
-        wanted = RequestRow.api_key_id == find_key(opened, key).key_id if key else RequestRow.id.in_(whole)
+        key_id = find_key(opened, key).key_id if key else None
+        wanted = RequestRow.api_key_id == key_id if key else RequestRow.id.in_(whole)
         num_erased = erase_requests(opened, wanted, actor=COMMAND_LINE, reason="asked")
+        if key_id is not None:
+            erase_letters(opened, api_key_id=key_id)
         forget(opened)
     emit({"erased": num_erased}, as_json=as_json, quiet=quiet, text=lambda: say(f"{num_erased} requests erased"))
 

@@ -19,6 +19,8 @@ from banyan.store.rows import WriteOperation
 from banyan.store.schema import DeadLetterRow
 from banyan.store.times import utc_microseconds
 
+UNWRITABLE, NOT_JSON = "unwritable", "not_json"  # in a payload that does not hold all of its write
+
 logger = logging.getLogger("banyan.store")
 
 
@@ -37,7 +39,7 @@ def write_dead_letter(connection: Connection, operation: WriteOperation, error: 
         "at": utc_microseconds(),
         "source": type(operation).__name__,
         "payload": dead_letter_json(operation),
-        "error": _reason(error),
+        "error": reason_of(error),
     }
     connection.execute(insert(DeadLetterRow).values(row))
 
@@ -51,22 +53,31 @@ def report_refusal(operation: WriteOperation, refused: Refused) -> Exception:
     kept = "it is kept in dead_letters"
     if refused.failure is not None:
         kept = f"and dead_letters could not take it either ({type(refused.failure).__name__})"
-    return RefusedRowError(f"the database refused a row: {_reason(error).rstrip('.')}; {kept}.")
+    return RefusedRowError(f"the database refused a row: {reason_of(error).rstrip('.')}; {kept}.")
 
 
 def dead_letter_json(operation: WriteOperation) -> str:
-    """Write everything in an operation as ASCII JSON that any database can hold; or why JSON cannot."""
+    """Write everything in an operation as ASCII JSON that any database can hold; or why JSON cannot.
+
+    What JSON does not know stands there as it shows itself, and its kind under `not_json`.
+    """
+    strange: list[str] = []
+
+    def default(value: Any) -> Any:
+        if isinstance(value, bytes):
+            return {"base64": base64.b64encode(value).decode()}
+        strange.append(type(value).__name__)
+        return repr(value)
+
     try:
-        return json.dumps(operation.payload(), ensure_ascii=True, default=_json_default)
+        text = json.dumps(operation.payload(), ensure_ascii=True, default=default)
+        return text if not strange else json.dumps({NOT_JSON: ", ".join(sorted(set(strange))), **json.loads(text)})
     except (TypeError, ValueError, RecursionError) as error:  # names that are no texts, values that hold themselves
-        return json.dumps({"unwritable": type(error).__name__})
+        return json.dumps({UNWRITABLE: type(error).__name__})
 
 
-def _json_default(value: Any) -> Any:
-    return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else repr(value)
-
-
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return why a write was refused in one line of ASCII, without its content."""
     if isinstance(error, BanyanError):
         return _ascii(error.message)
     original = error.orig if isinstance(error, DBAPIError) and error.orig else error

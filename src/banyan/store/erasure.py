@@ -7,7 +7,7 @@ made before (backups, exports) are not reached from here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select, update
@@ -59,8 +59,8 @@ class EraseRequests:
         return len(ids)
 
     def payload(self) -> Mapping[str, Any]:
-        """Return the ids."""
-        return {"request_ids": list(self.request_ids), "actor": self.actor}
+        """Return ids and reason."""
+        return asdict(self)
 
 
 def erase(
@@ -73,6 +73,14 @@ def erase(
         with database.write() as connection:
             num_erased += EraseRequests(request_ids=ids, actor=actor, reason=reason, at=moment).apply(connection)
     return num_erased
+
+
+def erase_letters(database: Database, *, api_key_id: str) -> int:
+    """Delete the dead letters of a key, whose requests may never have been stored, and return how many there were."""
+    with database.write() as connection:
+        return connection.execute(
+            delete(DeadLetterRow).where(DeadLetterRow.payload.contains(f'"{api_key_id}"'))
+        ).rowcount
 
 
 def forget(database: Database) -> None:

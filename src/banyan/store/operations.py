@@ -58,15 +58,19 @@ class AddModel:
         """A few words."""
         return 512
 
+    @property
+    def key(self) -> str:
+        """The id of its row."""
+        return model_id_of(self.name, self.sha256)
+
     def apply(self, connection: Connection) -> str:
         """Insert the model, or add to a bare row of it what was not known, and return its id."""
-        key = model_id_of(self.name, self.sha256)
         known = {"num_parameters": self.num_parameters, "max_seq_len": self.max_seq_len}
         facts = {"tasks": None if self.tasks is None else list(self.tasks), **known}
-        row = {"id": key, "name": self.name, "sha256": self.sha256, "created_at": self.at, **facts}
+        row = {"id": self.key, "name": self.name, "sha256": self.sha256, "created_at": self.at, **facts}
         if not insert_if_absent(connection, ModelRow, row) and self.tasks is not None:
-            connection.execute(update(ModelRow).where(ModelRow.id == key).values(facts))
-        return key
+            connection.execute(update(ModelRow).where(ModelRow.id == self.key).values(facts))
+        return self.key
 
     def payload(self) -> Mapping[str, Any]:
         """Return the model's facts."""
@@ -165,10 +169,7 @@ class FinishRequest:
             _require_request(connection, self.request_id)
             return
         if answer.outputs:
-            _drop_outputs(connection, self.request_id)
-        partial = answer.state is not RequestState.COMPLETED
-        for output in answer.outputs:
-            _insert_output(connection, self.request_id, output, partial=partial, at=answer.finished_at)
+            replace_outputs(connection, self.request_id, answer)
 
     def payload(self) -> Mapping[str, Any]:
         """Return the answer as it was given."""
@@ -237,6 +238,14 @@ class AddFeedback:
     def payload(self) -> Mapping[str, Any]:
         """Return the feedback as it was given."""
         return asdict(self.feedback)
+
+
+def replace_outputs(connection: Connection, request_id: RequestId, answer: StoredAnswer) -> None:
+    """Put the outputs of an answer in the place of those that are stored of its request."""
+    _drop_outputs(connection, request_id)
+    partial = answer.state is not RequestState.COMPLETED
+    for output in answer.outputs:
+        _insert_output(connection, request_id, output, partial=partial, at=answer.finished_at)
 
 
 def _move_state(connection: Connection, request_id: RequestId, values: Mapping[str, Any]) -> bool:

@@ -136,5 +136,5 @@ class Together:
         return [operation.apply(connection) for operation in self.operations]
 
     def payload(self) -> Mapping[str, Any]:
-        """Return those of all of them."""
-        return {"together": [operation.payload() for operation in self.operations]}
+        """Return those of all of them, each with what it is."""
+        return {"together": [{"source": type(each).__name__, "payload": each.payload()} for each in self.operations]}
