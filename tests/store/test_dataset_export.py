@@ -81,6 +81,12 @@ ANSWERED = [
     ),
     ("translation", {"text": "tree"}, StoredOutput(text="Baum"), {"source": "tree", "target": "Baum"}),
     (
+        "translation",
+        {"source": "tree", "target_language": "fr"},
+        StoredOutput(text="arbre"),
+        {"source": "tree", "target": "arbre", "target_language": "fr"},
+    ),
+    (
         "tagging",
         {"text": "a b"},
         StoredOutput(prediction={"entities": ENTITIES, **TAGS}),

@@ -16,9 +16,10 @@ from banyan.store.export import artifact_file_name
 from banyan.store.types import RequestState, StoredExchange, StoredFeedback, StoredOutput
 
 _TEXT_NAMES = ("text", "prompt", "input", "document")
+_LANGUAGES = ("source_language", "target_language")
 _SOURCE_NAMES = (
     *_TEXT_NAMES,
-    *("tokens", "messages", "question", "context", "translation", "source", "source_language", "target_language"),
+    *("tokens", "messages", "question", "context", "translation", "source", *_LANGUAGES),
 )
 _QUESTION_MARK = "|||"  # question ||| context, as `banyan predict` takes the two in one text
 
@@ -166,7 +167,8 @@ def _translated(
     if not isinstance(text, str):
         return None
     if not isinstance(ours, str) or not isinstance(theirs, str):
-        return {"source": text, "target": answer}
+        named = {name: known[name] for name in _LANGUAGES if isinstance(known.get(name), str)}
+        return {"source": text, "target": answer, **named}
     return {"translation": {ours: text, theirs: answer}}
 
 
