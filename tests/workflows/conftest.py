@@ -12,6 +12,7 @@ from banyan.runtime.loading import load
 from banyan.store.queries import RequestFilter, StoreQueries
 from banyan.store.sql_store import open_database
 from banyan.store.types import StoredExchange
+from banyan.testing.material import Gatherer
 from banyan.testing.transfer_runs import TransferRuns
 from banyan.workflows.training import TrainingOutcome
 
@@ -29,6 +30,12 @@ def transfer_runs(tmp_path_factory: pytest.TempPathFactory) -> TransferRuns:
     runs = TransferRuns(tmp_path_factory.mktemp("transfer"))
     runs.parent()
     return runs
+
+
+@pytest.fixture
+def gather(tmp_path: Path) -> Gatherer:
+    """Gathers the material of rows that a test writes."""
+    return Gatherer(tmp_path)
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from banyan.core.hashing import hash_token_ids
 from banyan.data.batch import Batch
 from banyan.train.ramps import shape_at
 from banyan.workflows.learning import new_loader
-from banyan.workflows.material import RENDERED, Material, gather_material
+from banyan.workflows.material import Material, gather_material
 from banyan.workflows.recipe import Recipe
+from banyan.workflows.rendering import RENDERED
 from banyan.workflows.reporter import SilentReporter
 
 _CHARACTERS = 100  # of a row
