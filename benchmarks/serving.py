@@ -26,10 +26,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from banyan.core.before_torch import PASSIVE_WAITING, REPEATABLE_PRODUCTS
+from banyan.core.before_torch import ENGINE_SPINNING, PASSIVE_WAITING, REPEATABLE_PRODUCTS
 
-os.environ.setdefault(*REPEATABLE_PRODUCTS)
+# As `banyan serve` does, so that the engine without a server is the same one.
 os.environ.setdefault(*PASSIVE_WAITING)
+os.environ.setdefault(*ENGINE_SPINNING)
+os.environ.setdefault(*REPEATABLE_PRODUCTS)
 
 import httpx
 import torch
@@ -56,7 +58,8 @@ SIZES: dict[bool, dict[str, int]] = {  # of the model that writes, by --quick
 CLASSIFIER = {"num_layers": 12, "embed_dim": 256, "num_heads": 4, "num_kv_heads": 4, "head_dim": 64, "ffn_dim": 704}
 QUESTION = "What does textwrap.shorten do? "
 START_SECONDS = 120
-CTRANSLATE2 = Path(__file__).parent / "peers" / "ctranslate2_offline.py"
+PEERS = Path(__file__).parent / "peers"
+CTRANSLATE2, TRANSFORMERS = PEERS / "ctranslate2_offline.py", PEERS / "transformers_one_by_one.py"
 
 
 @dataclass(kw_only=True)
@@ -140,7 +143,7 @@ def llama_server(python: str, file: Path, port: int = 8_765) -> Iterator[str]:
     threads = str(os.cpu_count() or 1)
     words = [python, "-m", "llama_cpp.server", "--model", str(file), "--port", str(port), "--n_threads", threads]
     words += ["--interrupt_requests", "false"]  # else a new request ends the stream of the one before it
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(words, env=environment_of_peers(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(START_SECONDS):
@@ -157,19 +160,19 @@ def llama_server(python: str, file: Path, port: int = 8_765) -> Iterator[str]:
 
 
 @contextmanager
-def ctranslate2_offline(
-    python: str, exported: Path, converted: Path
-) -> Iterator[Callable[[Sequence[str], int], Streams]]:
-    """Yield how CTranslate2 answers the prompts in one call, in a process that stays loaded between the rounds."""
-    words = [python, str(CTRANSLATE2), str(exported), str(converted)]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+def peer_offline(python: str, script: Path, *places: Path) -> Iterator[Callable[[Sequence[str], int], Streams]]:
+    """Yield how a peer answers the prompts in one call, in a process that stays loaded between the rounds."""
+    words = [python, str(script), *map(str, places)]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment_of_peers()
+    ) as process:
 
         def answer() -> dict[str, Any]:
             assert process.stdout
             for line in process.stdout:
                 if line.startswith("{"):
                     return dict(json.loads(line))
-            sys.exit(f"error: {' '.join(words[:2])} ended early; its environment needs ctranslate2 and transformers.")
+            sys.exit(f"error: {' '.join(words[:2])} ended early; {script.name} says what its environment needs.")
 
         def turn(prompts: Sequence[str], num_tokens: int) -> Streams:
             assert process.stdin
@@ -178,6 +181,12 @@ def ctranslate2_offline(
 
         answer()  # it is loaded
         yield turn
+
+
+def environment_of_peers() -> dict[str, str]:
+    """Return the environment without what this process has set for itself: peers wait and multiply as they choose."""
+    own = {name for name, _ in (PASSIVE_WAITING, ENGINE_SPINNING, REPEATABLE_PRODUCTS)}
+    return {name: value for name, value in os.environ.items() if name not in own}
 
 
 def stream_load(url: str, prompts: Sequence[str], *, num_tokens: int, extra: dict[str, Any]) -> Streams:
@@ -219,25 +228,6 @@ def offline(loaded: Any, prompts: Sequence[str], num_tokens: int) -> Streams:
     completions = loaded.engine.complete([loaded.continuation(prompt)[0] for prompt in prompts], sampling)
     count = sum(len(completion.token_ids) for completion in completions)
     return Streams(seconds=time.perf_counter() - started, num_tokens=count)
-
-
-def transformers_one_by_one(directory: Path) -> Callable[[Sequence[str], int], Streams]:
-    """Return how transformers answers the prompts one after another."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(directory)
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
-
-    def turn(prompts: Sequence[str], num_tokens: int) -> Streams:
-        started, count = time.perf_counter(), 0
-        with torch.inference_mode():
-            for prompt in prompts:
-                ids = tokenizer(prompt, return_tensors="pt")
-                found = model.generate(**ids, max_new_tokens=num_tokens, min_new_tokens=num_tokens, do_sample=False)
-                count += found.shape[1] - ids["input_ids"].shape[1]
-        return Streams(seconds=time.perf_counter() - started, num_tokens=count)
-
-    return turn
 
 
 @dataclass(kw_only=True)
@@ -328,7 +318,7 @@ def writing_contenders(
     loaded = stack.enter_context(load(model, device="cpu", num_slots=options.clients))
     exported = directory / "hf"
     subprocess.run([sys.executable, "-m", "banyan", "export", str(model), str(exported), "--quiet"], check=True)
-    peer = transformers_one_by_one(exported)
+    peer = stack.enter_context(peer_offline(sys.executable, TRANSFORMERS, exported))
     durable = stack.enter_context(banyan_server(model, f"sqlite:///{directory / 'answers.db'}"))
     in_memory = stack.enter_context(banyan_server(model, "sqlite://"))
     ours = {"min_tokens": options.tokens}
@@ -356,9 +346,8 @@ def writing_contenders(
             )
         )
     if options.ctranslate2_python:
-        batch = stack.enter_context(
-            ctranslate2_offline(options.ctranslate2_python, exported, directory / "ctranslate2")
-        )
+        converted = directory / "ctranslate2"
+        batch = stack.enter_context(peer_offline(options.ctranslate2_python, CTRANSLATE2, exported, converted))
         rows.append(Contender(name="ctranslate2 offline", turn=lambda: batch(prompts, options.tokens)))
     return rows
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 import yaml
 from safetensors.torch import load_file
 
-from banyan.core.before_torch import PASSIVE_WAITING, REPEATABLE_PRODUCTS
+from banyan.core.before_torch import ENGINE_SPINNING, PASSIVE_WAITING, REPEATABLE_PRODUCTS
 from banyan.testing.foreign_tokenizers import write_foreign_tokenizer
 from banyan.train.head_loss import head_cross_entropy
 from benchmarks import gpu, time_to_loss
@@ -222,8 +222,8 @@ class GPT2Loader:
 def serving() -> Any:
     """The script that measures a server; what it sets for its own process is taken back."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(*REPEATABLE_PRODUCTS)
-        patch.setenv(*PASSIVE_WAITING)
+        for setting in (REPEATABLE_PRODUCTS, PASSIVE_WAITING, ENGINE_SPINNING):
+            patch.setenv(*setting)
         return importlib.import_module("benchmarks.serving")
 
 
@@ -236,7 +236,7 @@ def test_ctranslate2_stays_loaded_between_its_turns(
         place.write_text(text)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
     exported, converted = write_foreign_tokenizer("gpt2", tmp_path / "hf"), tmp_path / "converted"
-    with serving.ctranslate2_offline(sys.executable, exported, converted) as turn:
+    with serving.peer_offline(sys.executable, serving.CTRANSLATE2, exported, converted) as turn:
         found = [turn(["one", "two words"], num_tokens) for num_tokens in (3, 5)]
     assert [streams.num_tokens for streams in found] == [6, 10] and all(streams.seconds > 0 for streams in found)
     assert converted.read_text() == "float32"
@@ -244,11 +244,20 @@ def test_ctranslate2_stays_loaded_between_its_turns(
 
 def test_a_ctranslate2_that_does_not_start_is_one_line(serving: Any, tmp_path: Path) -> None:
     with (
-        pytest.raises(SystemExit, match="its environment needs ctranslate2") as ended,
-        serving.ctranslate2_offline("false", tmp_path, tmp_path),
+        pytest.raises(SystemExit, match="ctranslate2_offline.py says what its environment needs") as ended,
+        serving.peer_offline("false", serving.CTRANSLATE2, tmp_path, tmp_path),
     ):
         pass
     assert "\n" not in str(ended.value)
+
+
+def test_peers_have_none_of_the_settings_that_are_ours(serving: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = (REPEATABLE_PRODUCTS, PASSIVE_WAITING, ENGINE_SPINNING)
+    for setting in ours:
+        monkeypatch.setenv(*setting)
+    monkeypatch.setenv("HOME_OF_THE_PEER", "kept")
+    found = serving.environment_of_peers()
+    assert not {name for name, _ in ours} & set(found) and found["HOME_OF_THE_PEER"] == "kept"
 
 
 def test_a_server_is_held_against_ctranslate2_without_one(serving: Any) -> None:

@@ -11,7 +11,7 @@ import typer.main
 
 import banyan.cli.main as program
 from banyan.cli.main import VERBS
-from banyan.core.before_torch import PASSIVE_WAITING, REPEATABLE_PRODUCTS
+from banyan.core.before_torch import BRIEF_SPINNING, ENGINE_SPINNING, PASSIVE_WAITING, REPEATABLE_PRODUCTS
 from banyan.core.errors import BanyanError
 
 FAST = ("--help",)  # a command that needs no torch
@@ -212,3 +212,14 @@ def test_what_torch_reads_while_it_loads_is_set_before_unless_the_user_has_set_i
     asked = {**bare, PASSIVE_WAITING[0]: "ACTIVE"}
     ran = subprocess.run([sys.executable, "-c", program], env=asked, stdout=subprocess.PIPE, text=True)
     assert ran.stdout.split() == [REPEATABLE_PRODUCTS[1], "ACTIVE", "False"]
+
+
+@pytest.mark.parametrize(("serves", "expected"), [(True, ENGINE_SPINNING), (False, BRIEF_SPINNING)])
+def test_threads_of_a_server_wait_awake_for_longer(serves: bool, expected: tuple[str, str]) -> None:
+    program = (
+        "import os; from banyan.cli.main import prepare_process; "
+        f"prepare_process(debug=False, serves={serves}); print(os.environ['{expected[0]}'])"
+    )
+    bare = {name: value for name, value in os.environ.items() if name != expected[0]}
+    ran = subprocess.run([sys.executable, "-c", program], env=bare, stdout=subprocess.PIPE, text=True)
+    assert ran.stdout.split() == [expected[1]]

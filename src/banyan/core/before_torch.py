@@ -19,3 +19,8 @@ PASSIVE_WAITING: Setting = ("OMP_WAIT_POLICY", "PASSIVE")
 
 # Never spinning costs a small step a third of its speed: threads spin for a moment, and sleep then.
 BRIEF_SPINNING: Setting = ("GOMP_SPINCOUNT", "2000")
+
+# A step of a server's engine is a few hundred short operations: at sixteen rows of GPT-2 it took 66 ms where threads
+# spin for so long between them, 75 with the moment above (two cores of a Xeon). Beside another program it took 194
+# against 122: the engine then uses fewer threads (`infer/thread_count.py`), and one alone took 116.
+ENGINE_SPINNING: Setting = (BRIEF_SPINNING[0], "20000")

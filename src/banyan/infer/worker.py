@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -15,6 +16,7 @@ from banyan.infer.decoding import Decoder
 from banyan.infer.requests import Request
 from banyan.infer.scheduling import Budget, Line
 from banyan.infer.scoring import ScoringJob, run_jobs
+from banyan.infer.thread_count import ThreadCount
 from banyan.model.transformer import Transformer
 
 logger = logging.getLogger("banyan.infer")
@@ -35,6 +37,7 @@ class Worker:
         self._decoder = decoder
         self._generating: Line[Request] = Line()
         self._scoring: Line[ScoringJob] = Line()
+        self._num_threads = torch.get_num_threads()  # of whoever makes the engine
         self._changed = threading.Condition()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="banyan-engine", daemon=True)
@@ -72,8 +75,11 @@ class Worker:
 
     @torch.inference_mode()
     def _run(self) -> None:
+        threads = ThreadCount(most=self._num_threads)
         while self._wait_for_work():
+            began = time.perf_counter()
             self._do_round()
+            threads.note(time.perf_counter() - began)
         self._abandon()
 
     def _wait_for_work(self) -> bool:
