@@ -27,6 +27,22 @@ def test_a_piece_has_the_same_bits_alone_and_among_others() -> None:
 
 
 @torch.inference_mode()
+def test_the_number_of_threads_changes_no_bit() -> None:
+    model = tiny_model(tiny_model_config(ffn_dim=4096))  # wide enough for threads to share an operation
+    most = torch.get_num_threads()
+    found = []
+    try:
+        for num_threads in (1, 2, 4):
+            torch.set_num_threads(num_threads)
+            slots = SlotModel(model, num_slots=11)
+            read_at_first = slots.read([Piece(slot=slot, token_ids=range(5, 20 - slot)) for slot in range(11)])
+            found.append((read_at_first, slots.advance({slot: (slot, -1) for slot in range(11)})))
+    finally:
+        torch.set_num_threads(most)
+    assert all(torch.equal(one, other) for own in found[1:] for one, other in zip(found[0], own, strict=True))
+
+
+@torch.inference_mode()
 def test_pieces_of_one_slot_in_one_pass_have_the_bits_of_a_pass_each() -> None:
     prompt = [token % 250 for token in range(3, 153)]
     pieces = [prompt[:64], prompt[64:128], prompt[128:]]
