@@ -32,6 +32,8 @@ _TABLES = {
         "kommentar,note\nsehr schönes Hotel am See,1\n",
         [{"kommentar": "sehr schönes Hotel am See", "note": "1"}],
     ),
+    "empty.csv": ("text,label\n", []),
+    "alone.csv": ("good,bad\n", [{"column_1": "good", "column_2": "bad"}]),
     "index.csv": (",text\n0,a\n1,b\n", [{"column_1": "0", "text": "a"}, {"column_1": "1", "text": "b"}]),
 }
 

@@ -28,7 +28,7 @@ def test_the_users_column_wins_over_one_that_happens_to_have_our_name() -> None:
 def test_a_missing_column_is_named_with_those_there_are() -> None:
     with pytest.raises(DataError, match="no 'review'; its columns: body, stars") as caught:
         rename_columns({"body": "x", "stars": 5}, {"text": "review"})
-    assert "columns: {review: body}" in (caught.value.hint or "")
+    assert "columns: {text: body}" in (caught.value.hint or "")
 
 
 def test_the_answers_columns_are_not_needed_for_a_question() -> None:

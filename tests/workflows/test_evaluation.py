@@ -14,8 +14,9 @@ from banyan.core.model_directory import write_manifest
 from banyan.runtime.loading import load
 from banyan.store.run_schema import EvaluationRow
 from banyan.store.sql_store import open_database
+from banyan.tasks.translation import Translation
 from banyan.testing.model_directories import save_tiny_model
-from banyan.workflows.evaluation import EvaluationRun, evaluate
+from banyan.workflows.evaluation import DataSources, EvaluationRun, evaluate
 from banyan.workflows.reporter import SilentReporter
 from banyan.workflows.training import TrainingOutcome
 
@@ -81,6 +82,19 @@ def test_a_few_examples_of_a_sorted_file_are_taken_from_all_of_it(
     score(tiny_run.run_directory / "best", address, data=(pair,), max_examples=10, save_predictions=path)
     labels = [json.loads(line)["reference"] for line in path.read_text("utf-8").splitlines()]
     assert labels == ["cold"] * 5 + ["warm"] * 5
+
+
+@pytest.mark.parametrize("limit", [10, 11, 1])
+def test_of_rows_that_are_asked_in_both_directions_both_are_scored(
+    tiny_run: TrainingOutcome, tmp_path: Path, limit: int
+) -> None:
+    task = Translation(name="mt", source_language="en", target_language="de", both_directions=True)
+    rows = write(tmp_path / "rows.jsonl", [{"source": f"tree {n}", "target": f"Baum {n}"} for n in range(100)])
+    with load(tiny_run.run_directory / "best") as model:
+        found = DataSources(model, {"mt": str(rows)}, split="test").examples(task, limit=limit)
+    directions = [example.direction for example in found]
+    assert directions == (["en>de", "de>en"] * 5)[:limit]
+    assert limit == 1 or int(found[-1].text.removeprefix("Baum ")) > 70  # they are spread over the file
 
 
 def test_predictions_are_written_beside_their_questions(

@@ -44,3 +44,13 @@ def test_the_report_of_an_evaluation_has_scores_and_examples(results: Mapping[st
     text = (tmp_path / "new" / "report.md").read_text("utf-8")
     assert text.startswith("# runs/demo/best\n") and "| **topic** | accuracy | 0.5000 | " in text
     assert text.count("| ✓") == text.count("| ✗") == 3 and "第8句" in text
+
+
+def test_the_report_of_a_runs_checkpoint_says_how_its_tasks_conflicted(
+    results: Mapping[str, TaskResult], tmp_path: Path
+) -> None:
+    (tmp_path / "checkpoints/step-00000200").mkdir(parents=True)
+    (tmp_path / "best").symlink_to("checkpoints/step-00000200")
+    (tmp_path / "metrics.jsonl").write_text('{"step": 200, "task_cosines": {"topic / prose": -0.25}}\n')
+    write_evaluation_report(tmp_path / "page.md", results, model=tmp_path / "best", split="test")
+    assert "| topic | – | -0.25 |" in (tmp_path / "page.md").read_text("utf-8")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from banyan.runtime.loading import load
 from banyan.testing.transfer_runs import TransferRuns
 from banyan.train.precision import Precision
 from banyan.workflows import finishing
+from banyan.workflows.explaining import ExplainQuestion, explain_answer
 from banyan.workflows.finish_recipe import FinishRecipe
 from banyan.workflows.finishing import Finish, finish_folder, finish_run, finishing_recipe
 from banyan.workflows.recipe import with_precision
@@ -80,6 +82,15 @@ def test_a_finished_task_is_answered_by_its_adapter_and_the_others_to_the_bit_as
         assert model.num_parameters == joint.num_parameters
     assert not (finished / "state.json").exists() and name_of(finished) == "joint"
     assert [path.name for path in (finished / "finishes").iterdir()] == ["film"]
+
+
+def test_an_answer_of_a_finish_is_explained_under_it(finished: Path) -> None:
+    asked = ExplainQuestion(task="film", text=_QUESTIONS[0], method="occlusion")
+    with load(finished, device="cpu", num_slots=1) as model:
+        sure = model.predict("film", _QUESTIONS[0])[0].score
+        found = explain_answer(model, asked, reporter=SilentReporter())
+    assert sure is not None
+    assert found.explanations[0].log_odds == pytest.approx(math.log(sure / (1 - sure)), abs=1e-4)
 
 
 @pytest.mark.parametrize(("joint", "own"), [("int8", "auto"), ("float32", "float32")])

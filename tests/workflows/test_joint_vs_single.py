@@ -18,6 +18,7 @@ from banyan.workflows import joint_vs_single as study
 from banyan.workflows.joint_vs_single import Study, TwinQuestion, joint_vs_single
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.reporter import SilentReporter
+from banyan.workflows.training import TrainingOutcome, train
 from banyan.workflows.twin_results import JointVsSingle
 
 _MODEL = {"num_layers": 1, "num_heads": 2, "num_kv_heads": 1, "embed_dim": 16, "head_dim": 8, "ffn_dim": 32}
@@ -137,6 +138,25 @@ def test_a_run_without_any_score_is_an_error_and_no_score_of_zero(
     with pytest.raises(DivergedError, match="none of its validation scores is a number"):
         _asked(recipe, tmp_path)
     assert not list(tmp_path.glob("cells/*"))
+
+
+def test_a_learning_rate_that_diverges_is_not_chosen_and_the_study_goes_on(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverging(asked: Recipe, **given: Any) -> TrainingOutcome:
+        if "-x2-" in asked.name or asked.name.startswith("only-sizes-x1"):
+            raise DivergedError("the loss is not finite.")
+        return train(asked, **given)
+
+    monkeypatch.setattr(study, "SEARCHED_RATES", (0.5, 1.0, 2.0))
+    monkeypatch.setattr("banyan.workflows.twin_runs.train", diverging)
+    with pytest.raises(DivergedError, match="the loss is not finite"):  # at the recipe's own rate
+        _asked(recipe, tmp_path, num_seeds=1, helps=None)
+    monkeypatch.setattr("banyan.workflows.twin_runs.train", train)
+    found = _asked(recipe, tmp_path, num_seeds=1, helps=None)
+    kept = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "cells").glob("*.json")}
+    assert {name for name, result in kept.items() if not result["tasks"]} == {"joint-x2-seed0", "only-colours-x2-seed0"}
+    assert not found.missing and all(own.joint.rate < 2 for own in found.tasks)
 
 
 def test_what_is_done_is_not_done_again(

@@ -77,6 +77,12 @@ def test_values_that_cannot_be_used_are_named(changes: dict[str, Any], problem: 
         recipe(**changes)
 
 
+@pytest.mark.parametrize("mixture", [{"rates": {"aria": 0.5}}, {"schedule": [{"at": 0.5, "rates": {"aria": 0.5}}]}])
+def test_a_share_of_a_task_that_is_not_there_is_refused_before_any_data_is_read(mixture: dict[str, Any]) -> None:
+    with pytest.raises(UnknownNameError, match="mixture.rates names the task 'aria'; did you mean area"):
+        recipe(mixture=mixture)
+
+
 def test_unknown_names_suggest_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean banyan-nano"):
         recipe(model={"preset": "banyan-nan"})

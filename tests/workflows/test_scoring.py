@@ -26,8 +26,10 @@ def results(loaded: LoadedModel, tiny_run: TrainingOutcome) -> Mapping[str, Task
     return evaluate_model(loaded, material.test, judges=judges, reporter=SilentReporter(), num_samples=FEW)
 
 
-def evaluation(metric: str, score: float) -> TaskEvaluation:
-    measurement = Measurement(statistics=np.ones((1, 1)), summarize=lambda totals: {metric: score})
+def evaluation(metric: str, score: float, *, lower_is_better: frozenset[str] = frozenset()) -> TaskEvaluation:
+    measurement = Measurement(
+        statistics=np.ones((1, 1)), summarize=lambda totals: {metric: score}, lower_is_better=lower_is_better
+    )
     return TaskEvaluation(
         task="t", main_metric=metric, scores={metric: score}, intervals={}, num_examples=1, measurement=measurement
     )
@@ -114,6 +116,12 @@ def test_predictions_are_handed_on_and_empty_tasks_left_out(loaded: LoadedModel,
 )
 def test_scores_of_all_kinds_count_alike(metric: str, score: float, share: float) -> None:
     assert overall_score({"t": evaluation(metric, score)}) == pytest.approx(share)
+
+
+def test_an_error_rate_of_a_users_own_kind_counts_the_more_the_lower_it_is() -> None:
+    rates = (0.0, 0.2, 1.5)
+    shares = [overall_score({"t": evaluation("wer", rate, lower_is_better=frozenset({"wer"}))}) for rate in rates]
+    assert shares == sorted(shares, reverse=True) and shares[0] == 1.0 and shares[-1] > 0.0
 
 
 def test_the_overall_score_is_the_mean_over_tasks() -> None:

@@ -88,7 +88,9 @@ def _has_column_names(rows: Sequence[Sequence[str]]) -> bool:
     """Tell a line of column names from a row: by well-known names, or by how it differs from the rows below."""
     first, below = [cell.strip() for cell in rows[0]], rows[1:]
     named = [cell for cell in first if cell]
-    if not below or not all(_COLUMN_NAME.fullmatch(cell) for cell in named):
+    if not below:  # names alone, or one row
+        return len(named) > 1 and all(cell.lower() in KNOWN_COLUMNS for cell in named)
+    if not all(_COLUMN_NAME.fullmatch(cell) for cell in named):
         return False
     if any(cell.lower() in KNOWN_COLUMNS for cell in named):
         return True

@@ -37,7 +37,7 @@ def rename_columns(row: Row, columns: Mapping[str, str]) -> Row:
     renamed = dict(row)
     for ours, theirs in columns.items():
         if row.get(theirs) is not None or row.get(ours) is None:
-            renamed[ours] = column(row, theirs)
+            renamed[ours] = column(row, theirs, ours=ours)
     return renamed
 
 
@@ -46,15 +46,16 @@ def needed_columns(columns: Mapping[str, str], with_answer: bool, *, answers: Co
     return {ours: theirs for ours, theirs in columns.items() if with_answer or ours not in answers}
 
 
-def column(row: Row, name: str) -> Any:
-    """Return one value of the row.
+def column(row: Row, name: str, *, ours: str | None = None) -> Any:
+    """Return one value of the row; `ours` is what the task calls it, where that differs.
 
     Raises: DataError naming the columns there are.
     """
     if row.get(name) is None:
+        example = f"{ours or name}: {next(iter(row), 'my_column')}"
         raise DataError(
             f"the row has no {name!r}; its columns: {', '.join(map(str, row)) or 'none'}.",
-            hint=f"name the column in the recipe, for example columns: {{{name}: {next(iter(row), 'my_column')}}}",
+            hint=f"name the column in the recipe, for example columns: {{{example}}}",
         )
     return row[name]
 

@@ -69,13 +69,14 @@ def _labels(
 
 
 def _label(model: LoadedModel, prompt: Prompt, decoding: LabelSet, chosen: int) -> Decision:
+    adapter = model.engine.adapter_for(prompt.task)
     if decoding.head is None:
         return WordLabelDecision(
             prompt=prompt,
             label_token_ids=decoding.label_token_ids,
             chosen=chosen,
             length_normalised=decoding.length_normalised,
-            adapter=model.adapter,
+            adapter=adapter,
         )
     last = len(prompt) - 1
     return HeadDecision(
@@ -83,7 +84,7 @@ def _label(model: LoadedModel, prompt: Prompt, decoding: LabelSet, chosen: int) 
         head=decoding.head,
         positions=(last,),
         chosen=(chosen,),
-        adapter=model.adapter,
+        adapter=adapter,
         pooling=decoding.pooling,
     )
 
@@ -109,7 +110,7 @@ def _tags(model: LoadedModel, answered: Answered, decoding: Tags, *, about: str 
             head=decoding.head,
             positions=tuple(decoding.positions[number] for number in numbers),
             chosen=tuple(answered.completion.tag_ids[number] for number in numbers),
-            adapter=model.adapter,
+            adapter=model.engine.adapter_for(answered.prompt.task),
         )
         yield NamedDecision(about=name, decision=decision)
 
@@ -136,15 +137,18 @@ def _span(model: LoadedModel, answered: Answered, decoding: Span, *, about: str 
         if span is None:
             raise InputError(f"--about {about!r} does not stand in the context as the model has read it.")
     name = about or answered.prediction.text or "no answer"
-    decision = SpanDecision(prompt=answered.prompt, decoding=decoding, span=span, adapter=model.adapter)
+    adapter = model.engine.adapter_for(answered.prompt.task)
+    decision = SpanDecision(prompt=answered.prompt, decoding=decoding, span=span, adapter=adapter)
     return NamedDecision(about=name, decision=decision)
 
 
 def _text(
     model: LoadedModel, answered: Answered, decoding: Text, *, about: str | None, each: bool
 ) -> Iterator[NamedDecision]:
+    adapter = model.engine.adapter_for(answered.prompt.task)
+
     def decide(ids: tuple[int, ...], first: int = 0, last: int | None = None) -> Decision:
-        return TextDecision(prompt=answered.prompt, answer_ids=ids, first=first, last=last, adapter=model.adapter)
+        return TextDecision(prompt=answered.prompt, answer_ids=ids, first=first, last=last, adapter=adapter)
 
     written = answered.completion.token_ids
     words = words_of(written, range(len(written)), model.vocabulary)

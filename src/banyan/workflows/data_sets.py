@@ -130,7 +130,9 @@ def _as_recognised(splits: Iterable[tuple[str, Iterable[Row]]]) -> Iterator[tupl
     guess: Guess | None = None
     for number, (split, rows) in enumerate(splits):
         left = iter(rows)
-        sample = list(islice(left, _SAMPLE_ROWS))
+        sample = list(islice(left, 1))
+        if not any("image" in row for row in sample):  # pictures are large, and have their names already
+            sample += islice(left, _SAMPLE_ROWS - 1)
         guess = guess_kind(sample) if number == 0 else guess
         columns, template = ({}, None) if guess is None else (guess.columns, guess.options.get("template"))
         asked = partial(as_asked, columns=columns, template=template)

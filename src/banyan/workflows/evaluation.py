@@ -176,12 +176,17 @@ class DataSources:
         Raises: DataError naming the file and the first row that cannot be read.
         """
         rows = spread(self._rows(task, self._split), limit)
+        examples = self._read(task, rows)
+        if len(examples) > limit:  # whole rows: every second example of two directions would all be of one
+            examples = self._read(task, spread(rows, max(1, limit * len(rows) // len(examples))))
+        return with_codes(task, spread(examples, limit), self._image_tokenizer)
+
+    def _read(self, task: Task[Any], rows: Sequence[Row]) -> Sequence[Any]:
         try:
-            found = read_examples(task, rows, max_bad_fraction=0.0)
+            return read_examples(task, rows, max_bad_fraction=0.0).examples
         except DataError as error:
             place = self._files.get(task.name, f"{self._split} data")
             raise DataError(f"{place}: {error.message}", hint=error.hint) from error
-        return with_codes(task, spread(found.examples, limit), self._image_tokenizer)
 
     def training_examples(self, task: Task[Any], *, reporter: Reporter) -> list[Any]:
         """Return what simple systems learn a task from: its training examples, or none where they cannot be had."""

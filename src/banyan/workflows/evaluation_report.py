@@ -7,12 +7,13 @@ from pathlib import Path
 
 from banyan import __version__
 from banyan.core.files import atomic_write_text
+from banyan.workflows.conflict_report import conflict_section
 from banyan.workflows.example_tables import example_table
 from banyan.workflows.scoring import TaskResult
 
 
 def write_evaluation_report(path: Path, results: Mapping[str, TaskResult], *, model: Path, split: str) -> None:
-    """Write every score with its interval, and examples of each task.
+    """Write every score with its interval, how far a run's tasks were in each other's way, and examples of each task.
 
     Raises: SpaceError if the file cannot be written.
     """
@@ -29,6 +30,7 @@ def evaluation_as_markdown(results: Mapping[str, TaskResult], *, model: Path, sp
         "| task | metric | score | 95 % interval | examples | simple systems |",
         "|---|---|---|---|---|---|",
         *[row for name, result in results.items() for row in _score_rows(name, result)],
+        *conflict_section(model.resolve().parent.parent),  # of a checkpoint's run; best and last are links
         "",
         *[line for name, result in results.items() for line in example_table(name, result)],
     ]

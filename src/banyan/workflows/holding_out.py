@@ -62,8 +62,10 @@ def hold_out(
 def as_asked(row: Row, *, columns: Mapping[str, str], template: str | None) -> Row:
     """Return a row under our column names alone, with the text that a task's template makes of it."""
     named = {ours: row[theirs] for ours, theirs in columns.items() if theirs in row}
+    if "image" in {**row, **named}:  # what counts is the picture, whatever it is called
+        return {**row, **named}
     renamed = {name: value for name, value in row.items() if name not in columns.values()} | named
-    if template is None or "image" in renamed:
+    if template is None:
         return renamed
     try:
         text = fill_template(template, {**row, **named})

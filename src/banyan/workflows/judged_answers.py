@@ -8,8 +8,8 @@ from typing import Any
 
 from banyan.core.types import Prediction
 from banyan.tasks.base import Task
+from banyan.workflows.scoring import unit_score
 
-_OUT_OF_100 = {"chrf", "bleu"}
 _RIGHT_FROM = 0.5  # score of a span or a written answer; there are many shades of right
 
 
@@ -31,19 +31,16 @@ def judge_answers(
     A label is right if it is the right one, tags if all of them are; a span or a written answer from half of the full
     score on.
     """
-    measured = task.measure(examples, predictions)
-    pairs = zip(examples, predictions, measured.statistics, strict=True)
-    return tuple(
-        _judge(task, example, prediction, score=measured.summarize(counts)[task.main_metric])
-        for example, prediction, counts in pairs
-    )
+    return tuple(_judge(task, example, prediction) for example, prediction in zip(examples, predictions, strict=True))
 
 
-def _judge(task: Task[Any], example: Any, prediction: Prediction, *, score: float) -> JudgedAnswer:
+def _judge(task: Task[Any], example: Any, prediction: Prediction) -> JudgedAnswer:
     if prediction.labels is not None or prediction.tags is not None:
         is_right = prediction.text == task.reference(example)
         return JudgedAnswer(example=example, prediction=prediction, score=float(is_right), is_right=is_right)
-    score = score / 100 if task.main_metric in _OUT_OF_100 else score
+    # Measured alone: among the others, a translation of one direction would be averaged with the empty other one.
+    measured, metric = task.measure([example], [prediction]), task.main_metric
+    score = unit_score(metric, measured.scores()[metric], lower_is_better=metric in measured.lower_is_better)
     return JudgedAnswer(example=example, prediction=prediction, score=score, is_right=score >= _RIGHT_FROM)
 
 

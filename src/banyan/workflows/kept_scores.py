@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -60,11 +61,12 @@ def kept_scores(results: Mapping[str, TaskResult], *, metrics: Mapping[str, str]
 def _kept(evaluation: TaskEvaluation, metric: str | None) -> TaskScore:
     metric = metric or evaluation.main_metric
     drawn = resampled_scores(evaluation.measurement, score=metric, num_samples=_NUM_SAMPLES)
+    as_unit = partial(unit_score, metric, lower_is_better=metric in evaluation.measurement.lower_is_better)
     return TaskScore(
         metric=metric,
         score=evaluation.scores[metric],
-        unit=unit_score(metric, evaluation.scores[metric]),
+        unit=as_unit(evaluation.scores[metric]),
         num_examples=evaluation.num_examples,
-        samples=tuple(round(unit_score(metric, value), _DIGITS) for value in drawn.tolist()),
+        samples=tuple(round(as_unit(value), _DIGITS) for value in drawn.tolist()),
         scores=evaluation.scores,
     )

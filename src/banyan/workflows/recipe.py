@@ -121,7 +121,7 @@ class EvaluationRecipe:
     max_seconds: float | None = None  # of one validation: tasks that take long are scored on fewer; null: no limit
     validation_examples: dict[str, int] = dataclasses.field(default_factory=dict)  # by task; max_seconds fills it in
     keep_task_bests: bool = False  # also the checkpoint that is best for each task, in best_of/
-    max_test_examples: int = 500  # per task, once at the end
+    max_test_examples: int = 500  # per task: in the demo's report, and of what a child has forgotten
 
     def __post_init__(self) -> None:
         sizes = ("num_validations", "max_validation_examples", "max_test_examples")
@@ -182,6 +182,9 @@ class Recipe:
             raise ConfigError(f"tasks has the name {doubled!r} twice; give each task its own name.")
         if unknown := next((name for name in self.sampling if name not in names), None):
             raise UnknownNameError(f"sampling names the task {unknown!r}{did_you_mean(unknown, names)}")
+        rated = [*self.mixture.rates, *(name for point in self.mixture.schedule for name in point.rates)]
+        if self.transfer.replay is None and (unknown := next((name for name in rated if name not in names), None)):
+            raise UnknownNameError(f"mixture.rates names the task {unknown!r}{did_you_mean(unknown, names)}")
         finished = () if self.finish is None else self.finish.tasks
         if unknown := next((name for name in finished if name not in names), None):
             raise UnknownNameError(f"finish.tasks names the task {unknown!r}{did_you_mean(unknown, names)}")

@@ -137,13 +137,7 @@ def _machine(sizes: RecipeSizes) -> Iterator[str]:
         ],
     )
     yield from _section("optimizer", [("learning_rate", 0.003, "lower it if the loss jumps")])
-    yield from _section(
-        "evaluation",
-        [
-            ("max_validation_examples", 64, "of each task, looked at during training"),
-            ("max_test_examples", 500, "of each task, scored at the end"),
-        ],
-    )
+    yield from _section("evaluation", [("max_validation_examples", 64, "of each task, looked at during training")])
 
 
 def _section(name: str, entries: Iterable[tuple[str, Any, str]]) -> Iterator[str]:

@@ -152,11 +152,17 @@ def overall_score(evaluations: Mapping[str, TaskEvaluation]) -> float:
 
 def unit_scores(evaluations: Mapping[str, TaskEvaluation]) -> dict[str, float]:
     """Return the main score of every task, each between 0 and 1 and better upwards."""
-    return {name: unit_score(evaluation.main_metric, evaluation.score) for name, evaluation in evaluations.items()}
+    return {
+        name: unit_score(own.main_metric, own.score, lower_is_better=own.lower_is_better)
+        for name, own in evaluations.items()
+    }
 
 
-def unit_score(metric: str, score: float) -> float:
-    """Return a score between 0 and 1 and better upwards; one of a part (bleu/en>de) as that of the whole."""
+def unit_score(metric: str, score: float, *, lower_is_better: bool = False) -> float:
+    """Return a score between 0 and 1 and better upwards; one of a part (bleu/en>de) as that of the whole.
+
+    Of a score that no kind of ours has only the direction is known: 1 / (1 + score) where lower is better.
+    """
     metric = metric.partition("/")[0]
     if metric == "bits_per_byte":
         return 1.0 - score / BITS_PER_BYTE_OF_NOISE
@@ -164,5 +170,7 @@ def unit_score(metric: str, score: float) -> float:
         return 1.0 - score / BITS_PER_CODE_OF_NOISE
     if metric == "perplexity":
         return 1.0 / max(1.0, score)
+    if lower_is_better:
+        return 1.0 / (1.0 + max(0.0, score))
     # chrF and BLEU are given out of 100.
     return score / 100.0 if metric in {"chrf", "bleu"} else score

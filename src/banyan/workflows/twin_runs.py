@@ -25,13 +25,14 @@ from banyan.workflows.twins import Cell, JointLength, cell_material, cell_recipe
 from banyan.workflows.validation_budget import settle_validation
 
 _PLAN_FILE = "plan.json"
+_DIVERGED = -1e9  # in place of a validation score: any other is better
 
 
 @config
 class CellResult:
     """What is kept of one run."""
 
-    tasks: dict[str, TaskScore]
+    tasks: dict[str, TaskScore]  # empty: it diverged
     validation: float  # the score that chose its checkpoint, and chooses among learning rates
     steps: int
     batch_seqs: int  # rows in a step
@@ -72,29 +73,39 @@ class TwinRuns:
             self._known[cell.name] = config_from_mapping(CellResult, read_json(path), source=str(path))
         return self._known.get(cell.name)
 
-    def do(self, cell: Cell) -> CellResult | None:
+    def do(self, cell: Cell, *, may_diverge: bool = False) -> CellResult | None:
         """Do a run, keep its result and return it; None if it was interrupted, and goes on when it is asked for again.
 
+        One that diverges ends the work, unless it may: then that is its result.
         Raises: ConfigError if a task has nothing that its learning rate could be chosen by; as `train`.
         """
         self._reporter.stage(cell.name)
         recipe, length = self._joint
-        material = cell_material(self._material, length, cell.group.tasks)
         directory = self._folder / "runs" / cell.name
+        asked = cell_recipe(recipe, length, cell)
+        try:
+            result = self._run(asked, cell_material(self._material, length, cell.group.tasks), directory)
+        except DivergedError as error:
+            if not may_diverge:
+                raise
+            self._reporter.line(f"{cell.name} diverged, so its learning rate is not chosen: {error.message}")
+            result = _diverged(asked)
+        if result is None:
+            return None
+        atomic_write_json(self._path(cell), config_to_mapping(result))
+        shutil.rmtree(directory, ignore_errors=True)
+        return result
+
+    def _run(self, recipe: Recipe, material: Material, directory: Path) -> CellResult | None:
         outcome = train(
-            cell_recipe(recipe, length, cell),
+            recipe,
             reporter=SilentReporter(),
             resume=True,
-            callbacks=[Told(self._reporter, cell.name)],
+            callbacks=[Told(self._reporter, recipe.name)],
             run_directory=directory,
             material=material,
         )
-        if outcome.result.stopped_by == "interrupt":
-            return None
-        result = self._scored(outcome, material)
-        atomic_write_json(self._path(cell), config_to_mapping(result))
-        shutil.rmtree(directory)
-        return result
+        return None if outcome.result.stopped_by == "interrupt" else self._scored(outcome, material)
 
     @cached_property
     def _material(self) -> Material:
@@ -172,6 +183,18 @@ class TwinRuns:
 
     def _path(self, cell: Cell) -> Path:
         return self._folder / "cells" / f"{cell.name}.json"
+
+
+def _diverged(recipe: Recipe) -> CellResult:
+    train_config = recipe.train
+    return CellResult(
+        tasks={},
+        validation=_DIVERGED,
+        steps=train_config.steps,
+        batch_seqs=train_config.batch_seqs,
+        num_parameters=0,
+        seconds=0.0,
+    )
 
 
 def _refuse_unscored(material: Material) -> None:
