@@ -80,6 +80,33 @@ def test_no_minute_holds_more_requests_than_the_limit(empty: SqlStore) -> None:
     run(empty, test)
 
 
+def test_what_asks_the_model_nothing_is_counted_apart_and_no_minute_holds_more_of_it(empty: SqlStore) -> None:
+    key, free = key_with(empty, requests_per_minute=3), key_with(empty)
+
+    async def test(quotas: Quotas, clock: Clock) -> None:
+        for _ in range(50):
+            quotas.read(free)
+        read: list[int] = []
+        for _ in range(400):
+            clock.wait(7)
+            try:
+                quotas.read(key)
+            except ApiError as error:
+                told = int(error.headers["Retry-After"])
+                assert error.status == 429 and read[-3] + 60 * MICROSECONDS == clock.now + told * MICROSECONDS
+                continue
+            read.append(clock.now)
+        windows = [sum(moment <= other < moment + 60 * MICROSECONDS for other in read) for moment in read]
+        assert max(windows) == 3 and len(read) >= 3 * 400 * 7 // 63
+        for _ in range(3):
+            await use(quotas, key)
+        with pytest.raises(ApiError, match="limit of 1 requests per minute that ask the model nothing"):
+            quotas.read(replace(key, limits=KeyLimits(requests_per_minute=1)))
+        quotas.read(replace(key, limits=KeyLimits()))  # a change counts from the next request on
+
+    run(empty, test)
+
+
 def test_coming_back_when_told_is_early_enough_and_not_too_late(empty: SqlStore) -> None:
     key = key_with(empty, tokens_per_minute=100)
 
@@ -160,3 +187,30 @@ def test_the_server_counts_what_was_answered_and_says_what_is_left(
         assert refused.headers["x-ratelimit-remaining-requests"] == "0"
         change_key(server.store.database, made.key.key_id, limits=KeyLimits())
         assert client.post("/v1/completions", json=body).status_code == 200, "a change counts from the next request on"
+
+
+def test_reads_judgements_and_answers_given_again_have_the_limit_of_the_key_for_themselves(
+    server: RunningServer,
+) -> None:
+    made = create_key(server.store.database, name="reader", limits=KeyLimits(requests_per_minute=3))
+    headers = {"Authorization": f"Bearer {made.secret}"}
+    with httpx.Client(base_url=server.url, headers=headers, verify=False) as client:
+        body, once = {"model": "tiny", "prompt": "The banyan", "max_tokens": 2}, {"Idempotency-Key": "once"}
+        key = client.post("/v1/completions", json=body, headers=once).headers["X-Request-Id"]
+        for ask in (
+            lambda: client.get("/v1/outputs"),
+            lambda: client.post("/v1/feedback", json={"id": key, "rating": 1}),
+            lambda: client.post("/v1/completions", json=body, headers=once),
+        ):
+            assert ask().status_code == 200
+        for refused in (
+            client.get(f"/v1/outputs/{key}"),
+            client.post("/v1/completions", json=body, headers=once),
+            client.get("/v1/nowhere"),
+        ):
+            assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+            assert 0 < int(refused.headers["Retry-After"]) <= 60
+        assert client.get("/livez").status_code == 200
+        for _ in range(2):
+            assert client.post("/v1/completions", json=body).status_code == 200, "answers have a count of their own"
+        assert client.post("/v1/completions", json=body).status_code == 429

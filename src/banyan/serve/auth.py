@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from banyan.core.logging import log_event
 from banyan.serve.errors import ApiError
+from banyan.serve.quotas import asks_the_model
 from banyan.serve.request_frame import error_response
 from banyan.serve.settings import ServerSettings
 from banyan.store.key_types import ApiKey
@@ -68,6 +69,8 @@ class RequireKey:
             headers_out = {"WWW-Authenticate": "Bearer"}
             raise ApiError(401, "invalid_api_key", "missing or invalid API key", headers=headers_out)
         scope["state"]["key"] = key
+        if not asks_the_model(scope["method"], scope["path"]):  # what does is counted with what it may cost
+            scope["app"].state.parts.quotas.read(key)
 
 
 def bearer_token(headers: Headers) -> str | None:

@@ -24,6 +24,7 @@ from banyan.core.logging import log_event
 from banyan.serve.errors import ApiError, as_api_error, bad_request, conflict, where_raised
 from banyan.serve.frames import DONE, ended_well, event
 from banyan.serve.parts import ServerParts
+from banyan.serve.quotas import asks_the_model
 from banyan.serve.recording import Record
 from banyan.serve.request_frame import error_response
 from banyan.store.codec import canonical_json, pack_bytes, unpack_bytes
@@ -38,7 +39,6 @@ logger = logging.getLogger("banyan.serve")
 HEADER = "Idempotency-Key"
 _KEY = re.compile(r"[!-~]{1,128}")
 _MAX_BYTES = 8 << 20  # of an answer that is kept for a second asking
-_PATHS = re.compile(r"/v1/(chat/completions|completions|embeddings|images/generations|tasks/[^/]+)")
 
 
 class AlreadyAnswered(Exception):
@@ -170,10 +170,11 @@ def _give_back(scope: Scope) -> Claim | None:
 async def claim_answer(request: Request, parts: ServerParts, body: dict[str, Any]) -> ServerParts:
     """Claim the answer to a request that carries an idempotency key, and return the parts to answer it with.
 
-    Raises: AlreadyAnswered if its answer is known; ApiError 400 or 409 if the key cannot be used for it.
+    Raises: AlreadyAnswered if its answer is known; ApiError 400 or 409 if the key cannot be used for it, 429 if its
+    caller has had too much of what is known.
     """
     given = request.headers.get(HEADER)
-    if given is None or not _PATHS.fullmatch(request.url.path):
+    if given is None or not asks_the_model(request.method, request.url.path):
         return parts
     if not _KEY.fullmatch(given):
         raise bad_request("invalid_value", f"{HEADER} must be 1-128 visible ASCII characters")
@@ -190,6 +191,8 @@ async def claim_answer(request: Request, parts: ServerParts, body: dict[str, Any
     if known is None:
         return replace(parts, caller=replace(caller, held=claim.records))
     claim.is_kept = False
+    if caller.key is not None:
+        parts.quotas.read(caller.key)
     if known.body_sha256 != digest:
         raise _conflict("Idempotency-Key was used with a different request")
     content = unpack_bytes(known.content)

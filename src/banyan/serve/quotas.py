@@ -2,12 +2,14 @@
 
 What an answer may cost at most is taken when it begins and corrected when it ends, so no burst gets through. A new
 process reads from the database what each key has used; several processes on one database count each for itself.
+What asks the model nothing is counted apart, against the same number of requests, and forgotten with the process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,8 +21,14 @@ from banyan.store.key_types import ApiKey, KeyLimits
 from banyan.store.times import MICROSECONDS, utc_microseconds
 from banyan.store.usage import Used, used_since
 
+_WORK = re.compile(r"/v1/(chat/completions|completions|embeddings|images/generations|tasks/[^/]+)")
 _MINUTE = 60 * MICROSECONDS
 _DAY = 86_400 * MICROSECONDS
+
+
+def asks_the_model(method: str, path: str) -> bool:
+    """Whether a request is for work of the model, which is stored and costs tokens."""
+    return method == "POST" and _WORK.fullmatch(path) is not None
 
 
 @dataclass(slots=True)
@@ -64,6 +72,7 @@ class Quotas:
         self._database = database
         self._clock = clock
         self._accounts: dict[str, _Account] = {}
+        self._reads: dict[str, deque[int]] = {}  # moments of the last minute, of keys that have a limit
 
     @asynccontextmanager
     async def place(self, key: ApiKey, *, max_tokens: int) -> AsyncIterator[Spent]:
@@ -89,6 +98,23 @@ class Quotas:
             account.num_inside -= 1
             if now // _DAY == account.day:
                 account.day_tokens += spent.tokens - max_tokens
+
+    def read(self, key: ApiKey) -> None:
+        """Count a request that asks the model nothing: to see what is stored, to judge it, to erase it.
+
+        Raises: ApiError 429 with Retry-After if a minute had as many of them as it may have requests of the key.
+        """
+        limit, now = key.limits.requests_per_minute, self._clock()
+        if limit is None:
+            self._reads.pop(key.key_id, None)
+            return
+        moments = self._reads.setdefault(key.key_id, deque())
+        while moments and moments[0] <= now - _MINUTE:
+            moments.popleft()
+        if len(moments) >= limit:
+            wait = math.ceil((moments[len(moments) - limit] + _MINUTE - now) / MICROSECONDS)
+            raise _refusal(f"limit of {limit} requests per minute that ask the model nothing reached", seconds=wait)
+        moments.append(now)
 
     def headers(self, key: ApiKey) -> dict[str, str]:
         """Return what an answer tells about the limits of its key, in the words of the OpenAI protocol."""
