@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import dataclasses
+from pathlib import Path
 
+import pytest
+import yaml
+
+from banyan.core.config import read_mapping
 from banyan.core.errors import DataError
-from banyan.tasks.image_generation import PictureExample
-from banyan.workflows.real_pictures import RealPictures, divide_real, told_of_real
+from banyan.runtime.loaded_model import LoadedModel
+from banyan.tasks.image_generation import ImageGeneration, PictureExample
+from banyan.workflows.real_pictures import RealPictures, divide_real, read_real_pictures, told_of_real
+from banyan.workflows.sidecars import RECIPE_FILE
 
 TRAIN, VALIDATION, TEST = (
     [PictureExample(caption=f"{split} {number}") for number in range(num)]
@@ -42,6 +49,20 @@ def test_too_few_on_a_side_are_refused() -> None:
     for enough in (1, 31):
         with pytest.raises(DataError, match="too few"):
             divided(num=3, enough=enough)
+
+
+def test_the_changed_copies_that_a_model_learned_from_count_as_learned(loaded: LoadedModel, tmp_path: Path) -> None:
+    task = loaded.task_of_kind("image_generation")
+    assert isinstance(task, ImageGeneration)
+    plain = read_real_pictures(loaded, task, num=20, enough=100, seed=0)
+    assert list(plain.learned) == list(plain.train) and not plain.are_held_out
+    mapping = read_mapping(loaded.directory / RECIPE_FILE)
+    mapping["image_tokenizer"] |= {"copies": 2, "augment": {"turn_degrees": 8}}
+    (tmp_path / RECIPE_FILE).write_text(yaml.safe_dump(mapping), "utf-8")
+    changed = read_real_pictures(dataclasses.replace(loaded, directory=tmp_path), task, num=20, enough=100, seed=0)
+    assert list(plain.train) == list(changed.train) == list(changed.learned[: len(plain.train)])
+    assert len(changed.learned) == 3 * len(plain.train)
+    assert {one.image for one in changed.learned} > {one.image for one in plain.train}
 
 
 def test_a_reader_is_told_which_pictures_they_were() -> None:

@@ -51,7 +51,7 @@ _WORDS = (
     ("  trained on as many real ones", "accuracy_score.real"),
     ("precision", "likeness.precision"),
     ("recall", "likeness.recall"),
-    ("nearer to a training picture than 99 % of real ones", "copied_share"),
+    ("nearer to a learned picture than 99 % of real ones", "copied_share"),
     ("own picture among the 5 nearest, wishes of training", "retrieval_seen.top5"),
     ("  of how many", "retrieval_seen.num_pictures"),
     ("own picture among the 5 nearest, unseen wishes", "retrieval_unseen.top5"),

@@ -166,8 +166,11 @@ def fidelity(judge: SavedJudge, seen: Seen, wishes: Sequence[PictureExample]) ->
     return float(np.mean([due == label for due, label in pairs]))
 
 
-def copies(judge: SavedJudge, real: RealPictures, drawn_to_train_N: Features, train: Seen) -> float | Unmeasured:
-    """Return the share of drawn pictures that lie nearer to a training picture than 99 % of held-out real ones do."""
+def copies(judge: SavedJudge, real: RealPictures, drawn_to_learned_N: Features, learned: Seen) -> float | Unmeasured:
+    """Return the share of drawn pictures that lie nearer to a learned picture than 99 % of held-out real ones do.
+
+    A model that copies none scores 0.01. Learned are changed copies, too: drawing one of these again is copying.
+    """
     if not real.held_out:
         return NOTHING_HELD_OUT
     if len(real.held_out) < _MIN_FRESH:
@@ -175,7 +178,7 @@ def copies(judge: SavedJudge, real: RealPictures, drawn_to_train_N: Features, tr
             reason=f"{len(real.held_out)} held-out pictures are too few to tell 99 % of them; {_MIN_FRESH} are enough"
         )
     fresh = judge.look(images_of(real.held_out)).features
-    return copied_share(drawn_to_train_N, nearest(fresh, train.features)[0])
+    return copied_share(drawn_to_learned_N, nearest(fresh, learned.features)[0])
 
 
 def retrieval(drawn_ND: Features, real_ND: Features) -> Retrieval:

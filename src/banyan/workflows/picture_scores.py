@@ -68,7 +68,7 @@ class PictureScores:
     reconstruction: Reconstruction | None  # what the image tokenizer keeps of held-out pictures
     fidelity: float | None  # drawn pictures in which the judge sees what was wished for
     accuracy_score: AccuracyScore | None
-    copied_share: float | None  # drawn nearer to a training picture than 99 % of fresh real ones; 0.01 is none
+    copied_share: float | None  # drawn nearer to a picture that was learned than 99 % of fresh real ones; 0.01 is none
     retrieval_seen: Retrieval  # wishes of training pictures
     retrieval_unseen: Retrieval | None  # wishes of held-out ones that no training picture has
     bits_per_code: float | None  # of held-out pictures
@@ -123,19 +123,20 @@ def score_pictures(
     seconds = time.perf_counter() - start
     reporter.stage("judge")
     seen, train = judge.look(drawn), judge.look(images_of(real.train))
+    learned = judge.look(images_of(real.learned)) if len(real.learned) > len(real.train) else train
     asked = {"seen": real.train, "unseen": unseen(real)}
     sheets = {name: _sheet(drawer, judge, examples, real, train) for name, examples in asked.items() if examples}
     reporter.stage("measure")
     like = likeness(model, judge, real, seen, seed=seed)
     encoded = encode_pictures(real.others, model.image_tokenizer)
-    distances, _ = nearest(seen.features, train.features)
+    distances, _ = nearest(seen.features, learned.features)
     may_lack = {
         "judge_accuracy": _accuracy_of(judge),
         "known_to_judge": judge.known_share(images_of(real.held_out)) if real.held_out else NOTHING_HELD_OUT,
         "reconstruction": reconstruction(judge, real, model.image_tokenizer),
         "fidelity": fidelity(judge, seen, wishes),
         "accuracy_score": accuracy_score(judge, real, drawn, wishes, seed=seed),
-        "copied_share": copies(judge, real, distances, train),
+        "copied_share": copies(judge, real, distances, learned),
         "retrieval_unseen": sheets["unseen"].retrieval if "unseen" in sheets else _none_unseen(real),
         "bits_per_code": bits_per_code(model, task, real.held_out),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from banyan.runtime.loaded_model import LoadedModel
 from banyan.tasks.image_generation import ImageGeneration, PictureExample
 from banyan.tasks.reading import read_examples
 from banyan.workflows.datasets import load_splits
+from banyan.workflows.picture_codes import with_copies
 from banyan.workflows.recipe import Recipe
 from banyan.workflows.sidecars import RECIPE_FILE
 
@@ -28,10 +29,11 @@ class RealPictures:
     against: Sequence[PictureExample]  # what everything is held against
     others: Sequence[PictureExample]  # none of those; as many as are drawn, and it is their wishes that are drawn
     are_held_out: bool = False  # whether the model has learned from none of `against`
+    learned: Sequence[PictureExample] = ()  # `train`, and behind it the changed copies that training made of it
 
 
 def read_real_pictures(model: LoadedModel, task: ImageGeneration, *, num: int, enough: int, seed: int) -> RealPictures:
-    """Read the pictures of a model's own recipe, and divide them as `divide_real` does.
+    """Read the pictures of a model's own recipe, divide them as `divide_real` does, and change them as training did.
 
     Raises: FileError if the recipe is not known; FileError, DataError if its pictures cannot be found or are too few.
     """
@@ -45,7 +47,9 @@ def read_real_pictures(model: LoadedModel, task: ImageGeneration, *, num: int, e
         read_examples(task, rows, max_bad_fraction=config.data.max_bad_share).examples
         for rows in (splits.train, splits.validation, splits.test)
     )
-    return divide_real(train, validation, test, num=num, enough=enough, seed=seed)
+    real = divide_real(train, validation, test, num=num, enough=enough, seed=seed)
+    assert model.image_tokenizer is not None, "a model that draws has a tokenizer"
+    return replace(real, learned=with_copies(train, model.image_tokenizer, recipe.image_tokenizer, seed=recipe.seed))
 
 
 def divide_real(
