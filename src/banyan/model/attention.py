@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask
 
 from banyan.model.blockwise import attend_blockwise
-from banyan.model.cache_spans import SpanPass, attend_by_span
+from banyan.model.cache_spans import AnyPass, attend_by_span
 from banyan.model.config import ModelConfig
-from banyan.model.kv_cache import CachePass
 from banyan.model.linear import Linear
 from banyan.model.low_rank import AdapterPass, through
 from banyan.model.rope import rotate
@@ -25,7 +24,7 @@ class AttentionPlan:
 
     mask: Tensor | None  # (B or 1, 1, T, S), True where a key may be read; None: itself and those before it
     rope: tuple[Tensor, Tensor] | None  # cosines and signed sines
-    cache: CachePass | SpanPass | None
+    cache: AnyPass | None
     adapters: AdapterPass | None = None
     blocks: BlockMask | None = None  # what a mask would say, where compiled code leaves out whole blocks
     row_groups: tuple[RowGroup, ...] | None = None  # of rows that lie behind each other in the one row of the pass

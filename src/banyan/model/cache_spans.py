@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from banyan.core.errors import ContextLengthError, ShapeError
-from banyan.model.kv_cache import KVCache, whole_stretches
+from banyan.model.kv_cache import CachePass, KVCache, whole_stretches
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +125,9 @@ class SpanPass:
         """Count the tokens of this pass as held."""
         for slot, length in self._lengths_after.items():
             self.cache.slot_lengths[slot] = length
+
+
+AnyPass: TypeAlias = CachePass | SpanPass
 
 
 def attend_by_span(q_1HNK: Tensor, keys: Tensor, values: Tensor, spans: Sequence[SpanReading]) -> Tensor:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from banyan.model.cache_spans import AnyPass
 from banyan.model.config import ModelConfig
 
 
@@ -22,6 +24,18 @@ class Lookback(nn.Module):
         super().__init__()
         # One gain per distance, nearest first; vectors, so that an optimizer takes them for gains and not a matrix.
         self.gains = nn.ParameterList(torch.ones(config.embed_dim) for _ in range(config.lookback))
+
+    def embed(
+        self, embedding: nn.Module, token_ids_BT: Tensor, position_ids_BT: Tensor, *, cache: AnyPass | None
+    ) -> Tensor:
+        """Return the mixed embeddings of tokens; with a cache, the tokens before the first ones are those it holds.
+
+        Shapes: all (B, T); returns (B, T, D).
+        """
+        if cache is None:
+            return self(embedding(F.pad(token_ids_BT, (len(self.gains), 0))), position_ids_BT)  # type: ignore[no-any-return]
+        earlier = map(embedding, cache.earlier_tokens(token_ids_BT).unbind(dim=-1))
+        return self.mix(embedding(token_ids_BT), earlier, position_ids_BT)
 
     def forward(self, x_BSD: Tensor, position_ids_BT: Tensor) -> Tensor:
         """Return the mixed embeddings of the last T positions.

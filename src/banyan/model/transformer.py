@@ -12,13 +12,13 @@ from banyan.core.errors import ConfigError, ShapeError
 from banyan.core.types import HeadSpec
 from banyan.model.adapters import Adapters
 from banyan.model.block import Block
-from banyan.model.cache_spans import CacheSpans, SpanPass
+from banyan.model.cache_spans import AnyPass, CacheSpans
 from banyan.model.config import ModelConfig
 from banyan.model.dropout import position_keys
 from banyan.model.embedding_noise import add_noise
 from banyan.model.heads import TaskHeads
 from banyan.model.initialisation import init_weights
-from banyan.model.kv_cache import CachePass, CacheRows
+from banyan.model.kv_cache import CacheRows
 from banyan.model.linear import BareEmbedding, BareLinear, Product
 from banyan.model.lookback import Lookback
 from banyan.model.low_rank import adapter_key
@@ -177,30 +177,20 @@ class Transformer(nn.Module):
         return position_keys(noise_seeds_B, seq_len=shape_BT[1])
 
     def embed(
-        self,
-        token_ids_BT: Tensor,
-        position_ids: Tensor,
-        grid_ids_BT: Tensor | None,
-        *,
-        cache: CachePass | SpanPass | None,
+        self, token_ids_BT: Tensor, position_ids: Tensor, grid_ids_BT: Tensor | None, *, cache: AnyPass | None
     ) -> Tensor:
         """Shapes: all (B, T), int64; returns (B, T, D), what the first block reads."""
-        x_BTD = self._embed_tokens(token_ids_BT, position_ids, cache)
+        x_BTD: Tensor
+        if self.lookback is None:
+            x_BTD = self.embedding(token_ids_BT)
+        else:
+            x_BTD = self.lookback.embed(self.embedding, token_ids_BT, position_ids, cache=cache)
         if self.position_embedding is not None:
             x_BTD = x_BTD + self.position_embedding(position_ids)
         if self.grid_embedding is not None and grid_ids_BT is not None:
             cells_BTD = self.grid_embedding(grid_ids_BT.clamp(min=0))
             x_BTD = x_BTD + cells_BTD * (grid_ids_BT >= 0).unsqueeze(-1)
         return x_BTD
-
-    def _embed_tokens(self, token_ids_BT: Tensor, position_ids: Tensor, cache: CachePass | SpanPass | None) -> Tensor:
-        if self.lookback is None:
-            return self.embedding(token_ids_BT)  # type: ignore[no-any-return]
-        if cache is None:
-            with_earlier = F.pad(token_ids_BT, (self.config.lookback, 0))
-            return self.lookback(self.embedding(with_earlier), position_ids)  # type: ignore[no-any-return]
-        earlier = map(self.embedding, cache.earlier_tokens(token_ids_BT).unbind(dim=-1))
-        return self.lookback.mix(self.embedding(token_ids_BT), earlier, position_ids)
 
     def _check_num_blocks(self, num_blocks: int, *, has_cache: bool) -> None:
         if has_cache:
