@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _proof(
     recipe: Path, folder: Path, *changes: str, of_form: tuple[str, ...] = (), record: Path | None = None
 ) -> Proof:
-    forms = (Form(name="short", minutes=1, seeds=(0,), changes=of_form), LONG)
+    forms = (Form(name="short", minutes=1, seeds=(0,), changes=of_form), replace(LONG, changes=()))
     settings = (ABLATIONS[0], next(one for one in ABLATIONS if one.name == "uncertainty"))
     sizes = Sizes(forms=forms, settings=settings, seeds=(0,), steps=2)
     return Proof(recipe, folder, changes=changes, sizes=sizes, reporter=SilentReporter(), record=record)

@@ -208,8 +208,12 @@ def _thinned(result: RunResult) -> RunResult:
 
 
 def question_of(recipe: Recipe) -> str:
-    """Return the fingerprint of what a run is asked: its recipe, and how this proof scores it."""
-    return corpus_key(recipe.fingerprint, COMPARED_BY, _MAX_TRAIN, _MAX_TEST)
+    """Return the fingerprint of what a run is asked: its recipe, and how this proof scores it.
+
+    Of the recipe counts what differs from the defaults, so that a key which the program learns or renames leaves what
+    has been measured as it is.
+    """
+    return corpus_key(config_to_mapping(recipe, with_defaults=False), COMPARED_BY, _MAX_TRAIN, _MAX_TEST)
 
 
 def keyed(name: str, recipe: Recipe) -> str:

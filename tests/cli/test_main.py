@@ -24,9 +24,15 @@ def process(*words: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
 
 def every_command() -> Iterator[tuple[str, ...]]:
     for verb, entry in VERBS.items():
-        command = typer.main.get_command(import_module(entry.module).app)
-        names = list(getattr(command, "commands", {}))
-        yield from ((verb, name) for name in names) if names else [(verb,)]
+        yield from commands_below((verb,), typer.main.get_command(import_module(entry.module).app))
+
+
+def commands_below(words: tuple[str, ...], command: Any) -> Iterator[tuple[str, ...]]:
+    parts = getattr(command, "commands", {})
+    if not parts:
+        yield words
+    for name, part in parts.items():
+        yield from commands_below((*words, name), part)
 
 
 def every_error() -> Iterator[type[BanyanError]]:
@@ -37,8 +43,11 @@ def every_error() -> Iterator[type[BanyanError]]:
 
 
 def make(kind: type[BanyanError]) -> BanyanError:
-    extra = {"num_prompt_tokens": 9, "max_seq_len": 8} if kind.__name__ == "ContextLengthError" else {}
-    return kind("what, value,\n rule.", hint="next\nstep", **extra)
+    facts = {
+        "ContextLengthError": {"num_prompt_tokens": 9, "max_seq_len": 8},
+        "UnknownLanguageError": {"field": "source_language"},
+    }
+    return kind("what, value,\n rule.", hint="next\nstep", **facts.get(kind.__name__, {}))
 
 
 def test_without_a_verb_it_names_them_all(banyan: Callable[..., Any]) -> None:

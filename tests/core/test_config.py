@@ -1,4 +1,5 @@
 import dataclasses
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 
@@ -136,3 +137,25 @@ def test_a_key_that_was_renamed_is_read_under_either_name_and_saved_under_the_ne
         config_from_mapping(Lamp, {"brightness": 9, "watts": 9})
     with pytest.raises(UnknownNameError, match="did you mean brightness"):
         config_from_mapping(Lamp, {"brightnes": 9})
+
+
+def test_without_defaults_only_what_differs_from_them_is_told() -> None:
+    @config
+    class Part:
+        size: int = 1
+        names: tuple[str, ...] = ()
+
+    @config
+    class Whole:
+        seed: int
+        part: Part = field(default_factory=Part)
+        parts: tuple[Part, ...] = ()
+
+    same = Whole(seed=0, part=Part(size=1))
+    other = Whole(seed=0, part=Part(names=("a",)), parts=(Part(), Part(size=2)))
+    assert config_to_mapping(same, with_defaults=False) == {"seed": 0}
+    assert config_to_mapping(other, with_defaults=False) == {
+        "seed": 0,
+        "part": {"names": ["a"]},
+        "parts": [{}, {"size": 2}],
+    }

@@ -54,19 +54,28 @@ def config_from_mapping(cls: type[C], mapping: Mapping[str, Any], *, source: str
         raise _as_config_error(error, cls, source=source, lines={}) from error
 
 
-def config_to_mapping(value: Any) -> Any:
-    """Return a config as plain values (dicts, lists, numbers, strings), ready for YAML or JSON."""
+def config_to_mapping(value: Any, *, with_defaults: bool = True) -> Any:
+    """Return a config as plain values (dicts, lists, numbers, strings), ready for YAML or JSON.
+
+    Without defaults only what differs from them is told: the same for versions of the program with more keys.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: config_to_mapping(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        own = [(f, getattr(value, f.name)) for f in dataclasses.fields(value) if f.init]
+        told = [(f.name, item) for f, item in own if with_defaults or item != _default_of(f)]
+        return {name: config_to_mapping(item, with_defaults=with_defaults) for name, item in told}
     if isinstance(value, Mapping):
-        return {str(key): config_to_mapping(item) for key, item in value.items()}
+        return {str(key): config_to_mapping(item, with_defaults=with_defaults) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [config_to_mapping(item) for item in value]
+        return [config_to_mapping(item, with_defaults=with_defaults) for item in value]
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def _default_of(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def read_config(cls: type[C], path: Path, *, overrides: Sequence[str] = ()) -> C:
