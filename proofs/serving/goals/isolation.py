@@ -145,7 +145,7 @@ def _ask_all(client: httpx.Client, seed: str, run_id: str) -> Owned:
         if headers:
             owned.idempotent.append((asking, headers["Idempotency-Key"]))
     for request_id in owned.request_ids[:3]:
-        client.post("/v1/feedback", json={"id": request_id, "rating": -1}).raise_for_status()
+        client.post("/v1/feedback", json={"id": request_id, "index": 0, "rating": -1}).raise_for_status()
     return owned
 
 
