@@ -1,6 +1,7 @@
 """transformers in float32, one prompt after another, in a process that has nothing of Banyan's settings.
 
-It loads an exported model, says so, and stays: each line that comes in is answered with the seconds it took.
+It needs torch and transformers, which the project's own environment for its tests has. It loads an exported model, says
+so, and stays: each line that comes in is answered with the seconds it took.
 """
 
 from __future__ import annotations

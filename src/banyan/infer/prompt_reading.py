@@ -118,10 +118,12 @@ def _choose(
     waiting = deque((reading, _pieces_of(reading)) for reading in readings)
     while waiting and num_tokens > 0:
         reading, pieces = waiting.popleft()
-        branch, key, piece = next(pieces, (None, None, None))
-        if branch is None or piece is None or key is not None and key.digest in being_read:
+        if (found := next(pieces, None)) is None:
             continue
+        branch, key, piece = found
         if key is not None:
+            if key.digest in being_read:
+                continue
             being_read.add(key.digest)
         chosen.append((reading, branch, key, piece))
         num_tokens -= len(piece)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from banyan.core.errors import ContextLengthError, ShapeError
+from banyan.core.errors import ShapeError
 from banyan.model.kv_cache import CachePass, KVCache, whole_stretches
 
 
@@ -73,7 +73,9 @@ class SpanPass:
         for span in spans:
             start = self._lengths_after.get(span.slot, cache.slot_lengths[span.slot])
             end = start + span.seq_len
-            self._check_room(span, start=start, end=end)
+            if start and not span.is_causal:
+                raise ShapeError(f"a span read in both directions stands behind {start} tokens of slot {span.slot}.")
+            cache.check_room(end)
             self._lengths_after[span.slot] = end
             slots += [span.slot] * span.seq_len
             places += range(start, end)
@@ -82,18 +84,6 @@ class SpanPass:
         self._slots_N = torch.tensor([*slots, *[0] * num_idle], device=cache.device)
         self._places_N = torch.tensor([*places, *[cache.waste_place] * num_idle], device=cache.device)
         self.position_ids_BT = torch.tensor([[*places, *[0] * num_idle]], device=cache.device)
-
-    def _check_room(self, span: Span, *, start: int, end: int) -> None:
-        if not span.is_causal and start:
-            raise ShapeError(
-                f"a span that is read in both directions stands behind {start} tokens of slot {span.slot}."
-            )
-        if end > self.cache.max_seq_len:
-            raise ContextLengthError(
-                f"{end} tokens do not fit in a cache slot of {self.cache.max_seq_len}.",
-                num_prompt_tokens=end,
-                max_seq_len=self.cache.max_seq_len,
-            )
 
     def mask(self, attend_until_BT: Tensor | None) -> None:
         """Say nothing of all tokens at once: each span has its own.

@@ -98,9 +98,9 @@ class KVCache:
         self.token_ids[target] = self.token_ids[source]
         self.slot_lengths[target] = length
 
-    def part(self, slot: int, *, start: int, end: int | None = None) -> KVPart:
-        """Return a copy of what a slot holds from one position on, up to another or to the end."""
-        held = slice(start, self.slot_lengths[slot] if end is None else end)
+    def part(self, slot: int, *, start: int, end: int) -> KVPart:
+        """Return a copy of what a slot holds of some neighbouring positions."""
+        held = slice(start, end)
         stored = tuple(tensor[slot, :, held].clone() for tensor in (*self.keys, *self.values))
         return KVPart(start=start, stored=stored, token_ids=self.token_ids[slot, held].clone())
 
@@ -116,6 +116,18 @@ class KVCache:
             stored[slot, :, part.start : end] = piece
         self.token_ids[slot, part.start : part.start + len(part.token_ids)] = part.token_ids
         self.slot_lengths[slot] = end
+
+    def check_room(self, length: int) -> None:
+        """Make sure that a slot can hold so many tokens.
+
+        Raises: ContextLengthError.
+        """
+        if length > self.max_seq_len:
+            raise ContextLengthError(
+                f"{length} tokens do not fit in a cache slot of {self.max_seq_len}.",
+                num_prompt_tokens=length,
+                max_seq_len=self.max_seq_len,
+            )
 
     def tokens_before(self, slots_BT: Tensor, places_BT: Tensor) -> Tensor:
         """Return the `lookback` tokens before some places, the nearest first; any id stands before place 0.
@@ -190,7 +202,7 @@ class CachePass:
         links = {slot: place for chain in chains for place, slot in enumerate(chain)}
         before = [cache.slot_lengths[slot] + links.get(slot, 0) for slot in slots]
         self.lengths_after = [length + new for length, new in zip(before, added, strict=True)]
-        self._check_room()
+        cache.check_room(max(self.lengths_after))
         is_whole = min(added) == seq_len
         self.is_fresh = is_whole and not any(before)  # what is read is just what is added
         live_lengths = [length for length, new in zip(self.lengths_after, added, strict=True) if new]
@@ -217,15 +229,6 @@ class CachePass:
         ]
         rows_M, slots_M, places_M = torch.tensor(shared, device=self.cache.device).reshape(-1, 3).T
         return rows_M, slots_M, places_M
-
-    def _check_room(self) -> None:
-        longest = max(self.lengths_after)
-        if longest > self.cache.max_seq_len:
-            raise ContextLengthError(
-                f"{longest} tokens do not fit in a cache slot of {self.cache.max_seq_len}.",
-                num_prompt_tokens=longest,
-                max_seq_len=self.cache.max_seq_len,
-            )
 
     def mask(self, attend_until_BT: Tensor | None) -> Tensor | None:
         """Return which keys each token may read, (B, 1, T, S), or None where causal says the same."""

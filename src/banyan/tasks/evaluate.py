@@ -92,12 +92,11 @@ def evaluate_likelihood(
     Raises: DataError if there are no examples.
     """
     _require_examples(task.name, examples)
-    sequences = [task.render(example, vocabulary, max_tokens=max_tokens) for example in examples]
-    targets = [[target for target in sequence.targets if target != NO_TARGET] for sequence in sequences]
+    weighed = _weighed(task, examples, log_likelihood, vocabulary, max_tokens=max_tokens)
     measurement = measure_perplexity(
-        [sum(log_probs) for log_probs in log_likelihood(sequences)],
-        [len(row) for row in targets],
-        [sum(map(vocabulary.num_bytes, row)) for row in targets],
+        [sum(log_probs) for _, log_probs in weighed],
+        [len(targets) for targets, _ in weighed],
+        [sum(map(vocabulary.num_bytes, targets)) for targets, _ in weighed],
     )
     return _evaluation(task.name, measurement, "perplexity", num_samples=num_samples, seed=seed)
 
@@ -117,14 +116,26 @@ def evaluate_code_bits(
     Raises: DataError if there are no examples.
     """
     _require_examples(task.name, examples)
-    sequences = [task.render(example, vocabulary, max_tokens=max_tokens) for example in examples]
-    targets = [[target for target in sequence.targets if target != NO_TARGET] for sequence in sequences]
     nats = [
-        [cost for target, cost in zip(own, costs, strict=True) if vocabulary.is_image(target)]
-        for own, costs in zip(targets, log_likelihood(sequences), strict=True)
+        [log_prob for target, log_prob in zip(targets, log_probs, strict=True) if vocabulary.is_image(target)]
+        for targets, log_probs in _weighed(task, examples, log_likelihood, vocabulary, max_tokens=max_tokens)
     ]
     measurement = measure_code_bits([math.fsum(row) for row in nats], [len(row) for row in nats])
     return _evaluation(task.name, measurement, BITS_PER_CODE, num_samples=num_samples, seed=seed)
+
+
+def _weighed(
+    task: Task[E],
+    examples: Sequence[E],
+    log_likelihood: LogLikelihoodFunction,
+    vocabulary: Vocabulary,
+    *,
+    max_tokens: int,
+) -> list[tuple[list[int], Sequence[float]]]:
+    """Return the tokens of each right answer with their log-probabilities."""
+    sequences = [task.render(example, vocabulary, max_tokens=max_tokens) for example in examples]
+    targets = [[target for target in sequence.targets if target != NO_TARGET] for sequence in sequences]
+    return list(zip(targets, log_likelihood(sequences), strict=True))
 
 
 def merge_evaluations(first: TaskEvaluation, second: TaskEvaluation) -> TaskEvaluation:

@@ -104,14 +104,7 @@ def _score_drawing(
     """
     by_codes = None
     if task.chosen_metric == BITS_PER_CODE:
-        by_codes = evaluate_code_bits(
-            task,
-            examples,
-            model.engine.log_likelihood,
-            model.vocabulary,
-            max_tokens=model.max_seq_len,
-            num_samples=num_samples,
-        )
+        by_codes = _likelihood(model, task, examples, num_samples=num_samples, evaluate=evaluate_code_bits)
     if judge is None:
         return by_codes or _likelihood(model, task, examples, num_samples=num_samples)
     drawn = evaluate_task(
@@ -130,8 +123,15 @@ def answer_all(
     )
 
 
-def _likelihood(model: LoadedModel, task: Task[Any], examples: Sequence[Any], *, num_samples: int) -> TaskEvaluation:
-    return evaluate_likelihood(
+def _likelihood(
+    model: LoadedModel,
+    task: Task[Any],
+    examples: Sequence[Any],
+    *,
+    num_samples: int,
+    evaluate: Callable[..., TaskEvaluation] = evaluate_likelihood,
+) -> TaskEvaluation:
+    return evaluate(
         task,
         examples,
         model.engine.log_likelihood,
